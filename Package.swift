@@ -1,0 +1,78 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "gatehouse",
+    products: [
+        .executable(name: "gatehouse", targets: ["gatehouse"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    ],
+    targets: [
+        // One system-library target per C library; each is imported by exactly one Swift target.
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CLibevent", pkgConfig: "libevent", providers: [.apt(["libevent-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        // Files of text (migrations, kernels) become part of the binary.
+        .executableTarget(name: "embed-files", swiftSettings: settings),
+        .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
+
+        // The core: pure, no Foundation, no I/O, no clock.
+        .target(name: "Machine", swiftSettings: settings),
+        .target(name: "XenPV", dependencies: ["Machine"], swiftSettings: settings),
+        .target(name: "Assembler", dependencies: ["Machine"], swiftSettings: settings),
+        .target(
+            name: "EntryCode", dependencies: ["Assembler", "XenPV", "Machine"], swiftSettings: settings,
+            plugins: ["EmbedFiles"]),
+        .target(name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings),
+
+        .target(name: "Reports", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
+        .target(
+            name: "Store", dependencies: ["Reports", "COpenSSL", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: settings, plugins: ["EmbedFiles"]),
+        .target(
+            name: "HTTPWire", dependencies: ["CNghttp2", .product(name: "HTTPTypes", package: "swift-http-types")],
+            swiftSettings: settings),
+        .target(name: "HTTPTransport", dependencies: ["HTTPWire", "CLibevent"], swiftSettings: settings),
+        .target(
+            name: "API",
+            dependencies: [
+                "Store", "Reports", "Verification", "EntryCode", "HTTPWire",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "Service",
+            dependencies: [
+                "API", "HTTPTransport", "HTTPWire", "Store", "Reports", "Verification", "EntryCode",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "gatehouse",
+            dependencies: ["Service", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: settings),
+
+        .testTarget(name: "MachineTests", dependencies: ["Machine"], swiftSettings: settings),
+        .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
+        .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
+        .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode"], swiftSettings: settings),
+        .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
+        .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: settings),
+        .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
+        .testTarget(name: "HTTPWireTests", dependencies: ["HTTPWire"], swiftSettings: settings),
+        .testTarget(name: "HTTPTransportTests", dependencies: ["HTTPTransport", "HTTPWire"], swiftSettings: settings),
+        .testTarget(name: "APITests", dependencies: ["API", "Service", "HTTPTransport"], swiftSettings: settings),
+        .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
+    ]
+)
