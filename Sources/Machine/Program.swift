@@ -1,0 +1,115 @@
+/// Code laid out at addresses: what the machine executes.
+///
+/// RIP is an address; the machine keeps the index of the current instruction and converts at indirect branches only.
+package struct Program: Sendable {
+    /// A named piece of code.
+    package struct Routine: Sendable, Hashable {
+        package var name: String
+        package var address: UInt64
+        /// Bytes from the first instruction to the end of the last, or the declared size if that is larger.
+        package var size_bytes: UInt64
+        /// Index of the first instruction in `Program.instructions`.
+        package var first: Int
+        /// Number of instructions.
+        package var count: Int
+
+        package init(name: String, address: UInt64, size_bytes: UInt64, first: Int, count: Int) {
+            self.name = name
+            self.address = address
+            self.size_bytes = size_bytes
+            self.first = first
+            self.count = count
+        }
+    }
+
+    /// Where an instruction was written.
+    package struct SourceLine: Sendable, Hashable {
+        /// Index into `files`.
+        package var file: UInt16
+        /// 1-based.
+        package var line: UInt32
+
+        package init(file: UInt16, line: UInt32) {
+            self.file = file
+            self.line = line
+        }
+    }
+
+    package private(set) var instructions: [Instruction]
+    /// Address of each instruction.
+    package private(set) var addresses: [UInt64]
+    /// Source line of each instruction.
+    package private(set) var lines: [SourceLine]
+    /// Index of the routine of each instruction.
+    package private(set) var routineOf: [Int32]
+    package private(set) var routines: [Routine]
+    /// Names of the source files that `lines` refers to.
+    package private(set) var files: [String]
+    /// Every label and symbol with an address, for `symbol+offset` and for the model's own look-ups.
+    package private(set) var symbols: [String: UInt64]
+
+    /// Open addressing: slot holds index + 1 of the instruction at an address.
+    private var slots: [Int32]
+    private var slotMask: Int
+
+    /// Lays out code. All arrays describe the instructions one by one and have equal length.
+    ///
+    /// - Precondition: `instructions`, `addresses`, `lines` and `routineOf` have the same count, addresses are distinct.
+    package init(
+        instructions: [Instruction], addresses: [UInt64], lines: [SourceLine], routineOf: [Int32],
+        routines: [Routine], files: [String], symbols: [String: UInt64]
+    ) {
+        precondition(instructions.count == addresses.count && lines.count == addresses.count)
+        precondition(routineOf.count == addresses.count)
+        self.instructions = instructions
+        self.addresses = addresses
+        self.lines = lines
+        self.routineOf = routineOf
+        self.routines = routines
+        self.files = files
+        self.symbols = symbols
+        var capacity = 64
+        while capacity < instructions.count * 4 { capacity *= 2 }
+        slots = [Int32](repeating: 0, count: capacity)
+        slotMask = capacity - 1
+        for (index, address) in addresses.enumerated() {
+            var slot = Program.hash(address) & slotMask
+            while slots[slot] != 0 { slot = (slot + 1) & slotMask }
+            slots[slot] = Int32(truncatingIfNeeded: index + 1)
+        }
+        for index in self.instructions.indices where self.instructions[index].form == .target {
+            let address = UInt64(bitPattern: self.instructions[index].immediate)
+            self.instructions[index].target = self.index(at: address)
+        }
+    }
+
+    @inline(__always)
+    private static func hash(_ address: UInt64) -> Int {
+        Int(truncatingIfNeeded: (address &* 0x9E37_79B9_7F4A_7C15) >> 40)
+    }
+
+    /// Index of the instruction that starts at an address, or -1.
+    @inline(__always)
+    package func index(at address: UInt64) -> Int32 {
+        var slot = Program.hash(address) & slotMask
+        while true {
+            let entry = slots[slot]
+            if entry == 0 { return -1 }
+            if addresses[Int(entry - 1)] == address { return entry - 1 }
+            slot = (slot + 1) & slotMask
+        }
+    }
+
+    /// The routine whose bytes contain an address.
+    package func routine(containing address: UInt64) -> Routine? {
+        var best: Routine?
+        for routine in routines where address >= routine.address {
+            let end = routine.address &+ max(routine.size_bytes, 1)
+            if address < end, routine.address >= (best?.address ?? 0) { best = routine }
+        }
+        return best
+    }
+
+    /// The address of a symbol or label.
+    package func address(of symbol: String) -> UInt64? { symbols[symbol] }
+}
