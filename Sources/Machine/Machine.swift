@@ -1,0 +1,264 @@
+/// What became of one instruction.
+package enum Outcome: Sendable, Hashable {
+    /// Executed; go on.
+    case next
+    /// A conditional jump was executed and the caller asked to see those.
+    case branch(instruction: Int32, taken: Bool)
+    /// The instruction faulted; architectural state is as before it.
+    case fault(Fault)
+    /// INT3 or INT n was executed; RIP is behind it and the event waits for delivery.
+    case softwareInterrupt(vector: UInt8)
+    /// A debug trap is due; the value holds the DR6 bits.
+    case debugTrap(UInt64)
+    /// The body of a C function was reached; RIP is at the pseudo-instruction.
+    case model(Int)
+    /// SYSCALL under Xen PV: a hypercall from the guest kernel, a system call from user mode. RIP is behind it.
+    case paravirtualSyscall
+    /// IRET, SYSRET or SYSEXIT was executed; the value is the address of the frame that was read, 0 for the latter two.
+    case returned(frame: UInt64)
+    /// HLT.
+    case halted
+    /// The step limit was reached.
+    case stepLimit
+}
+
+/// One x86-64 processor with its memory: executes a program instruction by instruction.
+///
+/// Events are not delivered by `step`: the caller decides whether the bare-metal rules (`deliver`) or Xen's apply.
+package struct Machine: Sendable {
+    package var cpu: Processor
+    package var memory: Memory
+    package let traits: ProcessorTraits
+    package var idt: [Gate]
+    package var gdt: [Descriptor?]
+    package var ldt: [Descriptor?]
+    package var cost = Cost()
+    /// Instructions executed so far; stamps the words that are written.
+    package var stepNumber: UInt32 = 0
+    /// The activation whose code runs: 0 is the interrupted program.
+    package var activation: UInt32 = 0
+    /// Bit n: activation n has not returned yet (activations above 63 share bit 63).
+    package var liveActivations: UInt64 = 1
+    /// Report every conditional jump as an outcome.
+    package var stopAtBranches = false
+    /// Keep the writes of each step in `writes`.
+    package var isTracing = false
+    /// Writes of the latest step while tracing.
+    package var writes: [(address: UInt64, value: UInt64, width: Width)] = []
+
+    package init(traits: ProcessorTraits, memory: Memory) {
+        self.traits = traits
+        self.memory = memory
+        cpu = Processor()
+        idt = Array(repeating: Gate(), count: 256)
+        gdt = Array(repeating: nil, count: 16)
+        ldt = []
+    }
+
+    /// RIP.
+    package func instructionPointer(_ program: Program) -> UInt64 {
+        cpu.index >= 0 ? program.addresses[Int(cpu.index)] : cpu.outsideRIP
+    }
+
+    /// Continues at an address.
+    @inline(__always)
+    package mutating func jump(to address: UInt64, _ program: Program) {
+        cpu.index = program.index(at: address)
+        if cpu.index < 0 { cpu.outsideRIP = address }
+    }
+
+    /// The mode is the kernel's: CPL 0, or the kernel of a PV guest.
+    @inline(__always)
+    package var isKernelMode: Bool { cpu.cpl == 0 || cpu.guestKernelMode }
+
+    /// Whether an activation has not returned yet.
+    @inline(__always)
+    package func isLive(_ activation: UInt32) -> Bool { liveActivations >> UInt64(min(activation, 63)) & 1 != 0 }
+
+    /// Executes until something other than `next` happens or `stepNumber` reaches the limit.
+    package mutating func run(_ program: Program, stepLimit: UInt32) -> Outcome {
+        while stepNumber < stepLimit {
+            let outcome = step(program)
+            if case .next = outcome { continue }
+            return outcome
+        }
+        return .stepLimit
+    }
+
+    // MARK: Memory access by the running code
+
+    /// Whether bits 63…47 are all equal (four-level paging, SDM vol. 1, 3.3.7.1).
+    @inline(__always)
+    package static func isCanonical(_ address: UInt64) -> Bool {
+        let top = Int64(bitPattern: address) >> 47
+        return top == 0 || top == -1
+    }
+
+    @inline(__always)
+    private func physical(_ address: UInt64, isWrite: Bool, isStack: Bool) throws(Fault) -> Int {
+        let supervisor = isKernelMode
+        guard let (offset, attributes) = memory.translate(address) else {
+            throw missing(address, isWrite: isWrite, isStack: isStack, supervisor: supervisor)
+        }
+        let raw = attributes.rawValue
+        let wantsUserMap = cpu.userPageTables
+        let isMapped =
+            raw & (wantsUserMap ? PageAttributes.userMap.rawValue : PageAttributes.kernelMap.rawValue) != 0
+        if !isMapped { throw missing(address, isWrite: isWrite, isStack: isStack, supervisor: supervisor) }
+        let isUserPage = raw & PageAttributes.user.rawValue != 0
+        let isDenied =
+            (isWrite && raw & PageAttributes.writable.rawValue == 0)
+            || (!supervisor && !isUserPage)
+            || (supervisor && isUserPage && cpu.cpl == 0 && traits.smap && cpu.flags & Flags.alignmentCheck == 0)
+        if isDenied {
+            throw Fault(
+                Vector.pageFault, errorCode: 1 | (isWrite ? 2 : 0) | (supervisor ? 0 : 4), address: address)
+        }
+        return offset
+    }
+
+    @inline(never)
+    private func missing(_ address: UInt64, isWrite: Bool, isStack: Bool, supervisor: Bool) -> Fault {
+        if !Machine.isCanonical(address) {
+            // SDM vol. 3, 6.15: a non-canonical stack reference is #SS(0), any other #GP(0).
+            return Fault(isStack ? Vector.stackSegment : Vector.generalProtection)
+        }
+        return Fault(Vector.pageFault, errorCode: (isWrite ? 2 : 0) | (supervisor ? 0 : 4), address: address)
+    }
+
+    /// Reads as the running code would.
+    @inline(__always)
+    package mutating func load(_ address: UInt64, _ width: Width, isStack: Bool = false) throws(Fault) -> UInt64 {
+        cost.memoryWords &+= 1
+        let offset = try physical(address, isWrite: false, isStack: isStack)
+        if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: false) }
+        if width == .quad && offset & 7 == 0 { return memory.word(atOffset: offset) }
+        return try loadPart(address, offset, width, isStack: isStack)
+    }
+
+    @inline(never)
+    private func loadPart(_ address: UInt64, _ offset: Int, _ width: Width, isStack: Bool) throws(Fault) -> UInt64 {
+        let size = Int(width.rawValue)
+        let shift = UInt64(offset & 7) * 8
+        let low = memory.word(atOffset: offset) >> shift
+        if offset & 7 + size <= 8 { return low & width.mask }
+        let next = try physical((address & ~7) &+ 8, isWrite: false, isStack: isStack)
+        let high = memory.word(atOffset: next) << (64 - shift)
+        return (low | high) & width.mask
+    }
+
+    /// Writes as the running code would.
+    @inline(__always)
+    package mutating func store(
+        _ value: UInt64, at address: UInt64, _ width: Width, owner: Owner, isStack: Bool = false
+    ) throws(Fault) {
+        cost.memoryWords &+= 1
+        let offset = try physical(address, isWrite: true, isStack: isStack)
+        if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: true) }
+        if isTracing { writes.append((address, value & width.mask, width)) }
+        if width == .quad && offset & 7 == 0 {
+            put(value, at: address, offset: offset, owner: owner)
+            return
+        }
+        try storePart(value, at: address, offset, width, owner: owner, isStack: isStack)
+    }
+
+    @inline(__always)
+    private mutating func put(_ value: UInt64, at address: UInt64, offset: Int, owner: Owner) {
+        let old = memory.owner(atOffset: offset)
+        if old.isFrameOrSavedRegister { noteOverwrite(value, at: address, offset: offset, old: old, new: owner) }
+        memory.setWord(value, atOffset: offset, owner: owner, step: stepNumber)
+    }
+
+    @inline(never)
+    private mutating func noteOverwrite(_ value: UInt64, at address: UInt64, offset: Int, old: Owner, new: Owner) {
+        let oldValue = memory.word(atOffset: offset)
+        guard oldValue != value, isLive(old.activation) else { return }
+        // Words of the running activation below its stack pointer are dead by the stack discipline.
+        guard old.activation != activation || address >= cpu[.rsp] else { return }
+        memory.record(
+            Overwrite(
+                address: address, word: Int32(truncatingIfNeeded: offset >> 3), oldOwner: old, newOwner: new,
+                oldValue: oldValue, newValue: value, step: stepNumber, instruction: cpu.index))
+    }
+
+    @inline(never)
+    private mutating func storePart(
+        _ value: UInt64, at address: UInt64, _ offset: Int, _ width: Width, owner: Owner, isStack: Bool
+    ) throws(Fault) {
+        let size = Int(width.rawValue)
+        let shift = UInt64(offset & 7) * 8
+        let crosses = offset & 7 + size > 8
+        let next = crosses ? try physical((address & ~7) &+ 8, isWrite: true, isStack: isStack) : 0
+        let mask = width.mask << shift
+        let merged = (memory.word(atOffset: offset) & ~mask) | ((value << shift) & mask)
+        // A partial write does not change what the word is for, unless it had no use yet.
+        let kept = memory.owner(atOffset: offset)
+        put(merged, at: address & ~7, offset: offset, owner: kept == .free ? owner : kept)
+        if crosses {
+            let highMask = width.mask >> (64 - shift)
+            let high = (memory.word(atOffset: next) & ~highMask) | ((value >> (64 - shift)) & highMask)
+            let keptHigh = memory.owner(atOffset: next)
+            put(high, at: (address & ~7) &+ 8, offset: next, owner: keptHigh == .free ? owner : keptHigh)
+        }
+    }
+
+    /// Data breakpoints are traps after the access (SDM vol. 3, 17.2.4).
+    @inline(never)
+    private mutating func noteAccess(_ address: UInt64, _ width: Width, isWrite: Bool) {
+        let size = UInt64(width.rawValue)
+        if address < cpu.watchedAddress &+ 8 && cpu.watchedAddress < address &+ size { cpu.pendingDebug |= 1 }
+    }
+
+    /// Pushes as the running code would; RSP changes only if the write succeeds.
+    @inline(__always)
+    package mutating func push(_ value: UInt64, owner: Owner) throws(Fault) {
+        let address = cpu[.rsp] &- 8
+        try store(value, at: address, .quad, owner: owner, isStack: true)
+        cpu[.rsp] = address
+    }
+
+    /// Owner of the word that a copy from memory would carry on.
+    @inline(__always)
+    package func ownerForCopy(from address: UInt64) -> Owner {
+        guard address & 7 == 0, let (offset, _) = memory.translate(address) else {
+            return Owner(.data, activation: activation)
+        }
+        let owner = memory.owner(atOffset: offset)
+        return owner.isFrameOrSavedRegister ? owner : Owner(.data, activation: activation)
+    }
+}
+
+extension Width {
+    /// Ones in the bits that the width covers.
+    @inline(__always)
+    package var mask: UInt64 {
+        switch self {
+        case .byte: 0xFF
+        case .word: 0xFFFF
+        case .long: 0xFFFF_FFFF
+        case .quad: ~0
+        }
+    }
+
+    /// The sign bit of the width.
+    @inline(__always)
+    package var signBit: UInt64 {
+        switch self {
+        case .byte: 0x80
+        case .word: 0x8000
+        case .long: 0x8000_0000
+        case .quad: 1 << 63
+        }
+    }
+
+    @inline(__always)
+    package var bits: UInt64 { UInt64(rawValue) * 8 }
+
+    /// Sign-extends a value of this width to 64 bits.
+    @inline(__always)
+    package func signExtend(_ value: UInt64) -> UInt64 {
+        let shift = 64 - bits
+        return UInt64(bitPattern: Int64(bitPattern: value << shift) >> Int64(shift))
+    }
+}

@@ -1,0 +1,171 @@
+/// What differs between processors and the way the kernel set them up: data of the platform.
+package struct ProcessorTraits: Sendable, Hashable {
+    package enum Vendor: UInt8, Sendable, Hashable { case intel, amd }
+
+    package var vendor: Vendor
+    /// The guest kernel runs in ring 3 under Xen; instructions then meet the privilege checks of CPL 3.
+    package var isParavirtual: Bool
+    /// CR4.SMAP.
+    package var smap: Bool
+    /// CR4.FSGSBASE.
+    package var fsgsbase: Bool
+    /// The processor has the Meltdown bug: SMAP does not stop speculative accesses (CVE-2017-5754).
+    package var meltdown: Bool
+    /// SWAPGS does not stop speculation (CVE-2019-1125).
+    package var swapgsSpeculates: Bool
+    /// SYSRET to a non-canonical RIP faults in CPL 0 (Intel) rather than after the switch to CPL 3 (AMD).
+    package var sysretFaultsInKernel: Bool
+
+    package init(
+        vendor: Vendor, isParavirtual: Bool = false, smap: Bool = false, fsgsbase: Bool = false, meltdown: Bool = false,
+        swapgsSpeculates: Bool = false, sysretFaultsInKernel: Bool? = nil
+    ) {
+        self.vendor = vendor
+        self.isParavirtual = isParavirtual
+        self.smap = smap
+        self.fsgsbase = fsgsbase
+        self.meltdown = meltdown
+        self.swapgsSpeculates = swapgsSpeculates
+        self.sysretFaultsInKernel = sysretFaultsInKernel ?? (vendor == .intel)
+    }
+}
+
+/// A segment descriptor, as far as loads of CS and SS look at it.
+package struct Descriptor: Sendable, Hashable {
+    package var isCode: Bool
+    package var privilege: UInt8
+    package var isPresent: Bool
+    /// L bit of a code segment.
+    package var isLong: Bool
+    /// D/B bit.
+    package var isBig: Bool
+    /// Writable data.
+    package var isWritable: Bool
+
+    package init(
+        isCode: Bool, privilege: UInt8, isPresent: Bool = true, isLong: Bool = false, isBig: Bool = true,
+        isWritable: Bool = true
+    ) {
+        self.isCode = isCode
+        self.privilege = privilege
+        self.isPresent = isPresent
+        self.isLong = isLong
+        self.isBig = isBig
+        self.isWritable = isWritable
+    }
+}
+
+/// One entry of the interrupt descriptor table (SDM vol. 3, 6.14.1).
+package struct Gate: Sendable, Hashable {
+    package var offset: UInt64
+    package var selector: UInt16
+    /// 0 or 1…7.
+    package var ist: UInt8
+    package var privilege: UInt8
+    package var isPresent: Bool
+    /// An interrupt gate clears IF, a trap gate does not.
+    package var isInterruptGate: Bool
+
+    package init(
+        offset: UInt64 = 0, selector: UInt16 = 0x10, ist: UInt8 = 0, privilege: UInt8 = 0, isPresent: Bool = false,
+        isInterruptGate: Bool = true
+    ) {
+        self.offset = offset
+        self.selector = selector
+        self.ist = ist
+        self.privilege = privilege
+        self.isPresent = isPresent
+        self.isInterruptGate = isInterruptGate
+    }
+}
+
+/// Model-specific registers that entry code uses (SDM vol. 4).
+package enum MSR {
+    package static let fsBase: UInt32 = 0xC000_0100
+    package static let gsBase: UInt32 = 0xC000_0101
+    package static let kernelGSBase: UInt32 = 0xC000_0102
+    package static let star: UInt32 = 0xC000_0081
+    package static let lstar: UInt32 = 0xC000_0082
+    package static let cstar: UInt32 = 0xC000_0083
+    package static let syscallMask: UInt32 = 0xC000_0084
+    package static let efer: UInt32 = 0xC000_0080
+    package static let sysenterCS: UInt32 = 0x174
+    package static let sysenterESP: UInt32 = 0x175
+    package static let sysenterEIP: UInt32 = 0x176
+    package static let speculationControl: UInt32 = 0x48
+    package static let predictionCommand: UInt32 = 0x49
+}
+
+/// Counts of what a run cost (no cycles are invented).
+package struct Cost: Sendable, Hashable {
+    package var instructions: UInt64 = 0
+    package var memoryWords: UInt64 = 0
+    package var msrAccesses: UInt64 = 0
+    package var cr3Writes: UInt64 = 0
+    package var hypervisorEntries: UInt64 = 0
+    package var serialisingInstructions: UInt64 = 0
+
+    package init() {}
+}
+
+/// Architectural state of the one processor, without memory: small enough to copy for snapshots.
+package struct Processor: Sendable {
+    /// The sixteen general registers, then two that read as zero for absent base and index registers.
+    package var registers: InlineArray<18, UInt64> = InlineArray(repeating: 0)
+    /// Index of the next instruction, or -1 when RIP points at no known code.
+    package var index: Int32 = -1
+    /// RIP; while `index >= 0` it is derived from the program and this field may be stale.
+    package var outsideRIP: UInt64 = 0
+    package var flags: UInt64 = Flags.alwaysOne
+    package var cs: UInt16 = 0x10
+    package var ss: UInt16 = 0x18
+    package var ds: UInt16 = 0
+    package var es: UInt16 = 0
+    package var fs: UInt16 = 0
+    package var gs: UInt16 = 0
+    package var cpl: UInt8 = 0
+    package var fsBase: UInt64 = 0
+    package var gsBase: UInt64 = 0
+    package var kernelGSBase: UInt64 = 0
+    package var cr0: UInt64 = 0x8005_0033
+    package var cr2: UInt64 = 0
+    package var cr3: UInt64 = 0
+    package var cr4: UInt64 = 0
+    package var dr6: UInt64 = 0xFFFF_0FF0
+    package var dr7: UInt64 = 0x400
+    /// One data watchpoint (DR0); 0 when none is armed.
+    package var watchedAddress: UInt64 = 0
+    package var nmiBlocked = false
+    /// MOV SS or POP SS was the last instruction: debug traps and interrupts wait one instruction.
+    package var stackShadow = false
+    /// STI was the last instruction with IF clear before it.
+    package var interruptShadow = false
+    /// DR6 bits of debug traps that wait for delivery.
+    package var pendingDebug: UInt64 = 0
+    package var machineCheckInProgress = false
+    /// Linear address of the TSS.
+    package var tssBase: UInt64 = 0
+    package var star: UInt64 = 0
+    package var lstar: UInt64 = 0
+    package var cstar: UInt64 = 0
+    package var syscallMask: UInt64 = 0
+    package var sysenterCS: UInt64 = 0
+    package var sysenterESP: UInt64 = 0
+    package var sysenterEIP: UInt64 = 0
+    /// The bit of CR3 that selects the user half of a PTI pair; 0 without PTI.
+    package var userHalfBit: UInt64 = 0
+    /// Xen PV: the guest is in its kernel mode (hardware CPL is 3 in both).
+    package var guestKernelMode = false
+
+    package init() {}
+
+    @inline(__always)
+    package subscript(_ register: Register) -> UInt64 {
+        get { registers[Int(register.rawValue)] }
+        set { registers[Int(register.rawValue)] = newValue }
+    }
+
+    /// The user half of the page tables is loaded.
+    @inline(__always)
+    package var userPageTables: Bool { userHalfBit != 0 && cr3 & userHalfBit != 0 }
+}

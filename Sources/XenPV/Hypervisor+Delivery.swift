@@ -1,0 +1,164 @@
+package import Machine
+
+extension Hypervisor {
+    /// Delivers an event to the guest (facts F1 to F9, F20, F22).
+    package mutating func deliver(
+        _ event: Event, activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        machine.cost.hypervisorEntries &+= 1
+        var event = event
+        let vector = event.vector
+        if event.source == .software && vector != Vector.breakpoint && vector != Vector.overflow {
+            // Xen's own gates for INT n have DPL 0; the DPL in the guest's table decides. Vectors 3 and 4 always pass (F20).
+            let privilege: UInt8 = machine.cpu.guestKernelMode ? 0 : 3
+            let isAllowed = trapTable[Int(vector)].map { $0.privilege >= privilege } ?? false
+            if !isAllowed {
+                // The guest sees #GP at the instruction itself.
+                if machine.cpu.index > 0 { machine.cpu.index -= 1 }
+                event = Event(
+                    vector: Vector.generalProtection, source: .fault, errorCode: UInt32(vector) * 8 + 2)
+            }
+        }
+        // PV guests never get #DF: a frame that cannot be written ends the domain (F20).
+        guard let entry = trapTable[Int(event.vector)], entry.address != 0 else {
+            return .crashed(
+                DomainCrash(
+                    reason: .unhandledVector, vector: event.vector,
+                    errorCode: event.pushesErrorCode ? event.errorCode : .max,
+                    address: machine.instructionPointer(program)))
+        }
+        if event.vector == Vector.pageFault && event.source == .fault {
+            setGuestCR2(event.address, &machine)
+            if machine.cpu.guestKernelMode { event.errorCode &= ~4 }
+        }
+        if event.vector == Vector.debug && event.source != .software { machine.cpu.dr6 |= event.debugBits }
+        if event.source == .nmi { nmiMasked = true }
+        if event.vector == Vector.machineCheck { machine.cpu.machineCheckInProgress = true }
+        let oldFlags = machine.cpu.flags
+        let extra: [(UInt64, FrameSlot)] = event.pushesErrorCode ? [(UInt64(event.errorCode), .errorCode)] : []
+        guard let frame = bounce(words: extra, isFault: event.source == .fault, activation, &machine, program) else {
+            return .crashed(
+                DomainCrash(
+                    reason: .frameNotWritable, vector: event.vector, errorCode: event.errorCode,
+                    address: machine.instructionPointer(program)))
+        }
+        enterGuestKernel(at: entry.address, masksEvents: entry.masksEvents, oldFlags: oldFlags, &machine, program)
+        return .entered(event: event, frame: frame)
+    }
+
+    /// Delivers the event-channel upcall (fact F8): the trap frame without an error code.
+    package mutating func deliverUpcall(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        deliverCallback(eventCallback, clearsDirection: false, activation, &machine, program)
+    }
+
+    /// Delivers SYSCALL from user mode (facts F7, F22); RIP is already behind the instruction.
+    package mutating func deliverSyscall(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        machine.cpu[.rcx] = machine.instructionPointer(program)
+        machine.cpu[.r11] = machine.cpu.flags
+        machine.cpu.cs = Hypervisor.codeSelector
+        machine.cpu.ss = Hypervisor.stackSelector
+        return deliverCallback(syscallCallback, clearsDirection: true, activation, &machine, program)
+    }
+
+    private mutating func deliverCallback(
+        _ callback: UInt64?, clearsDirection: Bool, _ activation: UInt32, _ machine: inout Machine,
+        _ program: Program
+    ) -> GuestDelivery {
+        machine.cost.hypervisorEntries &+= 1
+        let rip = machine.instructionPointer(program)
+        guard let callback else {
+            return .crashed(DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: rip))
+        }
+        let oldFlags = machine.cpu.flags
+        guard let frame = bounce(words: [], isFault: false, activation, &machine, program) else {
+            return .crashed(DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip))
+        }
+        enterGuestKernel(at: callback, masksEvents: true, oldFlags: oldFlags, &machine, program)
+        if clearsDirection { machine.cpu.flags &= ~Flags.direction }
+        return .entered(event: Event(vector: 0, source: .external), frame: frame)
+    }
+
+    /// Delivers the failsafe callback with the context that could not be returned to (facts F23, F39).
+    mutating func deliverFailsafe(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        let rip = machine.instructionPointer(program)
+        guard let failsafeCallback else {
+            return .crashed(DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: rip))
+        }
+        let rcx = machine.cpu[.rcx]
+        let r11 = machine.cpu[.r11]
+        let oldFlags = machine.cpu.flags
+        let selectors: [(UInt64, FrameSlot)] = [
+            (UInt64(machine.cpu.gs), .gs), (UInt64(machine.cpu.fs), .fs), (UInt64(machine.cpu.es), .es),
+            (UInt64(machine.cpu.ds), .ds),
+        ]
+        guard let frame = bounce(words: selectors, isFault: false, activation, &machine, program) else {
+            return .crashed(DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip))
+        }
+        enterGuestKernel(at: failsafeCallback, masksEvents: true, oldFlags: oldFlags, &machine, program)
+        // Unlike traps, the failsafe callback starts with the guest's own RCX and R11 (F39).
+        machine.cpu[.rcx] = rcx
+        machine.cpu[.r11] = r11
+        return .entered(event: Event(vector: Vector.generalProtection, source: .fault), frame: frame)
+    }
+
+    /// Writes a bounce frame; returns its lowest address, or nil where a word cannot be written.
+    ///
+    /// - Parameter words: What stands below RIP, from high to low addresses; R11 and RCX follow.
+    private func bounce(
+        words: [(UInt64, FrameSlot)], isFault: Bool, _ activation: UInt32, _ machine: inout Machine,
+        _ program: Program
+    ) -> UInt64? {
+        let fromKernel = machine.cpu.guestKernelMode
+        let masked = eventsMasked(machine)
+        let oldRSP = machine.cpu[.rsp]
+        var address = fromKernel ? oldRSP : kernelStack
+        address &= ~15
+        if !fromKernel { toggleMode(&machine) }
+        // RPL cleared marks kernel mode (F3); bits 39:32 carry the old mask (F4).
+        let cs = UInt64(fromKernel ? machine.cpu.cs & ~3 : machine.cpu.cs) | (masked ? 1 << 32 : 0)
+        var flags = machine.cpu.flags & ~Flags.interrupt
+        if !masked { flags |= Flags.interrupt }
+        if isFault { flags |= Flags.resume }
+        let rip = machine.instructionPointer(program)
+        let frame: [(UInt64, FrameSlot)] =
+            [(UInt64(machine.cpu.ss), .ss), (oldRSP, .rsp), (flags, .rflags), (cs, .cs), (rip, .rip)] + words
+            + [(machine.cpu[.r11], .r11), (machine.cpu[.rcx], .rcx)]
+        for (value, slot) in frame {
+            address &-= 8
+            do throws(Fault) {
+                try machine.store(
+                    value, at: address, .quad,
+                    owner: Owner(.hardwareFrame, slot: slot.rawValue, activation: activation), isStack: true)
+            } catch {
+                return nil
+            }
+        }
+        machine.cpu[.rsp] = address
+        return address
+    }
+
+    /// Registers of the guest kernel at its handler (facts F4, F5, F22).
+    private func enterGuestKernel(
+        at address: UInt64, masksEvents: Bool, oldFlags: UInt64, _ machine: inout Machine, _ program: Program
+    ) {
+        if masksEvents { setEventsMasked(true, &machine) }
+        machine.cpu.flags =
+            (oldFlags
+                & ~(Flags.alignmentCheck | Flags.virtual8086 | Flags.resume | Flags.nestedTask | Flags.trap))
+            | Flags.interrupt | Flags.alwaysOne
+        machine.cpu.cs = Hypervisor.codeSelector
+        machine.cpu.ss = Hypervisor.stackSelector
+        machine.cpu.cpl = 3
+        machine.cpu.stackShadow = false
+        // Xen leaves by SYSRET.
+        machine.cpu[.rcx] = address
+        machine.cpu[.r11] = machine.cpu.flags
+        machine.jump(to: address, program)
+    }
+}

@@ -1,0 +1,120 @@
+package import Machine
+
+extension Hypervisor {
+    /// Executes the hypercall whose number is in RAX.
+    ///
+    /// - Parameter activation: Number that owns the frame if the iret hypercall faults and the guest is entered again.
+    package mutating func hypercall(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> HypercallResult {
+        machine.cost.hypervisorEntries &+= 1
+        if machine.cpu[.rax] == Hypervisor.iretNumber {
+            return interruptReturn(activation: activation, &machine, program)
+        }
+        // Others only matter to entry code as a way into Xen and back; SYSCALL and SYSRET change RCX and R11.
+        machine.cpu[.rcx] = machine.instructionPointer(program)
+        machine.cpu[.r11] = machine.cpu.flags
+        machine.cpu[.rax] = 0
+        return .continue
+    }
+
+    /// The iret hypercall (facts F18, F19; Xen `do_iret`).
+    private mutating func interruptReturn(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> HypercallResult {
+        let base = machine.cpu[.rsp]
+        var words: InlineArray<9, UInt64> = InlineArray(repeating: 0)
+        for index in 0..<9 {
+            do throws(Fault) {
+                words[index] = try machine.load(base &+ UInt64(index) * 8, .quad, isStack: true)
+            } catch {
+                return .crashed(
+                    DomainCrash(
+                        reason: .returnFrameNotReadable, vector: error.vector, errorCode: error.errorCode,
+                        address: machine.instructionPointer(program)))
+            }
+        }
+        let frame = base &+ 4 * 8
+        let cs = UInt16(truncatingIfNeeded: words[5])
+        let ss = UInt16(truncatingIfNeeded: words[8])
+        if cs & 3 == 3 { toggleMode(&machine) }
+        machine.cpu[.rax] = words[0]
+        let inSyscall = words[3] & Hypervisor.inSyscallFlag != 0
+        if !inSyscall {
+            machine.cpu[.r11] = words[1]
+            machine.cpu[.rcx] = words[2]
+        }
+        setEventsMasked(words[6] & Flags.interrupt == 0, &machine)
+        nmiMasked = false
+        let flags =
+            (words[6] & Flags.loadable & ~(Flags.iopl | Flags.virtual8086)) | Flags.interrupt | Flags.alwaysOne
+        machine.cpu[.rsp] = words[7]
+        machine.cpu.flags = flags
+        if inSyscall {
+            // By SYSRET: RCX and R11 stay clobbered, CS and SS become the flat ones.
+            machine.cpu[.rcx] = words[4]
+            machine.cpu[.r11] = flags
+            machine.cpu.cs = Hypervisor.codeSelector
+            machine.cpu.ss = Hypervisor.stackSelector
+            machine.jump(to: words[4], program)
+            return .returned(frame: frame)
+        }
+        // The attempted context is what a fault of the IRET shows (F19): RPL 3 is forced into both selectors.
+        machine.cpu.cs = cs | 3
+        machine.cpu.ss = ss | 3
+        machine.cpu.cpl = 0
+        let checked: Fault?
+        do throws(Fault) {
+            let code = try machine.checkReturnSelectors(cs: cs | 3, ss: ss | 3)
+            checked = code.isLong && !Machine.isCanonical(words[4]) ? Fault.generalProtection() : nil
+        } catch {
+            checked = error
+        }
+        machine.cpu.cpl = 3
+        machine.jump(to: words[4], program)
+        guard let fault = checked else { return .returned(frame: frame) }
+        machine.cost.hypervisorEntries &+= 1
+        // The iret hypercall has ended, whatever follows; the mask it set is part of the target's context.
+        let delivery =
+            version.replaysFaultingReturn
+            ? replay(fault, activation: activation, &machine, program)
+            : deliverFailsafe(activation: activation, &machine, program)
+        return .returnFaulted(frame: frame, fault: fault, delivery: delivery)
+    }
+
+    /// Xen 4.7 and later: the fault of the IRET becomes the guest's, with a frame that shows the target.
+    private mutating func replay(
+        _ fault: Fault, activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        var event = Event(fault)
+        // The frame is the target's: no instruction of it has started, so RF is not set in it.
+        event.source = .trap
+        return deliver(event, activation: activation, &machine, program)
+    }
+
+    /// Whether Xen emulates an instruction of the guest kernel that raised #GP, and does it (facts F15, F16).
+    ///
+    /// SWAPGS and IRET are not emulated: the guest gets its #GP.
+    package mutating func emulate(
+        _ instruction: Instruction, _ fault: Fault, _ machine: inout Machine
+    ) -> Bool {
+        guard fault.vector == Vector.generalProtection, fault.errorCode == 0, machine.cpu.guestKernelMode else {
+            return false
+        }
+        switch instruction.opcode {
+        case .rdmsr, .wrmsr, .in, .out, .clts, .wbinvd, .movToControl, .movFromControl, .movToDebug, .movFromDebug:
+            do throws(Fault) {
+                try machine.performPrivileged(instruction)
+            } catch {
+                return false
+            }
+        case .cli, .sti: break
+        default: return false
+        }
+        machine.cost.hypervisorEntries &+= 1
+        machine.cost.instructions &+= 1
+        machine.stepNumber &+= 1
+        machine.cpu.index &+= 1
+        return true
+    }
+}
