@@ -167,7 +167,7 @@ ENTRY(error_entry)
 	movl	%ecx, %eax
 	cmpq	%rax, RIP+8(%rsp)
 	je	.Lbstep_iret
-	cmpq	$.Lgs_change, RIP+8(%rsp)
+	cmpq	$gs_change, RIP+8(%rsp)
 	jne	.Lerror_entry_done_lfence
 
 	/* the fixup of the selector load expects kernel GS */
@@ -438,7 +438,7 @@ END(native_iret)
 
 /*
  * The one instruction that runs C's errands with the user's GS base.  It faults
- * if the descriptor is gone; the exception table sends it to .Lbad_gs.
+ * if the descriptor is gone; the exception table sends it to bad_gs.
  */
 ENTRY(native_load_gs_index)
 	FRAME_BEGIN
@@ -446,7 +446,7 @@ ENTRY(native_load_gs_index)
 	DISABLE_INTERRUPTS
 	TRACE_IRQS_OFF
 	SWAPGS
-.Lgs_change:
+gs_change:
 	movl	%edi, %gs
 .Lgs_loaded:
 .if X86_BUG_SWAPGS_FENCE
@@ -458,7 +458,7 @@ ENTRY(native_load_gs_index)
 	FRAME_END
 	ret
 
-.Lbad_gs:
+bad_gs:
 	SWAPGS					/* the entry code had put kernel GS back */
 .if X86_BUG_NULL_SEG
 	movl	$__USER_DS, %eax
@@ -486,7 +486,7 @@ ENTRY(\name)
 	pushq	%r11
 	movq	8(%rbp), %rdi			/* whoever called the thunk */
 	call	\func
-	jmp	.Lthunk_restore
+	jmp	thunk_restore
 END(\name)
 .endm
 
@@ -495,7 +495,6 @@ END(\name)
 	THUNK trace_hardirqs_off_thunk, trace_hardirqs_off_caller
 
 ENTRY(thunk_restore)
-.Lthunk_restore:
 	popq	%r11
 	popq	%r10
 	popq	%r9
