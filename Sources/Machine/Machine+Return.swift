@@ -14,6 +14,7 @@ extension Machine {
         let rsp = try load(frame &+ 3 &* size, width, isStack: true)
         let ss = UInt16(truncatingIfNeeded: try load(frame &+ 4 &* size, width, isStack: true))
         cpu.nmiBlocked = false
+        interruptsWereEnabledAtReturn = cpu.flags & Flags.interrupt != 0
         let code = try checkReturnSelectors(cs: cs, ss: ss)
         if code.isLong ? !Machine.isCanonical(rip) : rip > 0xFFFF_FFFF { throw .generalProtection() }
         finishReturn(rip: rip, cs: cs, flags: flags, rsp: rsp, ss: ss, code: code, frame: frame, program)

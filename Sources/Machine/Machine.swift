@@ -30,6 +30,8 @@ package struct Machine: Sendable {
     package var memory: Memory
     package let traits: ProcessorTraits
     package var idt: [Gate]
+    /// The IST of the #DB gate in the ordinary IDT; kernels that shift it load another IDT for a while.
+    package var debugGateIST: UInt8 = 0
     package var gdt: [Descriptor?]
     package var ldt: [Descriptor?]
     package var cost = Cost()
@@ -39,6 +41,8 @@ package struct Machine: Sendable {
     package var activation: UInt32 = 0
     /// Bit n: activation n has not returned yet (activations above 63 share bit 63).
     package var liveActivations: UInt64 = 1
+    /// IF as it was when the latest IRET began.
+    package var interruptsWereEnabledAtReturn = false
     /// Report every conditional jump as an outcome.
     package var stopAtBranches = false
     /// Keep the writes of each step in `writes`.
@@ -132,6 +136,7 @@ package struct Machine: Sendable {
         cost.memoryWords &+= 1
         let offset = try physical(address, isWrite: false, isStack: isStack)
         if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: false) }
+        if memory.hasOverwrites { memory.noteRead(atOffset: offset, by: activation) }
         if width == .quad && offset & 7 == 0 { return memory.word(atOffset: offset) }
         return try loadPart(address, offset, width, isStack: isStack)
     }
@@ -179,7 +184,7 @@ package struct Machine: Sendable {
         memory.record(
             Overwrite(
                 address: address, word: Int32(truncatingIfNeeded: offset >> 3), oldOwner: old, newOwner: new,
-                oldValue: oldValue, newValue: value, step: stepNumber, instruction: cpu.index))
+                oldValue: oldValue, newValue: value, step: stepNumber, instruction: cpu.index, wasRead: false))
     }
 
     @inline(never)

@@ -166,6 +166,20 @@ package struct Memory: Sendable {
         overwrites.removeAll(keepingCapacity: true)
     }
 
+    /// Anything was recorded since the last reset.
+    @inline(__always)
+    package var hasOverwrites: Bool { !overwrites.isEmpty }
+
+    /// Notes that the code of an activation reads a word that was taken from it.
+    @inline(never)
+    package mutating func noteRead(atOffset offset: Int, by activation: UInt32) {
+        let word = Int32(truncatingIfNeeded: offset >> 3)
+        for index in overwrites.indices
+        where overwrites[index].word == word && overwrites[index].oldOwner.activation == activation {
+            overwrites[index].wasRead = true
+        }
+    }
+
     // MARK: Looking up
 
     @inline(__always)

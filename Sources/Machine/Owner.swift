@@ -92,4 +92,6 @@ package struct Overwrite: Sendable, Hashable {
     /// Step number at which it happened, and the index of the instruction.
     package var step: UInt32
     package var instruction: Int32
+    /// The activation that owned the word has read it since: the write mattered.
+    package var wasRead: Bool
 }

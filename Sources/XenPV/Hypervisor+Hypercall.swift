@@ -23,6 +23,7 @@ extension Hypervisor {
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> HypercallResult {
         let base = machine.cpu[.rsp]
+        eventsWereMaskedAtReturn = eventsMasked(machine)
         var words: InlineArray<9, UInt64> = InlineArray(repeating: 0)
         for index in 0..<9 {
             do throws(Fault) {

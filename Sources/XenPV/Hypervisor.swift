@@ -88,6 +88,8 @@ package struct Hypervisor: Sendable {
     package var vcpuInfo: UInt64 = 0
     /// An NMI was delivered and the guest has not executed the iret hypercall since.
     package var nmiMasked = false
+    /// The event mask as it was when the latest iret hypercall began.
+    package var eventsWereMaskedAtReturn = true
 
     /// Number of the iret hypercall (public/xen.h, `__HYPERVISOR_iret`).
     package static let iretNumber: UInt64 = 23

@@ -1,0 +1,332 @@
+package import Assembler
+import Machine
+package import XenPV
+
+extension EntryTable {
+    /// Expands the table for a platform.
+    ///
+    /// - Parameter xen: Release of Xen; nil for the table's own, 4.17 where it says nothing.
+    package func expand(
+        for platform: Platform, xen release: XenVersion? = nil, kernels: KernelLibrary = .shipped
+    ) throws(InvalidConfiguration) -> EntryImage {
+        guard let kernel = kernels.kernel(named: kernel) else {
+            throw InvalidConfiguration(findings: [
+                ConfigurationFinding(
+                    rule: "dangling-reference", pointer: "/kernel", message: "no kernel '\(self.kernel)' ships with the program")
+            ])
+        }
+        var expansion = Expansion(table: self, platform: platform, generation: kernel.generation)
+        return try expansion.image(release: release ?? self.xen.version.flatMap(XenVersion.init) ?? .v4_17)
+    }
+}
+
+/// The work of one expansion.
+struct Expansion {
+    let table: EntryTable
+    let platform: Platform
+    let generation: Generation
+    var findings: [ConfigurationFinding] = []
+    var functions: [CFunction]
+
+    init(table: EntryTable, platform: Platform, generation: Generation) {
+        self.table = table
+        self.platform = platform
+        self.generation = generation
+        functions = generation.functions
+    }
+
+    mutating func dangling(_ pointer: String, _ message: String) {
+        findings.append(ConfigurationFinding(rule: "dangling-reference", pointer: pointer, message: message))
+    }
+
+    mutating func image(release: XenVersion) throws(InvalidConfiguration) -> EntryImage {
+        checkHandlers()
+        let program: Program
+        do throws(AssemblyFailure) {
+            program = try assemble(assemblyInput())
+        } catch {
+            throw InvalidConfiguration(
+                findings: findings
+                    + error.diagnostics.map { diagnostic in
+                        ConfigurationFinding(
+                            rule: diagnostic.code == "undefined-symbol" ? "dangling-reference" : diagnostic.code,
+                            pointer: pointer(of: diagnostic), message: diagnostic.message,
+                            location: "\(diagnostic.file):\(diagnostic.line):\(diagnostic.column)")
+                    })
+        }
+        var builder = MemoryBuilder(table: table, platform: platform, generation: generation, program: program)
+        var (machine, layout) = builder.build()
+        findings += builder.findings
+        var hypervisor: Hypervisor?
+        if platform.isXen {
+            hypervisor = makeHypervisor(release, program, layout)
+        } else {
+            fillIDT(&machine, program)
+        }
+        findUnreachable(program)
+        let fatal = findings.filter { $0.rule != "unreachable-entry" }
+        if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
+        return EntryImage(
+            platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
+            functions: functions, layout: layout, findings: findings)
+    }
+
+    /// The JSON pointer of a fault in a routine of the table, or of the row that a generated line came from.
+    private func pointer(of diagnostic: Diagnostic) -> String {
+        if diagnostic.file.hasPrefix("routines/") {
+            return EntryCode.pointer("/routines", String(diagnostic.file.dropFirst("routines/".count)))
+        }
+        if diagnostic.file == Expansion.tableFile {
+            let rows = generatedRows()
+            let index = diagnostic.line - 1
+            if index >= 0 && index < rows.count { return rows[index].pointer }
+        }
+        return ""
+    }
+
+    // MARK: Text for the assembler
+
+    static let tableFile = "entry-table"
+
+    /// One line per row of the table, with the pointer of the row.
+    func generatedRows() -> [(text: String, pointer: String)] {
+        var rows: [(String, String)] = []
+        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
+            var line = "idtentry \(entry.symbol) \(entry.handler) has_error_code=\(entry.hasErrorCode ? 1 : 0)"
+            if entry.paranoid != 0 { line += " paranoid=\(entry.paranoid)" }
+            if let shift = entry.shiftIST { line += " shift_ist=\(shift) ist_offset=\(entry.istOffset)" }
+            if entry.createGap { line += " create_gap=1" }
+            if entry.readCR2 { line += " read_cr2=1" }
+            rows.append((line, entry.pointer))
+        }
+        if table.options["XEN_PV"] ?? true {
+            for (index, thunk) in table.xen.thunks.enumerated() {
+                rows.append(("xen_pv_trap \(thunk)", "/xen/thunks/\(index)"))
+            }
+        }
+        return rows
+    }
+
+    private func modelText() -> String {
+        var text = ""
+        for (index, function) in functions.enumerated() {
+            text += "ENTRY(\(function.name))\n\tmodel $\(index)\n\tret\nEND(\(function.name))\n"
+        }
+        return text
+    }
+
+    /// Code that is interrupted: user code, kernel code, the self test.
+    private func siteText() -> String {
+        var text = """
+            ENTRY(user_code)
+            \tnop
+            GLOBAL(user_interrupted)
+            \tnop
+            \tnop
+            END(user_code)
+            ENTRY(user_signal_handler)
+            \tnop
+            \tnop
+            END(user_signal_handler)
+            ENTRY(kernel_code)
+            \tnop
+            GLOBAL(kernel_interrupted)
+            \tnop
+            \tnop
+            GLOBAL(kernel_fixup)
+            \tnop
+            \tnop
+            END(kernel_code)
+            ENTRY(emulated_function)
+            \tret
+            END(emulated_function)
+
+            """
+        // The event's own instruction, then four bytes that a patched CALL would have covered.
+        for vector in table.idt.map(\.vector) {
+            let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
+            text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
+            text += "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
+        }
+        if let test = table.machine.selfTest {
+            text += """
+                ENTRY(\(test.routine))
+                \t.rept \(test.siteOffset)
+                \tnop
+                \t.endr
+                \tint3
+                \t.rept 5
+                \tnop
+                \t.endr
+                END(\(test.routine))
+                ENTRY(\(test.target))
+                \tmovl $1, (%rdi)
+                \tret
+                END(\(test.target))
+
+                """
+        }
+        return text
+    }
+
+    private func assemblyInput() -> AssemblyInput {
+        var constants: [String: Int64] = [
+            "PLATFORM_XEN_PV": platform.isXen ? 1 : 0,
+            "CPU_VENDOR_INTEL": platform == .bareMetalAMD ? 0 : 1,
+            "CPU_VENDOR_AMD": platform == .bareMetalAMD ? 1 : 0,
+        ]
+        let traits = platform.traits(options: table.options)
+        constants["CPU_BUG_MELTDOWN"] = traits.meltdown ? 1 : 0
+        constants["CPU_BUG_SWAPGS"] = traits.swapgsSpeculates ? 1 : 0
+        for (name, value) in table.options { constants[name] = value ? 1 : 0 }
+        for variable in generation.perCPU { constants[variable.name] = Int64(bitPattern: variable.offset) }
+
+        var placements: [String: UInt64] = [:]
+        var sizes: [String: UInt64] = [:]
+        for function in functions { sizes[function.name] = function.size_bytes }
+        for (name, placement) in table.machine.code {
+            placements[name] = placement.address
+            if placement.size_bytes > 0 { sizes[name] = placement.size_bytes }
+        }
+        placements["user_code"] = Addresses.userCode
+        placements["user_signal_handler"] = Addresses.userSignalHandler
+        for row in table.idt { placements["user_int_\(row.vector)"] = Addresses.userInterrupts + UInt64(row.vector) * 16 }
+        if let test = table.machine.selfTest {
+            placements[test.routine] = test.address
+            sizes[test.routine] = test.size_bytes
+            sizes[test.target] = test.targetSize_bytes
+        }
+        let rows = generatedRows().map(\.text).joined(separator: "\n") + "\n"
+        return AssemblyInput(
+            sources: generation.listings + [
+                SourceText(name: Expansion.tableFile, text: rows),
+                SourceText(name: "c-functions", text: modelText()),
+                SourceText(name: "interrupted-code", text: siteText()),
+            ],
+            constants: constants, placements: placements, sizes: sizes, origin: table.machine.textOrigin,
+            overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
+    }
+
+    // MARK: References
+
+    /// Every handler is a C function of this kernel or a routine of the table.
+    private mutating func checkHandlers() {
+        let known = Set(functions.map(\.name)).union(table.routines.map(\.name))
+        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
+            if known.contains(entry.handler) || generation.roles.values.contains(entry.handler) { continue }
+            if isListingRoutine(entry.handler) { continue }
+            var message = "no C function or routine '\(entry.handler)' in \(table.kernel)"
+            if let nearest = nearestName(to: entry.handler, among: Array(known)) { message += "; did you mean '\(nearest)'?" }
+            dangling(entry.pointer + "/handler", message)
+            // Stand in for it, so that further faults are found in the same run.
+            functions.append(CFunction(name: entry.handler, model: .exception, size_bytes: 64))
+        }
+    }
+
+    private func isListingRoutine(_ name: String) -> Bool {
+        let needle = Array("ENTRY(\(name))".utf8)
+        return generation.listings.contains { $0.text.firstRange(of: needle) != nil }
+    }
+
+    private mutating func fillIDT(_ machine: inout Machine, _ program: Program) {
+        for row in table.idt where table.applies(row.option) {
+            guard let address = program.address(of: row.entry) else {
+                danglingEntry(row.pointer + "/entry", row.entry, program)
+                continue
+            }
+            machine.idt[Int(row.vector)] = Gate(
+                offset: address, selector: 0x10, ist: row.ist, privilege: row.dpl, isPresent: true,
+                isInterruptGate: row.isInterruptGate)
+        }
+        machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
+    }
+
+    private mutating func danglingEntry(_ pointer: String, _ name: String, _ program: Program) {
+        var message = "no entry or routine '\(name)'"
+        let names = table.entries.map(\.symbol) + table.routines.map(\.name) + table.xen.thunks.map { "xen_" + $0 }
+        if let nearest = nearestName(to: name, among: names) { message += "; did you mean '\(nearest)'?" }
+        dangling(pointer, message)
+    }
+
+    /// Converts the IDT into Xen's trap table as Linux does (5.2 `arch/x86/xen/enlighten_pv.c`, `cvt_gate_to_trap`).
+    private mutating func makeHypervisor(
+        _ release: XenVersion, _ program: Program, _ layout: ImageLayout
+    ) -> Hypervisor {
+        var hypervisor = Hypervisor(version: release)
+        for row in table.idt where table.applies(row.option) {
+            guard let native = program.address(of: row.entry) else {
+                danglingEntry(row.pointer + "/entry", row.entry, program)
+                continue
+            }
+            var address = native
+            var istOkay = false
+            if let trap = table.xen.traps.first(where: { $0.native == row.entry && table.applies($0.option) }) {
+                guard let converted = program.address(of: trap.entry) else {
+                    danglingEntry(trap.pointer + "/entry", trap.entry, program)
+                    continue
+                }
+                address = converted
+                istOkay = trap.istOkay
+            }
+            // An IST gate that is not declared okay is not handed to Xen (WARN at boot).
+            if row.ist != 0 && !istOkay { continue }
+            hypervisor.trapTable[Int(row.vector)] = TrapTableEntry(
+                address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
+        }
+        for trap in table.xen.traps where table.applies(trap.option) {
+            if program.address(of: trap.entry) == nil { danglingEntry(trap.pointer + "/entry", trap.entry, program) }
+            if !table.entries.contains(where: { $0.symbol == trap.native }) && program.address(of: trap.native) == nil {
+                danglingEntry(trap.pointer + "/native", trap.native, program)
+            }
+        }
+        for (key, name) in table.xen.callbacks.sorted(by: { $0.key < $1.key }) {
+            guard let address = program.address(of: name) else {
+                danglingEntry("/xen/callbacks/" + key, name, program)
+                continue
+            }
+            switch key {
+            case "event": hypervisor.eventCallback = address
+            case "failsafe": hypervisor.failsafeCallback = address
+            default: hypervisor.syscallCallback = address
+            }
+        }
+        hypervisor.kernelStack = layout.taskStack.end
+        hypervisor.vcpuInfo = layout.vcpuInfo
+        return hypervisor
+    }
+
+    /// Entries that neither a gate nor a trap row nor a callback leads to.
+    private mutating func findUnreachable(_ program: Program) {
+        var reached = Set(table.idt.map(\.entry))
+        let xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
+        for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }
+        reached.formUnion(xenTargets)
+        // A listing or a routine may lead there by itself.
+        for instruction in program.instructions where instruction.form == .target {
+            let address = UInt64(bitPattern: instruction.immediate)
+            for entry in table.entries where !reached.contains(entry.symbol) {
+                if program.address(of: entry.symbol) == address,
+                    !table.xen.thunks.contains(entry.symbol) || reached.contains(entry.symbol)
+                {
+                    reached.insert(entry.symbol)
+                }
+            }
+        }
+        for entry in table.entries where table.applies(entry.option) && !reached.contains(entry.symbol) {
+            findings.append(
+                ConfigurationFinding(
+                    rule: "unreachable-entry", pointer: entry.pointer,
+                    message: "no gate, trap-table row or callback leads to '\(entry.symbol)'"))
+        }
+    }
+}
+
+/// Addresses of the user side, which no table changes.
+enum Addresses {
+    static let userCode: UInt64 = 0x0040_1000
+    static let userInterrupts: UInt64 = 0x0040_2000
+    static let userSignalHandler: UInt64 = 0x0040_4000
+    static let userStackPage: UInt64 = 0x7FFC_1234_5000
+    static let userStackPointer: UInt64 = 0x7FFC_1234_5E58
+    static let current: UInt64 = 0xFFFF_FFFF_8221_2780
+}

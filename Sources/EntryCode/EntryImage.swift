@@ -1,0 +1,72 @@
+package import Machine
+package import XenPV
+
+/// An entry table expanded for one platform: code laid out, memory mapped, descriptor or trap table filled.
+package struct EntryImage: Sendable {
+    package var platform: Platform
+    package var table: EntryTable
+    package var program: Program
+    /// Memory frozen in its initial state; the processor as the kernel has set it up, in no particular context.
+    package var machine: Machine
+    /// Present on Xen PV.
+    package var hypervisor: Hypervisor?
+    /// Model number (the immediate of the pseudo-instruction) to function.
+    package var functions: [CFunction]
+    package var layout: ImageLayout
+    /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
+    package var findings: [ConfigurationFinding]
+}
+
+/// Something wrong with a configuration that is not a fault of the document.
+package struct ConfigurationFinding: Error, Sendable, Hashable {
+    /// `dangling-reference` or `unreachable-entry`, or a diagnostic code of the assembler.
+    package var rule: String
+    /// JSON pointer into the document, or empty.
+    package var pointer: String
+    package var message: String
+    /// Where in a listing or routine, as `file:line:column`; empty where it does not apply.
+    package var location: String
+
+    package init(rule: String, pointer: String, message: String, location: String = "") {
+        self.rule = rule
+        self.pointer = pointer
+        self.message = message
+        self.location = location
+    }
+}
+
+/// A table cannot be run; every reason that was found.
+package struct InvalidConfiguration: Error, Sendable {
+    package var findings: [ConfigurationFinding]
+}
+
+/// Addresses that scenarios, handler models and reports need.
+package struct ImageLayout: Sendable {
+    package var taskStack: Region
+    package var entryStack: Region
+    package var perCPUBase: UInt64
+    /// Offsets of per-CPU variables by name.
+    package var perCPU: [String: UInt64]
+    package var vcpuInfo: UInt64
+    package var current: UInt64
+    package var userStackPointer: UInt64
+    /// User code: a run of NOPs whose second instruction is interrupted, and one INT n for each n that was asked for.
+    package var userCode: UInt64
+    package var userInterrupt: [UInt8: UInt64]
+    /// User code that signals and hostile returns go to.
+    package var userSignal: UInt64
+    /// Kernel code: NOPs, an int3 followed by four NOPs, and a function that only returns.
+    package var kernelCode: UInt64
+    package var kernelInterrupt: [UInt8: UInt64]
+    package var kernelFixup: UInt64
+    package var emulatedFunction: UInt64
+    package var selfTestSite: UInt64?
+    package var selfTestTarget: UInt64?
+    /// The word that the self test's function sets.
+    package var selfTestWord: UInt64
+    package var usesPageTableIsolation: Bool
+    package var userGSBase: UInt64
+    package var kernelCR3: UInt64
+    package var userCR3: UInt64
+    package var espfixWindow: Region
+}

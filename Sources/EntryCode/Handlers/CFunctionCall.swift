@@ -1,0 +1,94 @@
+package import Machine
+package import XenPV
+
+/// What every C function does, whatever it is for: the calling convention of the System V AMD64 ABI and `current`.
+package enum CFunctionCall {
+    /// Words that a C function writes below its return address.
+    package static let frameWords: UInt64 = 6
+    /// What caller-saved registers hold after a call: nothing that a caller may rely on.
+    package static let clobber: UInt64 = 0xFFFF_DEAD_0000_0000
+
+    /// Enters the function: local variables on the stack, `current` through the GS base.
+    ///
+    /// Faults are those of the kernel's own code: the caller raises them at the function's first instruction.
+    package static func enter(_ machine: inout Machine, _ layout: ImageLayout) throws(Fault) {
+        let rsp = machine.cpu[.rsp]
+        for index in 1...frameWords {
+            try machine.store(
+                clobber &+ index, at: rsp &- index &* 8, .quad,
+                owner: Owner(.functionFrame, activation: machine.activation), isStack: true)
+        }
+        _ = try perCPU("current_task", &machine, layout)
+    }
+
+    /// Reads a per-CPU variable the way C does: relative to the GS base, whatever that is.
+    package static func perCPU(
+        _ name: String, plus field: UInt64 = 0, _ machine: inout Machine, _ layout: ImageLayout
+    ) throws(Fault) -> UInt64 {
+        guard let offset = layout.perCPU[name] else { return 0 }
+        return try machine.load(machine.cpu.gsBase &+ offset &+ field, .quad)
+    }
+
+    /// Leaves the function: caller-saved registers and arithmetic flags change, RAX holds the result, RET is next.
+    package static func leave(_ machine: inout Machine, result: UInt64 = clobber) {
+        for register in [Register.rcx, .rdx, .rsi, .rdi, .r8, .r9, .r10, .r11] {
+            machine.cpu[register] = clobber | UInt64(register.rawValue)
+        }
+        machine.cpu[.rax] = result
+        machine.cpu.flags = (machine.cpu.flags & ~Flags.arithmetic) | Flags.sign
+        machine.cpu.index &+= 1
+        machine.stepNumber &+= 1
+    }
+
+    /// `local_irq_enable` and `local_irq_disable`.
+    package static func setInterrupts(
+        enabled: Bool, _ machine: inout Machine, _ hypervisor: inout Hypervisor?
+    ) {
+        if hypervisor != nil {
+            hypervisor?.setEventsMasked(!enabled, &machine)
+        } else if enabled {
+            machine.cpu.flags |= Flags.interrupt
+        } else {
+            machine.cpu.flags &= ~Flags.interrupt
+        }
+    }
+
+    /// Whether interrupts, or a PV guest's events, are disabled.
+    package static func interruptsDisabled(_ machine: Machine, _ hypervisor: Hypervisor?) -> Bool {
+        if let hypervisor { return hypervisor.eventsMasked(machine) }
+        return machine.cpu.flags & Flags.interrupt == 0
+    }
+
+    /// Traced code may fault on memory of its own: the fault address of the event is lost to later readers.
+    package static func clobberFaultAddress(_ machine: inout Machine, _ hypervisor: Hypervisor?) {
+        machine.cpu.cr2 = tracedAddress
+        if let hypervisor {
+            machine.memory.poke(tracedAddress, at: hypervisor.vcpuInfo &+ 16, step: machine.stepNumber)
+        }
+    }
+
+    /// The address that a page fault inside traced code leaves behind.
+    package static let tracedAddress: UInt64 = 0x7F00_7ACE_0000
+
+    /// The fault address as C reads it: CR2, or its copy in `vcpu_info` under Xen.
+    package static func faultAddress(_ machine: Machine, _ hypervisor: Hypervisor?) -> UInt64 {
+        if let hypervisor { return machine.memory.peek(hypervisor.vcpuInfo &+ 16) ?? 0 }
+        return machine.cpu.cr2
+    }
+
+    /// Copies words with their owners, as a structure assignment does; overlapping stretches are copied as by memmove.
+    package static func copy(
+        words: Int, from source: UInt64, to destination: UInt64, _ machine: inout Machine
+    ) throws(Fault) {
+        guard source != destination else { return }
+        var values: [(UInt64, Owner)] = []
+        for index in 0..<UInt64(max(words, 0)) {
+            let address = source &+ index &* 8
+            let owner = machine.ownerForCopy(from: address)
+            values.append((try machine.load(address, .quad), owner))
+        }
+        for (index, (value, owner)) in values.enumerated() {
+            try machine.store(value, at: destination &+ UInt64(index) &* 8, .quad, owner: owner)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+package import Assembler
+
+/// A C function that entry code calls, and the model that stands for it.
+package struct CFunction: Sendable, Hashable {
+    package var name: String
+    package var model: HandlerModel
+    package var size_bytes: UInt64
+}
+
+/// A per-CPU variable: its offset from the per-CPU base and what it holds at the start.
+package struct PerCPUVariable: Sendable, Hashable {
+    package var name: String
+    package var offset: UInt64
+    package var size_bytes: UInt64
+    /// Field offset and value; one field at 0 for a plain variable.
+    package var holds: JSON
+}
+
+/// A generation of entry code: listings in AT&T syntax and the map of its C functions to models. Pure data.
+package struct Generation: Sendable {
+    package var name: String
+    package var listings: [SourceText] = []
+    package var functions: [CFunction] = []
+    package var perCPU: [PerCPUVariable] = []
+    /// Roles that reports and models need a symbol for, such as `bad_iret`.
+    package var roles: [String: String] = [:]
+}
+
+/// An entry table that ships with the program, with the generation of code it belongs to.
+package struct Kernel: Sendable {
+    package var name: String
+    package var description: String
+    package var generation: Generation
+    /// The table's document as it ships.
+    package var document: JSON
+}
+
+/// The kernels that the program knows: one folder of text files per generation, tables beside the listings.
+package struct KernelLibrary: Sendable {
+    package let kernels: [Kernel]
+    /// Files that could not be understood: a fault of the program's own data, shown by `gatehouse kernels`.
+    package let faults: [String]
+
+    package var names: [String] { kernels.map(\.name) }
+
+    package func kernel(named name: String) -> Kernel? { kernels.first { $0.name == name } }
+
+    /// The kernels embedded into the binary.
+    package static let shipped = KernelLibrary(
+        files: EmbeddedFiles.all.map { file in
+            (
+                path: file.path.withUTF8Buffer { String(decoding: $0, as: UTF8.self) },
+                text: file.text.withUTF8Buffer { [UInt8]($0) }
+            )
+        })
+
+    /// - Parameter files: Paths such as `idtentry/kernel.json` and their text.
+    package init(files: [(path: String, text: [UInt8])]) {
+        var kernels: [Kernel] = []
+        var faults: [String] = []
+        let folders = Set(files.compactMap { $0.path.split(separator: "/").first.map(String.init) }).sorted()
+        for folder in folders {
+            let inside = files.filter { $0.path.hasPrefix(folder + "/") }
+            func file(_ name: String) -> [UInt8]? { inside.first { $0.path == folder + "/" + name }?.text }
+            guard let description = file("kernel.json") else { continue }
+            guard let root = try? JSON.parse(description).value else {
+                faults.append("\(folder)/kernel.json is not JSON")
+                continue
+            }
+            var generation = Generation(name: folder)
+            for listing in root["listings"]?.arrayValue ?? [] {
+                guard let name = listing.stringValue, let text = file(name) else {
+                    faults.append("\(folder)/kernel.json names a listing that is not there")
+                    continue
+                }
+                generation.listings.append(SourceText(name: "\(folder)/\(name)", bytes: text))
+            }
+            for member in root["c_functions"]?.objectValue ?? [] {
+                guard let text = member.value["model"]?.stringValue, let model = HandlerModel(rawValue: text) else {
+                    faults.append("\(folder)/kernel.json: \(member.key) has no known model")
+                    continue
+                }
+                generation.functions.append(
+                    CFunction(
+                        name: member.key, model: model,
+                        size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16)))
+            }
+            for member in root["per_cpu"]?.objectValue ?? [] {
+                guard let text = member.value["offset"]?.stringValue, let offset = UInt64(text.dropFirst(2), radix: 16)
+                else {
+                    faults.append("\(folder)/kernel.json: \(member.key) has no offset")
+                    continue
+                }
+                generation.perCPU.append(
+                    PerCPUVariable(
+                        name: member.key, offset: offset,
+                        size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 8),
+                        holds: member.value["holds"] ?? 0))
+            }
+            for member in root["symbols"]?.objectValue ?? [] {
+                generation.roles[member.key] = member.value.stringValue
+            }
+            for table in inside where table.path.hasSuffix(".json") && !table.path.hasSuffix("/kernel.json") {
+                guard let document = try? JSON.parse(table.text).value, let name = document["name"]?.stringValue else {
+                    faults.append("\(table.path) is not a table with a name")
+                    continue
+                }
+                kernels.append(
+                    Kernel(
+                        name: name, description: document["description"]?.stringValue ?? "", generation: generation,
+                        document: document))
+            }
+        }
+        self.kernels = kernels.sorted { $0.name < $1.name }
+        self.faults = faults
+    }
+}
+
+/// What stands for the body of a C function.
+package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
+    /// An exception handler: `(pt_regs, error code[, fault address])`.
+    case exception
+    case nmi
+    case interrupt
+    /// Runs traced code: may fault, so CR2 may change.
+    case trace
+    case enterFromUser = "enter-from-user"
+    /// No effect beyond what any C function may do.
+    case plain
+    case syncRegs = "sync-regs"
+    case fixupBadIRET = "fixup-bad-iret"
+    case exitToUser = "exit-to-user"
+    case int80Syscall = "int80-syscall"
+    case debugStackSetZero = "debug-stack-set-zero"
+    case debugStackReset = "debug-stack-reset"
+    case preempt
+    case doubleFault = "double-fault"
+    case xenEventCheck = "xen-event-check"
+
+    /// The function is what an event is delivered to, not a helper of the entry code.
+    package var isEventHandler: Bool {
+        switch self {
+        case .exception, .nmi, .interrupt, .doubleFault, .int80Syscall: true
+        default: false
+        }
+    }
+}

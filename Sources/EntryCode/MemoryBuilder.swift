@@ -1,0 +1,212 @@
+import Machine
+
+/// Maps the memory of an image and fills in what the kernel has set up before the first event.
+struct MemoryBuilder {
+    let table: EntryTable
+    let platform: Platform
+    let generation: Generation
+    let program: Program
+    var findings: [ConfigurationFinding] = []
+
+    private static let kernel: PageAttributes = [.kernelMap, .writable]
+    private static let both: PageAttributes = [.kernelMap, .userMap, .writable]
+    private static let bothReadOnly: PageAttributes = [.kernelMap, .userMap]
+    private static let user: PageAttributes = [.kernelMap, .userMap, .writable, .user]
+
+    init(table: EntryTable, platform: Platform, generation: Generation, program: Program) {
+        self.table = table
+        self.platform = platform
+        self.generation = generation
+        self.program = program
+    }
+
+    private func stack(_ name: String, _ base: UInt64, _ size_bytes: UInt64) -> EntryTable.Stretch {
+        table.machine.stacks[name] ?? EntryTable.Stretch(base: base, size_bytes: size_bytes)
+    }
+
+    mutating func build() -> (Machine, ImageLayout) {
+        let traits = platform.traits(options: table.options)
+        var memory = Memory()
+        let area: UInt64 = 0xFFFF_FE00_0000_0000
+        let task = stack("task", 0xFFFF_FFFF_8220_0000, 16_384)
+        let entry = stack("entry", area + 0x2000, 512)
+        let perCPUBase = table.machine.perCPUBase
+        let taskRegion = Region(name: "task stack", kind: .taskStack, base: task.base, size_bytes: task.size_bytes)
+        let entryRegion = Region(
+            name: "entry trampoline stack", kind: .entryStack, base: entry.base, size_bytes: entry.size_bytes)
+        memory.map(taskRegion, Self.kernel)
+        memory.map(entryRegion, Self.both)
+        let exceptionStacks: [(String, String, UInt64)] = [
+            ("df", "#DF IST stack", area + 0x7000), ("nmi", "NMI IST stack", area + 0x9000),
+            ("db1", "second #DB IST stack", area + 0xD000), ("db", "#DB IST stack", area + 0xF000),
+            ("mce", "#MC IST stack", area + 0x11000),
+        ]
+        var tops: [String: UInt64] = [
+            "task_stack_top": task.end, "entry_stack_top": entry.end, "current": Addresses.current,
+            "espfix_stack": table.machine.espfixStack, "espfix_waddr": table.machine.espfixWritable,
+        ]
+        for (key, name, base) in exceptionStacks {
+            let stretch = stack(key, base, 4096)
+            memory.map(
+                Region(name: name, kind: .exceptionStack, base: stretch.base, size_bytes: stretch.size_bytes), Self.both)
+            tops[key + "_stack_top"] = stretch.end
+        }
+        for guardPage in table.machine.guards {
+            memory.reserve(
+                Region(name: "guard page", kind: .guardPage, base: guardPage.base, size_bytes: guardPage.size_bytes))
+        }
+        let irq = stack("irq", perCPUBase + 0x10000, 16_384)
+        memory.map(
+            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes), Self.kernel)
+        // The top word links back to the interrupted stack; the stack proper starts below it.
+        tops["irq_stack_top"] = irq.end &- 8
+
+        let tssOffset = mapPerCPU(&memory, perCPUBase)
+        // The processor reads the TSS through a read-only alias that both page-table halves map (cpu_entry_area).
+        let tssAlias = area + 0x3000
+        memory.alias(
+            Region(name: "TSS in the cpu_entry_area", kind: .perCPU, base: tssAlias, size_bytes: 4096),
+            of: perCPUBase &+ tssOffset, Self.bothReadOnly)
+        memory.map(
+            Region(name: "init_task", kind: .kernelData, base: Addresses.current & ~4095, size_bytes: 4096), Self.kernel)
+
+        let espfixPage = table.machine.espfixStack & ~4095
+        memory.map(
+            Region(
+                name: "espfix page, writable address", kind: .espfix, base: table.machine.espfixWritable & ~4095,
+                size_bytes: 4096), Self.kernel)
+        let window = Region(name: "espfix stack", kind: .espfix, base: espfixPage & ~0xFFFF_FFFF, size_bytes: 1 << 32)
+        memory.alias(
+            Region(name: "espfix stack", kind: .espfix, base: espfixPage, size_bytes: 4096),
+            of: table.machine.espfixWritable & ~4095, Self.bothReadOnly)
+        memory.ignoreBits(0xFFFF_0000, from: window.base, size_bytes: window.size_bytes)
+
+        memory.map(
+            Region(name: "user stack", kind: .userStack, base: Addresses.userStackPage, size_bytes: 4096), Self.user)
+
+        let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
+        fillPerCPU(&memory, perCPUBase, symbols: tops, perCPU)
+        if let guardian = perCPU["current_task"] { _ = guardian }
+
+        let isolates = platform.usesPageTableIsolation(options: table.options)
+        let hasPCID = (table.options["PCID"] ?? false) && !platform.isXen
+        let userHalf: UInt64 = 0x1000 | (hasPCID && isolates ? 0x800 : 0)
+        let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
+        let layout = ImageLayout(
+            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase, perCPU: perCPU,
+            vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
+            userStackPointer: Addresses.userStackPointer,
+            userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
+            userInterrupt: interruptSites("user_int_"), userSignal: Addresses.userSignalHandler,
+            kernelCode: program.address(of: "kernel_interrupted") ?? 0, kernelInterrupt: interruptSites("kernel_int_"),
+            kernelFixup: program.address(of: "kernel_fixup") ?? 0,
+            emulatedFunction: program.address(of: "emulated_function") ?? 0,
+            selfTestSite: table.machine.selfTest.map { $0.address &+ $0.siteOffset },
+            selfTestTarget: table.machine.selfTest.flatMap { program.address(of: $0.target) },
+            selfTestWord: (table.machine.selfTest?.rsp ?? table.machine.kernelRSPAligned) &+ 16,
+            usesPageTableIsolation: isolates, userGSBase: 0, kernelCR3: kernelCR3,
+            userCR3: isolates || platform.isXen ? kernelCR3 | userHalf : kernelCR3, espfixWindow: window)
+
+        var machine = Machine(traits: traits, memory: memory)
+        machine.cpu.tssBase = tssAlias &+ ((perCPU["cpu_tss_rw"] ?? 0) & 4095)
+        machine.cpu.userHalfBit = isolates || platform.isXen ? 0x1000 : 0
+        machine.cpu.cr3 = kernelCR3
+        machine.cpu.cr4 = (traits.smap ? 1 << 21 : 0) | (traits.fsgsbase ? 1 << 16 : 0)
+        fillDescriptors(&machine)
+        machine.memory.freeze()
+        return (machine, layout)
+    }
+
+    private func interruptSites(_ prefix: String) -> [UInt8: UInt64] {
+        var sites: [UInt8: UInt64] = [:]
+        for row in table.idt { sites[row.vector] = program.address(of: "\(prefix)\(row.vector)") }
+        return sites
+    }
+
+    /// Maps the pages that per-CPU variables lie on; returns the offset of the TSS's page.
+    private func mapPerCPU(_ memory: inout Memory, _ base: UInt64) -> UInt64 {
+        var pages: Set<UInt64> = []
+        for variable in generation.perCPU where variable.size_bytes <= 8192 {
+            var page = variable.offset & ~4095
+            while page < variable.offset &+ variable.size_bytes {
+                pages.insert(page)
+                page &+= 4096
+            }
+        }
+        for page in pages.sorted() {
+            memory.map(Region(name: "per-CPU data", kind: .perCPU, base: base &+ page, size_bytes: 4096), Self.kernel)
+        }
+        return (generation.perCPU.first { $0.name == "cpu_tss_rw" }?.offset ?? 0) & ~4095
+    }
+
+    private mutating func fillPerCPU(
+        _ memory: inout Memory, _ base: UInt64, symbols: [String: UInt64], _ offsets: [String: UInt64]
+    ) {
+        for variable in generation.perCPU where variable.size_bytes <= 8192 {
+            if case .object(let fields) = variable.holds, fields.contains(where: { Int($0.key) != nil }) {
+                for field in fields {
+                    guard let offset = UInt64(field.key) else { continue }
+                    write(field.value, variable, at: base &+ variable.offset &+ offset, 8, &memory, symbols, base, offsets)
+                }
+            } else {
+                write(
+                    variable.holds, variable, at: base &+ variable.offset, min(variable.size_bytes, 8), &memory, symbols,
+                    base, offsets)
+            }
+        }
+    }
+
+    private mutating func write(
+        _ holds: JSON, _ variable: PerCPUVariable, at address: UInt64, _ size: UInt64, _ memory: inout Memory,
+        _ symbols: [String: UInt64], _ base: UInt64, _ offsets: [String: UInt64]
+    ) {
+        var value: UInt64?
+        switch holds {
+        case .integer(let number): value = UInt64(bitPattern: number)
+        case .object: 
+            if let own = holds[platform.isXen ? "xen-pv" : "native"] {
+                return write(own, variable, at: address, size, &memory, symbols, base, offsets)
+            }
+        case .string(let text):
+            if text.hasPrefix("0x") {
+                value = UInt64(text.dropFirst(2), radix: 16)
+            } else if text.hasPrefix("address_of:") {
+                value = offsets[String(text.dropFirst("address_of:".count))].map { base &+ $0 }
+            } else {
+                value = symbols[text] ?? program.address(of: text)
+            }
+        default: break
+        }
+        guard let value else {
+            findings.append(
+                ConfigurationFinding(
+                    rule: "dangling-reference", pointer: "",
+                    message: "the kernel's description gives the per-CPU variable '\(variable.name)' an unknown value"))
+            return
+        }
+        // Fields of the TSS are not aligned to eight bytes.
+        for byte in 0..<size {
+            let place = address &+ byte
+            let shift = (place & 7) * 8
+            let word = memory.peek(place) ?? 0
+            memory.poke((word & ~(0xFF << shift)) | (((value >> (byte * 8)) & 0xFF) << shift), at: place)
+        }
+    }
+
+    /// The GDT of Linux x86-64 (arch/x86/include/asm/segment.h) and an LDT with what hostile returns name.
+    private func fillDescriptors(_ machine: inout Machine) {
+        let kernelPrivilege: UInt8 = platform.isXen ? 3 : 0
+        machine.gdt[1] = Descriptor(isCode: true, privilege: kernelPrivilege, isLong: false)
+        machine.gdt[2] = Descriptor(isCode: true, privilege: kernelPrivilege, isLong: true, isBig: false)
+        machine.gdt[3] = Descriptor(isCode: false, privilege: kernelPrivilege)
+        machine.gdt[4] = Descriptor(isCode: true, privilege: 3, isLong: false)
+        machine.gdt[5] = Descriptor(isCode: false, privilege: 3)
+        machine.gdt[6] = Descriptor(isCode: true, privilege: 3, isLong: true, isBig: false)
+        machine.gdt[15] = Descriptor(isCode: false, privilege: 3, isWritable: false)
+        machine.ldt = [
+            // 0x07: a 16-bit stack segment; 0x0f: one that is not present.
+            Descriptor(isCode: false, privilege: 3, isBig: false),
+            Descriptor(isCode: false, privilege: 3, isPresent: false),
+        ]
+    }
+}

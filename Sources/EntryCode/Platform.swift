@@ -1,0 +1,35 @@
+package import Machine
+package import XenPV
+
+/// Where entry code runs.
+package enum Platform: String, Sendable, Hashable, CaseIterable {
+    case bareMetalIntel = "bare-metal-intel"
+    case bareMetalAMD = "bare-metal-amd"
+    case xenPV = "xen-pv"
+
+    package var isXen: Bool { self == .xenPV }
+
+    /// The processor's properties, with what the kernel's options switch on.
+    ///
+    /// Intel stands for processors with Meltdown and a SWAPGS that does not stop speculation, AMD for those without
+    /// either (Linux 5.3 `arch/x86/kernel/cpu/common.c`, `cpu_vuln_whitelist`). Xen masks SMAP from PV guests.
+    package func traits(options: [String: Bool]) -> ProcessorTraits {
+        let smap = options["SMAP"] ?? false
+        let fsgsbase = options["FSGSBASE"] ?? false
+        return switch self {
+        case .bareMetalIntel:
+            ProcessorTraits(
+                vendor: .intel, smap: smap, fsgsbase: fsgsbase, meltdown: true, swapgsSpeculates: true)
+        case .bareMetalAMD:
+            ProcessorTraits(vendor: .amd, smap: smap, fsgsbase: fsgsbase)
+        case .xenPV:
+            ProcessorTraits(
+                vendor: .intel, isParavirtual: true, fsgsbase: fsgsbase, meltdown: true, swapgsSpeculates: true)
+        }
+    }
+
+    /// Whether the kernel switches page tables at the user boundary here (`pti=auto`).
+    package func usesPageTableIsolation(options: [String: Bool]) -> Bool {
+        self == .bareMetalIntel && (options["PTI"] ?? false)
+    }
+}

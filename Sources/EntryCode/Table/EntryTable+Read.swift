@@ -1,0 +1,286 @@
+extension EntryTable {
+    static let documentKeys = [
+        "$schema", "name", "kernel", "description", "source", "entries", "idt", "xen", "options", "machine", "routines",
+    ]
+    static let entryKeys = [
+        "symbol", "handler", "has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2", "code",
+        "option",
+    ]
+    static let idtKeys = ["vector", "entry", "ist", "dpl", "type", "option"]
+    static let trapKeys = ["native", "entry", "ist_okay", "option"]
+    static let xenKeys = ["version", "traps", "thunks", "callbacks"]
+    static let callbackKeys = ["event", "failsafe", "syscall"]
+    static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
+    static let selfTestKeys = [
+        "routine", "address", "size", "site_offset", "target", "target_size", "rsp", "call_trace",
+    ]
+
+    /// Reads a document, or reports every fault of it.
+    ///
+    /// - Parameter kernels: Where the document's kernel and its defaults come from.
+    package static func read(
+        _ bytes: [UInt8], kernels: KernelLibrary = .shipped, limits: TableLimits = TableLimits()
+    ) throws(TableFaults) -> EntryTable {
+        let parsed: JSONDocument
+        do throws(JSONSyntaxError) {
+            parsed = try JSON.parse(bytes, limits: limits.json)
+        } catch {
+            throw TableFaults(
+                faults: [
+                    TableFault(
+                        error.pointer, error.code,
+                        "\(error.message) (line \(error.line), column \(error.column), byte \(error.offset_bytes))")
+                ], isSyntax: true, isTooLarge: error.code == "json-too-large")
+        }
+        return try read(parsed.value, duplicateKeys: parsed.duplicateKeys, kernels: kernels, limits: limits)
+    }
+
+    /// Reads an already parsed document.
+    package static func read(
+        _ value: JSON, duplicateKeys: [String] = [], kernels: KernelLibrary = .shipped,
+        limits: TableLimits = TableLimits()
+    ) throws(TableFaults) -> EntryTable {
+        var reader = TableReader(limits: limits)
+        for duplicate in duplicateKeys {
+            reader.fault(duplicate, "duplicate-key", "this key already stands in the same object")
+        }
+        guard let members = reader.object(value, "", keys: documentKeys) else {
+            throw TableFaults(faults: reader.faults)
+        }
+        let name = reader.string(members["name"], "/name")
+        if let name, !isReferenceName(name) {
+            reader.fault(
+                "/name", "invalid-name", "a name has letters, digits, '.', '_', '-', and is not a number of 8 or more hex digits")
+        }
+        _ = reader.string(members["description"], "/description", limit_bytes: 4096)
+        guard let kernelValue = members["kernel"] else {
+            reader.fault(
+                "", "missing-key",
+                "the key 'kernel' is required: one of \(kernels.names.joined(separator: ", "))")
+            throw TableFaults(faults: reader.faults)
+        }
+        guard let kernelName = reader.string(kernelValue, "/kernel") else { throw TableFaults(faults: reader.faults) }
+        guard let kernel = kernels.kernel(named: kernelName) else {
+            reader.unknown(kernelName, "/kernel", "kernel", among: kernels.names)
+            throw TableFaults(faults: reader.faults)
+        }
+
+        // What the document leaves out is the kernel's own; sections replace each other as a whole, options one by one.
+        let standard = kernel.document
+        func section(_ key: String) -> (JSON, Bool) {
+            if let own = members[key] { return (own, true) }
+            return (standard[key] ?? .null, false)
+        }
+        var table = EntryTable(name: name, kernel: kernelName, document: .null)
+        let knownOptions = (standard["options"]?.objectValue ?? []).map(\.key)
+        for member in standard["options"]?.objectValue ?? [] { table.options[member.key] = member.value.boolValue }
+        if let options = members["options"] { reader.readOptions(options, known: knownOptions, into: &table) }
+        reader.readEntries(section("entries").0, options: knownOptions, into: &table)
+        reader.readIDT(section("idt").0, options: knownOptions, into: &table)
+        reader.readXen(section("xen").0, standard: standard["xen"], options: knownOptions, into: &table)
+        reader.readMachine(standard["machine"] ?? .null, "/machine", into: &table)
+        if let machine = members["machine"] { reader.readMachine(machine, "/machine", into: &table) }
+        if let routines = members["routines"] { reader.readRoutines(routines, into: &table) }
+        if !reader.faults.isEmpty { throw TableFaults(faults: reader.faults) }
+        table.document = resolved(members: members, standard: standard, options: table.options)
+        return table
+    }
+
+    /// The document in full, canonical and without its name.
+    private static func resolved(members: [String: JSON], standard: JSON, options: [String: Bool]) -> JSON {
+        var out: [JSON.Member] = []
+        for key in ["kernel", "description", "source", "entries", "idt", "xen", "machine", "routines"] {
+            let ownOnly = key == "description" || key == "source" || key == "routines"
+            if key == "xen" || key == "machine", let own = members[key] {
+                out.append(JSON.Member(key, merge(own, over: standard[key] ?? .null)))
+            } else if let own = members[key] ?? (ownOnly ? nil : standard[key]) {
+                out.append(JSON.Member(key, own))
+            }
+        }
+        out.append(
+            JSON.Member("options", .object(options.map { JSON.Member($0.key, .bool($0.value)) })))
+        return JSON.object(out).canonical
+    }
+
+    /// Members of `own` over those of `standard`, one level deep.
+    private static func merge(_ own: JSON, over standard: JSON) -> JSON {
+        guard case .object(let ownMembers) = own, case .object(let standardMembers) = standard else { return own }
+        let keys = Set(ownMembers.map(\.key))
+        return .object(ownMembers + standardMembers.filter { !keys.contains($0.key) })
+    }
+
+    /// Names must not be mistaken for ids, and must fit into a path segment.
+    package static func isReferenceName(_ name: String) -> Bool {
+        let allowed = !name.isEmpty && name.utf8.count <= 100
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+        if !allowed || name == "." || name == ".." { return false }
+        let looksLikeID = name.utf8.count >= 8 && name.allSatisfy { $0.isHexDigit && !$0.isUppercase }
+        return !looksLikeID
+    }
+}
+
+extension TableReader {
+    mutating func option(_ value: JSON?, _ pointer: String, known: [String]) -> String? {
+        guard let name = string(value, pointer) else { return nil }
+        if !known.contains(name) {
+            unknown(name, pointer, "option", among: known)
+            return nil
+        }
+        return name
+    }
+
+    mutating func readOptions(_ value: JSON, known: [String], into table: inout EntryTable) {
+        guard case .object(let members) = value else {
+            fault("/options", "wrong-type", "expected an object, found \(value.kindName)")
+            return
+        }
+        for member in members {
+            let place = EntryCode.pointer("/options", member.key)
+            if !known.contains(member.key) {
+                unknown(member.key, place, "option", among: known)
+                continue
+            }
+            table.options[member.key] = bool(member.value, place, default: false)
+        }
+    }
+
+    mutating func readEntries(_ value: JSON, options: [String], into table: inout EntryTable) {
+        guard let rows = array(value, "/entries", limit: limits.entries) else { return }
+        var seen: [String: String] = [:]
+        for (index, row) in rows.enumerated() {
+            let place = "/entries/\(index)"
+            guard let keys = object(row, place, keys: EntryTable.entryKeys) else { continue }
+            let symbolText = require(symbol(keys["symbol"], place + "/symbol"), keys["symbol"] != nil, place, "symbol")
+            let handler = require(symbol(keys["handler"], place + "/handler"), keys["handler"] != nil, place, "handler")
+            guard let symbolText, let handler else { continue }
+            var entry = EntryTable.Entry(symbol: symbolText, handler: handler, pointer: place)
+            entry.option = option(keys["option"], place + "/option", known: options)
+            if let code = string(keys["code"], place + "/code") {
+                if code == "listing" {
+                    entry.isInListing = true
+                } else {
+                    fault(place + "/code", "invalid-value", "the only value is \"listing\": the stub is hand-written there")
+                }
+            }
+            let hasErrorCode = require(
+                keys["has_error_code"], keys["has_error_code"] != nil || entry.isInListing, place, "has_error_code")
+            entry.hasErrorCode = bool(hasErrorCode, place + "/has_error_code", default: false)
+            entry.paranoid = Int(integer(keys["paranoid"], place + "/paranoid", in: 0...2) ?? 0)
+            if let shift = keys["shift_ist"], shift != .null, shift != .integer(-1) {
+                entry.shiftIST = constant(shift, place + "/shift_ist")
+            }
+            entry.istOffset = constant(keys["ist_offset"], place + "/ist_offset") ?? "0"
+            entry.createGap = bool(keys["create_gap"], place + "/create_gap", default: false)
+            entry.readCR2 = bool(keys["read_cr2"], place + "/read_cr2", default: false)
+            if entry.shiftIST != nil && entry.paranoid != 1 {
+                fault(
+                    place + "/shift_ist", "contradiction",
+                    "shift_ist needs paranoid=1: only an entry that may nest on its IST stack shifts it")
+            }
+            if let first = seen[symbolText], entry.option == nil {
+                fault(place + "/symbol", "duplicate-symbol", "the symbol '\(symbolText)' already stands at \(first)")
+            }
+            seen[symbolText] = seen[symbolText] ?? place
+            table.entries.append(entry)
+        }
+    }
+
+    mutating func readIDT(_ value: JSON, options: [String], into table: inout EntryTable) {
+        guard let rows = array(value, "/idt", limit: limits.rows) else { return }
+        var seen: [Int64: String] = [:]
+        for (index, row) in rows.enumerated() {
+            let place = "/idt/\(index)"
+            guard let keys = object(row, place, keys: EntryTable.idtKeys) else { continue }
+            let vector = require(
+                integer(keys["vector"], place + "/vector", in: 0...255), keys["vector"] != nil, place, "vector")
+            let entry = require(symbol(keys["entry"], place + "/entry"), keys["entry"] != nil, place, "entry")
+            guard let vector, let entry else { continue }
+            var gate = EntryTable.IDTRow(vector: UInt8(vector), entry: entry, pointer: place)
+            gate.ist = UInt8(integer(keys["ist"], place + "/ist", in: 0...7) ?? 0)
+            gate.dpl = UInt8(integer(keys["dpl"], place + "/dpl", in: 0...3) ?? 0)
+            gate.option = option(keys["option"], place + "/option", known: options)
+            switch string(keys["type"], place + "/type") ?? "interrupt" {
+            case "interrupt": gate.isInterruptGate = true
+            case "trap": gate.isInterruptGate = false
+            default: fault(place + "/type", "invalid-value", "a gate is \"interrupt\" or \"trap\"")
+            }
+            if let first = seen[vector], gate.option == nil {
+                fault(place + "/vector", "duplicate-vector", "vector \(vector) already has a gate at \(first)")
+            }
+            seen[vector] = seen[vector] ?? place
+            table.idt.append(gate)
+        }
+    }
+
+    mutating func readXen(_ value: JSON, standard: JSON?, options: [String], into table: inout EntryTable) {
+        guard let keys = object(value, "/xen", keys: EntryTable.xenKeys) else { return }
+        if let version = string(keys["version"] ?? standard?["version"], "/xen/version") {
+            if XenRelease.supported.contains(version) {
+                table.xen.version = version
+            } else {
+                fault(
+                    "/xen/version", "unknown-xen-version",
+                    "modelled are \(XenRelease.supported.map { "\"\($0)\"" }.joined(separator: " and "))")
+            }
+        }
+        var seen: Set<String> = []
+        for (index, row) in (array(keys["traps"] ?? standard?["traps"] ?? .array([]), "/xen/traps", limit: limits.rows) ?? []).enumerated() {
+            let place = "/xen/traps/\(index)"
+            guard let members = object(row, place, keys: EntryTable.trapKeys) else { continue }
+            let native = require(
+                symbol(members["native"], place + "/native"), members["native"] != nil, place, "native")
+            let entry = require(symbol(members["entry"], place + "/entry"), members["entry"] != nil, place, "entry")
+            guard let native, let entry else { continue }
+            if !seen.insert(native).inserted {
+                fault(place + "/native", "duplicate-symbol", "another row already converts '\(native)'")
+            }
+            table.xen.traps.append(
+                EntryTable.TrapRow(
+                    native: native, entry: entry, istOkay: bool(members["ist_okay"], place + "/ist_okay", default: false),
+                    option: option(members["option"], place + "/option", known: options), pointer: place))
+        }
+        var thunks: Set<String> = []
+        for (index, row) in (array(keys["thunks"] ?? standard?["thunks"] ?? .array([]), "/xen/thunks", limit: limits.rows) ?? []).enumerated() {
+            let place = "/xen/thunks/\(index)"
+            guard let name = symbol(row, place) else { continue }
+            if !thunks.insert(name).inserted {
+                fault(place, "duplicate-symbol", "the thunk of '\(name)' is listed twice")
+            }
+            table.xen.thunks.append(name)
+        }
+        if let callbacks = keys["callbacks"] ?? standard?["callbacks"],
+            let members = object(callbacks, "/xen/callbacks", keys: EntryTable.callbackKeys)
+        {
+            for (key, value) in members {
+                if let name = symbol(value, "/xen/callbacks/" + key) { table.xen.callbacks[key] = name }
+            }
+        }
+    }
+
+    mutating func readRoutines(_ value: JSON, into table: inout EntryTable) {
+        guard case .object(let members) = value else {
+            fault("/routines", "wrong-type", "expected an object, found \(value.kindName)")
+            return
+        }
+        if members.count > limits.routines {
+            fault("/routines", "too-many", "\(members.count) routines; at most \(limits.routines) are accepted")
+            return
+        }
+        for member in members {
+            let place = EntryCode.pointer("/routines", member.key)
+            if !isSymbol(member.key) || member.key.utf8.count > limits.nameLength_bytes {
+                fault(place, "not-a-symbol", "a routine is named by an assembler symbol")
+                continue
+            }
+            guard let text = string(member.value, place, limit_bytes: limits.routineText_bytes) else { continue }
+            table.routines.append(EntryTable.Routine(name: member.key, text: text))
+        }
+    }
+}

@@ -1,0 +1,44 @@
+package import Machine
+
+/// A context as the hardware would save it: what an event interrupts, and what must run again.
+package struct SavedContext: Sendable {
+    /// Sixteen registers in `Register` order; RSP included.
+    package var registers: InlineArray<18, UInt64>
+    package var rip: UInt64
+    package var cs: UInt16
+    package var ss: UInt16
+    package var flags: UInt64
+    package var gsBase: UInt64
+    package var kernelGSBase: UInt64
+    package var cr3: UInt64
+    package var isKernelMode: Bool
+    /// IF clear, or under Xen the event mask set.
+    package var eventsMasked: Bool
+    package var nmiBlocked: Bool
+
+    package subscript(_ register: Register) -> UInt64 {
+        get { registers[Int(register.rawValue)] }
+        set { registers[Int(register.rawValue)] = newValue }
+    }
+}
+
+/// One delivered event, from its frame to the return that ends it.
+package struct Activation: Sendable {
+    package var number: UInt32
+    package var event: Event
+    /// What the processor or Xen interrupted.
+    package var interrupted: SavedContext
+    /// What must run in the end: the interrupted context with the handler's edits.
+    package var expected: SavedContext
+    /// Words RIP, CS, RFLAGS, RSP, SS as delivered, with the handler's edits: what a return must read.
+    package var frameWords: InlineArray<5, UInt64>
+    /// Address of the RIP slot of the delivered frame.
+    package var frame: UInt64
+    /// The event is the fault of an IRET whose target could not be entered; `interrupted` is that target.
+    package var isReturnFault = false
+    package var handlerCalls = 0
+    /// Nothing in the scenario asked for this event.
+    package var isUnexpected = false
+
+    package var fromUser: Bool { !interrupted.isKernelMode }
+}

@@ -1,0 +1,116 @@
+package import EntryCode
+package import Machine
+package import XenPV
+
+/// Values that the interrupted program holds in its registers; each is recognisable in a frame or a dump.
+package enum InterruptedRegisters {
+    package static func value(_ register: Register, isUser: Bool) -> UInt64 {
+        switch register {
+        // As in the measured frame of fact F2.
+        case .rcx: return 0x1111_1111_1111_1111
+        case .r11: return 0x2222_2222_2222_2222
+        default:
+            let number = UInt64(register.rawValue)
+            return isUser ? 0x0000_5555_0000_0000 | number << 8 | number : 0xA5A5_0000_0000_0000 | number << 8 | number
+        }
+    }
+}
+
+extension ScenarioRun {
+    /// The fault address of page faults: user code reads its own memory, the kernel its vmalloc area.
+    package var faultAddress: UInt64 { scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450 }
+
+    /// Puts the processor into the interrupted context.
+    mutating func setContext() {
+        let context = scenario.context
+        let isUser = context.isUser
+        for register in Register.general where register != .rsp {
+            machine.cpu[register] = InterruptedRegisters.value(register, isUser: isUser)
+        }
+        let isXen = hypervisor != nil
+        if isUser {
+            machine.cpu.cs = 0x33
+            machine.cpu.ss = 0x2B
+            machine.cpu.cpl = 3
+            machine.cpu.guestKernelMode = false
+            machine.cpu.gsBase = layout.userGSBase
+            machine.cpu.kernelGSBase = layout.perCPUBase
+            machine.cpu.cr3 = layout.userCR3
+            machine.cpu[.rsp] = layout.userStackPointer
+            machine.cpu.flags =
+                Flags.alwaysOne | Flags.interrupt | Flags.parity | Flags.zero | Flags.direction | Flags.alignmentCheck
+        } else {
+            machine.cpu.cs = isXen ? Hypervisor.codeSelector : 0x10
+            machine.cpu.ss = isXen ? Hypervisor.stackSelector : 0x18
+            machine.cpu.cpl = isXen ? 3 : 0
+            machine.cpu.guestKernelMode = isXen
+            machine.cpu.gsBase = layout.perCPUBase
+            machine.cpu.kernelGSBase = layout.userGSBase
+            machine.cpu.cr3 = layout.kernelCR3
+            machine.cpu[.rsp] =
+                context.isMisaligned ? image.table.machine.kernelRSPMisaligned : image.table.machine.kernelRSPAligned
+            if scenario.probe == .selfTest, let test = image.table.machine.selfTest {
+                machine.cpu[.rsp] = test.rsp &+ (context.isMisaligned ? 8 : 0)
+                machine.cpu[.rdi] = layout.selfTestWord
+            }
+            machine.cpu.flags = Flags.alwaysOne | Flags.parity | Flags.zero
+            if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }
+            // What the interrupted functions keep above their stack pointer.
+            for index in 0..<8 as Range<UInt64> {
+                let address = machine.cpu[.rsp] &+ index &* 8
+                let value = 0xC0FF_EE00_0000_0000 | index
+                if machine.memory.poke(value, at: address, owner: Owner(.interruptedContext)) {
+                    stackExpectations.append((address, value, "the interrupted function's stack"))
+                }
+            }
+        }
+        hypervisor?.setEventsMasked(!context.eventsOn, &machine)
+        machine.cpu.outsideRIP = 0
+    }
+
+    /// Raises the scenario's event, or starts the instruction that does.
+    mutating func raise() {
+        let vector = scenario.vector
+        let isUser = scenario.context.isUser
+        let raisesItself =
+            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
+            || scenario.probe == .softwareInterrupt
+        eventIsPending = raisesItself
+        if scenario.probe == .selfTest, let site = layout.selfTestSite {
+            machine.jump(to: site, program)
+            stopAddress = site &+ 5
+            return
+        }
+        if raisesItself {
+            let sites = isUser ? layout.userInterrupt : layout.kernelInterrupt
+            machine.jump(to: sites[vector] ?? 0, program)
+            return
+        }
+        machine.jump(to: isUser ? layout.userCode : layout.kernelCode, program)
+        deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
+    }
+
+    private func event(vector: UInt8, isUser: Bool) -> Event {
+        switch vector {
+        case Vector.nmi: return Event(vector: vector, source: .nmi)
+        case Vector.debug: return Event(vector: vector, source: .trap, debugBits: 0x4000)
+        case Vector.machineCheck, Vector.doubleFault: return Event(vector: vector, source: .trap)
+        case Vector.pageFault:
+            return Event(
+                vector: vector, source: .fault, errorCode: isUser ? 6 : 2, address: faultAddress)
+        case Vector.invalidTSS, Vector.segmentNotPresent, Vector.stackSegment, Vector.generalProtection:
+            return Event(vector: vector, source: .fault, errorCode: 0x64)
+        default: return Event(vector: vector, source: .fault)
+        }
+    }
+
+    /// The processor's present state as an event would save it.
+    package func savedContext() -> SavedContext {
+        SavedContext(
+            registers: machine.cpu.registers, rip: machine.instructionPointer(program), cs: machine.cpu.cs,
+            ss: machine.cpu.ss, flags: machine.cpu.flags, gsBase: machine.cpu.gsBase,
+            kernelGSBase: machine.cpu.kernelGSBase, cr3: machine.cpu.cr3, isKernelMode: machine.isKernelMode,
+            eventsMasked: CFunctionCall.interruptsDisabled(machine, hypervisor),
+            nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked)
+    }
+}

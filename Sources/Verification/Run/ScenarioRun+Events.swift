@@ -1,0 +1,219 @@
+package import EntryCode
+package import Machine
+package import XenPV
+
+extension ScenarioRun {
+    /// Delivers an event and opens its activation.
+    mutating func deliver(_ event: Event, isUnexpected: Bool) {
+        let before = savedContext()
+        let number = nextActivation
+        if activations.count >= limits.activations {
+            ending = .endlessRecursion(vector: event.vector, address: before.rip)
+            return
+        }
+        if hypervisor != nil {
+            let delivery = hypervisor?.deliver(event, activation: number, &machine, program)
+            switch delivery {
+            case .entered(let delivered, let frame):
+                let slot = frame &+ 16 &+ (delivered.pushesErrorCode ? 8 : 0)
+                open(delivered, frame: slot, interrupted: before, isUnexpected: isUnexpected)
+            case .crashed(let crash):
+                record(UnexpectedFault.domainCrash(self, crash))
+                ending = .domainCrash(crash)
+            case nil: ending = .halted
+            }
+            return
+        }
+        switch machine.deliver(event, activation: number, program) {
+        case .entered(let delivered, let frame):
+            let slot = frame &+ (delivered.pushesErrorCode ? 8 : 0)
+            let changed = delivered.vector != event.vector && !(event.source == .software)
+            if changed {
+                record(
+                    delivered.vector == Vector.doubleFault
+                        ? DoubleFault.finding(self, during: event)
+                        : UnexpectedFault.duringDelivery(self, of: event, delivered))
+            }
+            open(delivered, frame: slot, interrupted: before, isUnexpected: isUnexpected || changed)
+        case .tripleFault:
+            record(TripleFault.finding(self, during: event))
+            ending = .tripleFault(vector: event.vector)
+        }
+    }
+
+    /// Opens the activation of an event whose frame stands in memory.
+    private mutating func open(_ event: Event, frame: UInt64, interrupted before: SavedContext, isUnexpected: Bool) {
+        var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
+        for index in 0..<5 { words[index] = machine.memory.peek(frame &+ UInt64(index) &* 8) ?? 0 }
+        var interrupted = before
+        // A refused INT n shows the instruction itself.
+        interrupted.rip = words[0]
+        interrupted[.rsp] = words[3]
+        let activation = Activation(
+            number: nextActivation, event: event, interrupted: interrupted, expected: interrupted, frameWords: words,
+            frame: frame, isUnexpected: isUnexpected)
+        push(activation)
+    }
+
+    private mutating func push(_ activation: Activation) {
+        let recurrences = activations.count {
+            $0.event.vector == activation.event.vector && $0.interrupted.rip == activation.interrupted.rip
+                && $0.interrupted.gsBase == activation.interrupted.gsBase
+                && $0.interrupted.cr3 == activation.interrupted.cr3
+        }
+        activations.append(activation)
+        machine.activation = activation.number
+        machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
+        nextActivation += 1
+        speculation.arm(for: self)
+        if recurrences >= limits.recurrences {
+            ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
+        }
+    }
+
+    private mutating func pop() {
+        guard let last = activations.popLast() else { return }
+        if last.number < 63 { machine.liveActivations &= ~(1 << UInt64(last.number)) }
+        machine.activation = activations.last?.number ?? 0
+    }
+
+    // MARK: Faults
+
+    mutating func handleFault(_ fault: Fault) {
+        if machine.cpu.index >= 0, hypervisor != nil {
+            let instruction = program.instructions[Int(machine.cpu.index)]
+            let index = machine.cpu.index
+            if hypervisor?.emulate(instruction, fault, &machine) == true {
+                record(NeedlessHypervisorEntry.finding(self, instruction: index))
+                return
+            }
+        }
+        if activations.isEmpty && ending == nil && machine.stepNumber > 0 && hardCause == nil {
+            record(UnexpectedFault.afterResumption(self, fault))
+        }
+        if isMeantReturnFault() {
+            takeMeantReturnFault(fault)
+            return
+        }
+        if !check(.fault) { record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)) }
+        deliver(Event(fault), isUnexpected: true)
+    }
+
+    /// The processor is at an IRET to user mode with the target that a sigreturn probe damaged.
+    private func isMeantReturnFault() -> Bool {
+        guard expectsReturnFault, hardCause == nil, machine.cpu.index >= 0,
+            program.instructions[Int(machine.cpu.index)].opcode == .iret
+        else { return false }
+        return machine.memory.peek(machine.cpu[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
+    }
+
+    /// The fault belongs to the target: what the handler sees must be what could not be returned to.
+    private mutating func takeMeantReturnFault(_ fault: Fault) {
+        let frame = machine.cpu[.rsp]
+        guard let expected = activations.last?.expected, let words = activations.last?.frameWords else { return }
+        if check(.returned(frame: frame)) {
+            deliver(Event(fault), isUnexpected: true)
+            return
+        }
+        expectsReturnFault = false
+        pop()
+        deliver(Event(fault), isUnexpected: false)
+        guard ending == nil, var activation = activations.popLast() else { return }
+        activation.isReturnFault = true
+        activation.interrupted = expected
+        activation.expected = expected
+        activation.frameWords = words
+        activations.append(activation)
+    }
+
+    // MARK: Returns
+
+    mutating func handleReturn(_ frame: UInt64) {
+        guard let activation = activations.last else {
+            record(Resumption.stray(self))
+            return
+        }
+        check(.returned(frame: frame))
+        finishReturn(activation)
+    }
+
+    private mutating func finishReturn(_ activation: Activation) {
+        pop()
+        let rip = machine.instructionPointer(program)
+        guard rip == activation.expected.rip, machine.isKernelMode == activation.expected.isKernelMode else {
+            if hardCause == nil { record(Resumption.wrongPlace(self, activation, rip)) }
+            return
+        }
+        // The checks compare with the activation that ended.
+        activations.append(activation)
+        let saved = machine.activation
+        machine.activation = activation.number
+        check(.resumed)
+        activations.removeLast()
+        machine.activation = saved
+        if !activations.isEmpty { return }
+        if stopAddress == nil || hardCause != nil { ending = .resumed }
+    }
+
+    /// The interrupted program arrived where it should.
+    mutating func finishInterruptedProgram() {
+        if let finding = Resumption.afterwards(self) { record(finding) }
+        ending = .resumed
+    }
+
+    // MARK: Hypercalls
+
+    mutating func hypercall() {
+        if !machine.cpu.guestKernelMode {
+            record(UnexpectedFault.finding(self, vector: Vector.invalidOpcode, errorCode: nil))
+            ending = .halted
+            return
+        }
+        let number = nextActivation
+        guard let result = hypervisor?.hypercall(activation: number, &machine, program) else { return }
+        switch result {
+        case .continue: break
+        case .returned(let frame): handleReturn(frame)
+        case .crashed(let crash):
+            record(UnexpectedFault.domainCrash(self, crash))
+            ending = .domainCrash(crash)
+        case .returnFaulted(let frame, let fault, let delivery):
+            let broke = check(.returned(frame: frame))
+            let isMeant = expectsReturnFault && !broke && hardCause == nil
+            if !isMeant && !broke {
+                record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+            }
+            expectsReturnFault = false
+            guard let ended = activations.last else { return }
+            pop()
+            switch delivery {
+            case .entered(let event, let base):
+                let isFailsafe = hypervisor?.version.replaysFaultingReturn == false
+                let slot = base &+ (isFailsafe ? 48 : 16 + (event.pushesErrorCode ? 8 : 0))
+                var context = savedContext()
+                context[.rcx] = machine.memory.peek(base) ?? 0
+                context[.r11] = machine.memory.peek(base &+ 8) ?? 0
+                context.isKernelMode = ended.expected.isKernelMode
+                context.cs = UInt16(truncatingIfNeeded: machine.memory.peek(slot &+ 8) ?? 0)
+                context.flags = machine.memory.peek(slot &+ 16) ?? 0
+                context.ss = UInt16(truncatingIfNeeded: machine.memory.peek(slot &+ 32) ?? 0)
+                context.eventsMasked = ended.expected.eventsMasked
+                context.gsBase = ended.expected.gsBase
+                context.kernelGSBase = ended.expected.kernelGSBase
+                context.cr3 = ended.expected.cr3
+                context.nmiBlocked = false
+                var delivered = event
+                // The failsafe stub of Linux supplies an error code of zero (F12, F23).
+                if isFailsafe { delivered.errorCode = 0 }
+                open(delivered, frame: slot, interrupted: context, isUnexpected: !isMeant)
+                if isMeant, var activation = activations.popLast() {
+                    activation.isReturnFault = true
+                    activations.append(activation)
+                }
+            case .crashed(let crash):
+                record(UnexpectedFault.domainCrash(self, crash))
+                ending = .domainCrash(crash)
+            }
+        }
+    }
+}

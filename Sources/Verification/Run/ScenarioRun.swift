@@ -1,0 +1,212 @@
+package import EntryCode
+package import Machine
+package import XenPV
+
+/// How a run ended.
+package enum Ending: Sendable, Hashable {
+    /// The interrupted program runs again.
+    case resumed
+    /// The kernel printed an oops and the task died; the scenario asked for it.
+    case expectedOops
+    /// The kernel printed an oops that nothing asked for.
+    case oops(vector: UInt8, errorCode: UInt64)
+    /// The process was killed by a signal that nothing asked for.
+    case processKilled(vector: UInt8, errorCode: UInt64)
+    case domainCrash(DomainCrash)
+    case tripleFault(vector: UInt8)
+    /// The same fault at the same instruction in the same state, again and again.
+    case endlessRecursion(vector: UInt8, address: UInt64)
+    case halted
+    case stepLimit
+}
+
+/// One violation or warning of a run.
+package struct RecordedFinding: Sendable, Hashable {
+    package var finding: Finding
+    package var at: CausePoint
+}
+
+/// Bounds of a run.
+package struct RunLimits: Sendable, Hashable {
+    /// Instructions of one scenario.
+    package var steps: UInt32 = 20_000
+    /// Events that have not returned at one time.
+    package var activations = 40
+    /// Occurrences of the same fault in the same state that count as endless.
+    package var recurrences = 8
+    /// Steps kept in a trace.
+    package var traceSteps = 5_000
+
+    package init() {}
+}
+
+/// Runs the scenarios of one image, one after the other, on the same memory.
+package struct ScenarioRun: Sendable {
+    package let image: EntryImage
+    package let limits: RunLimits
+    package var machine: Machine
+    package var hypervisor: Hypervisor?
+    package var scenario: Scenario
+    /// Events that have not returned, the innermost last.
+    package var activations: [Activation] = []
+    package var findings: [RecordedFinding] = []
+    /// Index in `findings` of the first one that changed what the machine does.
+    package var hardCause: Int?
+    /// The latest rule that broke after the hard cause.
+    package var laterFinding: Finding?
+    package var ending: Ending?
+    package var console: [String] = []
+    /// Words of the interrupted stack and what they must hold when the program resumes.
+    package var stackExpectations: [(address: UInt64, value: UInt64, what: String)] = []
+    package var recorder: TraceRecorder?
+
+    var nextActivation: UInt32 = 1
+    /// The deliberate damage of a sigreturn probe: the return is meant to fault.
+    var expectsReturnFault = false
+    var eventIsPending = false
+    /// Where the program must arrive once it runs again; nil to stop at once.
+    var stopAddress: UInt64?
+    var speculation: SpeculationMemo
+
+    package var program: Program { image.program }
+    package var layout: ImageLayout { image.layout }
+
+    package init(image: EntryImage, limits: RunLimits = RunLimits()) {
+        self.image = image
+        self.limits = limits
+        machine = image.machine
+        hypervisor = image.hypervisor
+        scenario = Scenario(
+            platform: image.platform, event: "", vector: 0, context: .kernel, probe: .return, reason: "")
+        activations.reserveCapacity(limits.activations + 1)
+        speculation = SpeculationMemo(image: image)
+    }
+
+    /// The innermost event.
+    package var current: Activation? { activations.last }
+
+    /// Runs one scenario from the start.
+    package mutating func execute(_ scenario: Scenario) -> ScenarioResult {
+        reset(scenario)
+        setContext()
+        raise()
+        while ending == nil { advance() }
+        return result()
+    }
+
+    private mutating func reset(_ scenario: Scenario) {
+        self.scenario = scenario
+        machine.memory.reset()
+        machine.cpu = image.machine.cpu
+        machine.idt[Int(Vector.debug)].ist = machine.debugGateIST
+        machine.cost = Cost()
+        machine.stepNumber = 0
+        machine.activation = 0
+        machine.liveActivations = 1
+        machine.isTracing = recorder != nil
+        hypervisor?.nmiMasked = false
+        activations.removeAll(keepingCapacity: true)
+        findings.removeAll(keepingCapacity: true)
+        console.removeAll(keepingCapacity: true)
+        stackExpectations.removeAll(keepingCapacity: true)
+        hardCause = nil
+        laterFinding = nil
+        ending = nil
+        nextActivation = 1
+        expectsReturnFault = false
+        stopAddress = nil
+        recorder?.reset()
+    }
+
+    // MARK: The loop
+
+    private mutating func advance() {
+        let isRunningAgain = activations.isEmpty && machine.stepNumber > 0 && !eventIsPending
+        if isRunningAgain, let stopAddress, machine.instructionPointer(program) == stopAddress {
+            finishInterruptedProgram()
+            return
+        }
+        machine.stopAtBranches = speculation.isArmed && !activations.isEmpty
+        let outcome: Outcome
+        if recorder != nil {
+            outcome = recordedStep()
+        } else if activations.isEmpty {
+            outcome = machine.stepNumber < limits.steps ? machine.step(program) : .stepLimit
+        } else {
+            outcome = machine.run(program, stepLimit: limits.steps)
+        }
+        handle(outcome)
+    }
+
+    private mutating func handle(_ outcome: Outcome) {
+        switch outcome {
+        case .next: break
+        case .branch(let instruction, let taken): checkSpeculation(instruction, taken: taken)
+        case .fault(let fault): handleFault(fault)
+        case .softwareInterrupt(let vector):
+            let isFirst = eventIsPending
+            eventIsPending = false
+            deliver(Event(vector: vector, source: .software), isUnexpected: !isFirst)
+        case .debugTrap(let bits):
+            record(UnexpectedFault.finding(self, vector: Vector.debug, errorCode: nil))
+            deliver(Event(vector: Vector.debug, source: .trap, debugBits: bits), isUnexpected: true)
+        case .model(let number): runFunction(number)
+        case .paravirtualSyscall: hypercall()
+        case .returned(let frame): handleReturn(frame)
+        case .halted: ending = .halted
+        case .stepLimit: ending = .stepLimit
+        }
+    }
+
+    private mutating func recordedStep() -> Outcome {
+        guard machine.stepNumber < limits.steps else { return .stepLimit }
+        let before = machine.cpu
+        let number = machine.stepNumber
+        machine.writes.removeAll(keepingCapacity: true)
+        let outcome = machine.step(program)
+        recorder?.record(
+            step: number, before: before, outcome: outcome, machine: machine, program: program,
+            activation: machine.activation)
+        return outcome
+    }
+
+    // MARK: Findings
+
+    /// Runs the invariants of a checkpoint; true if one that changes the course of events broke.
+    @discardableResult
+    mutating func check(_ checkpoint: Checkpoint) -> Bool {
+        var broke = false
+        for invariant in InvariantTable.list(checkpoint) {
+            if let finding = invariant.check(self, at: checkpoint) {
+                record(finding)
+                if !finding.rule.isLatent && finding.rule.severity == .violation { broke = true }
+            }
+        }
+        return broke
+    }
+
+    /// Records a finding: latent ones once per rule, of the others the first as cause and the last as consequence.
+    mutating func record(_ finding: Finding) {
+        let point =
+            finding.at ?? CausePoint(step: machine.stepNumber, instruction: machine.cpu.index)
+        if finding.rule.isLatent || finding.rule.severity == .warning {
+            if !findings.contains(where: { $0.finding.rule.id == finding.rule.id }) {
+                findings.append(RecordedFinding(finding: finding, at: point))
+            }
+            return
+        }
+        if hardCause != nil {
+            laterFinding = finding
+            return
+        }
+        // The word that made this happen may have been lost long before.
+        if finding.rule.id != LiveFrameOverwritten.rule.id, let earlier = LiveFrameOverwritten.rootCause(self) {
+            hardCause = findings.count
+            findings.append(RecordedFinding(finding: earlier, at: earlier.at ?? point))
+            laterFinding = finding
+            return
+        }
+        hardCause = findings.count
+        findings.append(RecordedFinding(finding: finding, at: point))
+    }
+}

@@ -1,0 +1,172 @@
+package import EntryCode
+package import Machine
+
+/// What was running when the event came.
+package enum Context: String, Sendable, Hashable, CaseIterable {
+    /// 64-bit user code, with DF, AC and arithmetic flags set: all that entry code must not trust.
+    case user
+    /// Kernel code with interrupts (events) on, RSP a multiple of 16.
+    case kernel
+    case kernelRSP8 = "kernel-rsp8"
+    case kernelEventsOff = "kernel-events-off"
+    case kernelEventsOffRSP8 = "kernel-events-off-rsp8"
+
+    package var isUser: Bool { self == .user }
+    package var eventsOn: Bool { self == .user || self == .kernel || self == .kernelRSP8 }
+    /// RSP modulo 16 is 8 (fact F11: the alignment decides what an emulated push hits).
+    package var isMisaligned: Bool { self == .kernelRSP8 || self == .kernelEventsOffRSP8 }
+}
+
+/// What the handler does with the interrupted context.
+package enum Probe: String, Sendable, Hashable, CaseIterable {
+    /// Returns without a change.
+    case `return`
+    /// Makes the process run a signal handler: RIP, RSP and argument registers change.
+    case signal
+    /// As a debugger or sigreturn may: RIP, RSP, RAX and flags change.
+    case modifyUserState = "modify-user-state"
+    /// Sets SS to a selector beyond the GDT (0x53): the return faults and is reported to the process.
+    case sigreturnBadSS = "sigreturn-bad-ss"
+    /// Sets CS to a data segment (0x2b).
+    case sigreturnBadCS = "sigreturn-bad-cs"
+    /// Sets RIP to 0x800000000000.
+    case sigreturnBadRIP = "sigreturn-noncanonical-rip"
+    /// Sets SS to a 16-bit segment of the LDT: bare metal returns through espfix.
+    case sigreturnLDTStack = "sigreturn-16-bit-ss"
+    /// Continues at the target of an exception-table entry.
+    case fixup
+    /// Prints an oops and does not return.
+    case oops
+    /// Makes the breakpoint a call: pushes the return address onto the interrupted stack and continues at the function.
+    case emulateCall = "emulate-call"
+    /// Continues elsewhere.
+    case emulateJump = "emulate-jump"
+    /// Pushes a register onto the interrupted stack and continues behind the breakpoint.
+    case emulatePush = "emulate-push"
+    /// The boot-time self test of call emulation, at the symbol that the table names.
+    case selfTest = "self-test"
+    /// The program executes INT n itself.
+    case softwareInterrupt = "software-interrupt"
+}
+
+/// One way to enter the kernel: platform, event, interrupted context, probe.
+package struct Scenario: Sendable, Hashable {
+    package var platform: Platform
+    /// The entry's symbol in the table.
+    package var event: String
+    package var vector: UInt8
+    package var context: Context
+    package var probe: Probe
+    /// Why Linux can meet it.
+    package var reason: String
+
+    /// `platform/event/context/probe`.
+    package var name: String { "\(platform.rawValue)/\(event)/\(context.rawValue)/\(probe.rawValue)" }
+}
+
+/// Which scenarios to run.
+package struct ScenarioSelection: Sendable, Hashable {
+    package var platforms: [Platform] = Platform.allCases
+    /// Patterns with `*` (any run of characters) and `?`; a scenario runs if one matches. Empty: all.
+    package var patterns: [String] = []
+
+    package init(platforms: [Platform] = Platform.allCases, patterns: [String] = []) {
+        self.platforms = platforms
+        self.patterns = patterns
+    }
+
+    package func includes(_ name: String) -> Bool {
+        patterns.isEmpty || patterns.contains { glob($0, matches: name) }
+    }
+}
+
+/// Matches a pattern with `*` and `?` in linear time and constant space.
+package func glob(_ pattern: String, matches text: String) -> Bool {
+    let pattern = Array(pattern.utf8)
+    let text = Array(text.utf8)
+    var p = 0
+    var t = 0
+    var star: (pattern: Int, text: Int)?
+    while t < text.count {
+        if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
+            star = (p, t)
+            p += 1
+        } else if p < pattern.count, pattern[p] == text[t] || pattern[p] == UInt8(ascii: "?") {
+            p += 1
+            t += 1
+        } else if let back = star {
+            p = back.pattern + 1
+            t = back.text + 1
+            star = (back.pattern, back.text + 1)
+        } else {
+            return false
+        }
+    }
+    while p < pattern.count, pattern[p] == UInt8(ascii: "*") { p += 1 }
+    return p == pattern.count
+}
+
+extension EntryImage {
+    /// Every base scenario of the table on this platform, in the order of the vectors.
+    package func scenarios() -> [Scenario] {
+        var result: [Scenario] = []
+        var seen: Set<UInt8> = []
+        for row in table.idt.sorted(by: { $0.vector < $1.vector }) where table.applies(row.option) {
+            guard seen.insert(row.vector).inserted, row.vector < 32 || row.vector == 0x80 else { continue }
+            // PV guests never get #DF (fact F20).
+            if platform.isXen && row.vector == Vector.doubleFault { continue }
+            for context in Context.allCases {
+                for probe in probes(vector: row.vector, context: context) {
+                    result.append(
+                        Scenario(
+                            platform: platform, event: row.entry, vector: row.vector, context: context, probe: probe,
+                            reason: reason(vector: row.vector, context: context, probe: probe)))
+                }
+            }
+        }
+        return result
+    }
+
+    private func probes(vector: UInt8, context: Context) -> [Probe] {
+        if vector == 0x80 { return context.isUser ? [.return, .modifyUserState] : [] }
+        if vector == Vector.doubleFault { return [.oops] }
+        if context.isUser {
+            if vector == Vector.nmi { return [.return, .softwareInterrupt] }
+            var probes: [Probe] = [
+                .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP,
+            ]
+            // Xen refuses to install 16-bit segments, and there is no espfix there (fact F31).
+            if !platform.isXen && table.options["X86_ESPFIX64"] ?? false { probes.append(.sigreturnLDTStack) }
+            if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
+            return probes
+        }
+        switch vector {
+        case Vector.breakpoint:
+            var probes: [Probe] = [.return, .emulateCall, .emulateJump, .emulatePush, .oops]
+            if layout.selfTestSite != nil && layout.selfTestTarget != nil && context.eventsOn { probes.append(.selfTest) }
+            return probes
+        case Vector.nmi, Vector.machineCheck, Vector.debug: return [.return]
+        case Vector.divideError, Vector.invalidOpcode, Vector.segmentNotPresent, Vector.stackSegment,
+            Vector.generalProtection, Vector.pageFault, Vector.alignmentCheck:
+            return [.return, .fixup, .oops]
+        default: return [.return, .oops]
+        }
+    }
+
+    private func reason(vector: UInt8, context: Context, probe: Probe) -> String {
+        switch probe {
+        case .selfTest: "the kernel tests call emulation at boot (alternative_instructions)"
+        case .emulateCall, .emulateJump: "code patching answers breakpoints in code that it changes (ftrace, static calls)"
+        case .emulatePush: "kprobes emulate instructions that push"
+        case .fixup: "an exception-table entry or a WARN continues elsewhere"
+        case .oops: "the handler must see the context that it reports"
+        case .softwareInterrupt: "a program may execute INT with any vector"
+        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack:
+            "sigreturn and ptrace let a program choose what the kernel returns to"
+        case .signal, .modifyUserState: "the process gets a signal or is debugged"
+        case .return:
+            vector == Vector.nmi || vector == Vector.machineCheck
+                ? "comes at any time" : context.isUser ? "any instruction may raise it" : "the handler resolves it or ignores it"
+        }
+    }
+}
