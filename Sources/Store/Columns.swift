@@ -57,3 +57,11 @@ extension Row {
 extension [UInt8] {
     var data: Data { Data(self) }
 }
+
+extension Database {
+    /// Throws `invalid-value` for text that is not JSON.
+    func requireJSON(_ text: String, _ what: String) throws {
+        let isJSON = try Bool.fetchOne(cachedStatement(sql: "SELECT json_valid(?)"), arguments: [text]) ?? false
+        guard isJSON else { throw StoreError(.invalidValue, "\(what) is not JSON") }
+    }
+}

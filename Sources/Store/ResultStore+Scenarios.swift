@@ -66,8 +66,21 @@ extension ResultStore {
 }
 
 extension StoredScenario {
+    // substr answers NULL for a part of an empty blob, hence coalesce.
+    // Not a view: with trusted_schema off, SQLite 3.40 refuses JSON functions inside one.
     static func select(withRecords: Bool) -> String {
-        "SELECT ordinal, name, platform, verdict, rule, \(withRecords ? "record" : "x'' AS record") FROM scenarios"
+        """
+        SELECT ordinal, name, platform, verdict, rule, \(withRecords ? "coalesce(substr(records, start, length), x'')" : "x''") AS record
+        FROM (SELECT simulation, first_ordinal, records,
+                     first_ordinal + entry.key AS ordinal,
+                     entry.value ->> 0 AS name,
+                     entry.value ->> 1 AS platform,
+                     entry.value ->> 2 AS verdict,
+                     entry.value ->> 3 AS rule,
+                     (entry.value ->> 4) + 1 AS start,
+                     entry.value ->> 5 AS length
+              FROM scenario_blocks, json_each(directory) AS entry)
+        """
     }
 
     init(row: Row) throws {

@@ -33,13 +33,21 @@ extension ResultStore {
     /// Takes seconds on a large file: for the command line and for copies. At most 100 findings.
     package func check() throws(StoreError) -> [String] {
         try read { db in
-            let findings = try String.fetchAll(db, sql: "PRAGMA integrity_check(100)").filter { $0 != "ok" }
+            var findings: [String] = []
+            do {
+                let rows = try String.fetchCursor(db, sql: "PRAGMA integrity_check(100)")
+                while let finding = try rows.next() { if finding != "ok" { findings.append(finding) } }
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
+                // The check itself may stumble over what it reports.
+                findings.append("the check could not go on: the file is damaged")
+            }
+            // References cannot be followed through a damaged file.
+            guard findings.isEmpty else { return findings }
             let dangling = try Row.fetchAll(
                 db, sql: "SELECT \"table\" AS child, parent FROM pragma_foreign_key_check LIMIT 100")
-            return findings
-                + (try dangling.map {
-                    "a row of \(try $0[text: "child"]) refers to nothing in \(try $0[text: "parent"])"
-                })
+            return try dangling.map {
+                "a row of \(try $0[text: "child"]) refers to nothing in \(try $0[text: "parent"])"
+            }
         }
     }
 

@@ -39,7 +39,7 @@ package final class ResultStore: Sendable {
     let queue: WriteQueue
     let path: String?
     private let readers: ReaderPool?
-    private let lock: FileLock?
+    private let lock: Mutex<FileLock?>
     private let isClosed = Mutex(false)
 
     /// Opens a database, migrates it, and ends what a crash left unfinished.
@@ -57,7 +57,8 @@ package final class ResultStore: Sendable {
         let path: String? = if case .file(let path) = location { path } else { nil }
         self.path = path
         self.limits = limits
-        self.lock = try path.map { (path) throws(StoreError) in try FileLock(path: path + ".lock") }
+        let lock = try path.map { (path) throws(StoreError) in try FileLock(path: path + ".lock") }
+        self.lock = Mutex(lock)
         let writer = try StoreError.translating { try Connections.writer(path: path, limits: limits) }
         self.writer = writer
         let migrator = Migrator(migrations: migrations, now: now)
@@ -106,7 +107,9 @@ package final class ResultStore: Sendable {
     /// Writes that wait for the writer and their bytes, for metrics.
     package var queuedWrites: (writes: Int, bytes: Int) { queue.load }
 
-    /// Commits what waits, waits for readers, checkpoints and closes. Later calls throw `closed`; a second one does nothing.
+    /// Commits what waits, waits for readers, checkpoints and closes; a second call does nothing.
+    ///
+    /// Whatever is called later throws `closed`. Where closing itself throws, the lock goes with the store.
     package func close() throws(StoreError) {
         guard
             !isClosed.withLock({ closed in
@@ -123,6 +126,7 @@ package final class ResultStore: Sendable {
             }
             try writer.close()
         }
+        lock.withLock { $0 = nil }
     }
 
     /// Runs a body in one short read transaction.

@@ -15,6 +15,8 @@ extension Write where Value == InsertedConfiguration {
         if let name = new.name { try ConfigurationName.check(name) }
         let digest = Digest(of: new.document.utf8)
         return Write(byteCount: byteCount + 1024) { db in
+            try db.requireJSON(new.document, "the document")
+            if let reason = new.invalidReason { try db.requireJSON(reason, "the reason") }
             let insert = try db.cachedStatement(
                 sql: """
                     INSERT INTO configurations (digest, name, kernel, validity, reason, byte_count, created_at, document)

@@ -66,6 +66,7 @@ extension Write where Value == Void {
         try bound(answer.body.count, limits.answerBytes, "the answer")
         try bound(answer.headers.utf8.count, limits.textBytes, "the header fields")
         return Write(byteCount: answer.body.count + answer.headers.utf8.count + 512) { db in
+            try db.requireJSON(answer.headers, "the header list")
             try db.cachedStatement(
                 sql: "UPDATE idempotency_keys SET status = ?, headers = ?, body = ? WHERE key = ? AND status IS NULL"
             ).execute(arguments: [answer.status, answer.headers, answer.body.data, key])

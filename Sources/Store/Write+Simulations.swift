@@ -12,6 +12,7 @@ extension Write where Value == StoredSimulation {
         try bound(new.modelVersion.utf8.count, limits.textBytes, "the model's version")
         let finish = try outcome.map { (outcome) throws(StoreError) in try EncodedOutcome(outcome, limits: limits) }
         return Write(byteCount: new.request.utf8.count + 1024 + (finish?.byteCount ?? 0)) { db in
+            try db.requireJSON(new.request, "the request")
             try db.cachedStatement(
                 sql: """
                     INSERT INTO simulations (public_id, configuration, request, state, model_version, created_at)
