@@ -32,23 +32,31 @@ extension ResultStore {
     ///
     /// Takes seconds on a large file: for the command line and for copies. At most 100 findings.
     package func check() throws(StoreError) -> [String] {
-        try read { db in
-            var findings: [String] = []
-            do {
-                let rows = try String.fetchCursor(db, sql: "PRAGMA integrity_check(100)")
-                while let finding = try rows.next() { if finding != "ok" { findings.append(finding) } }
-            } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
-                // The check itself may stumble over what it reports.
-                findings.append("the check could not go on: the file is damaged")
-            }
-            // References cannot be followed through a damaged file.
-            guard findings.isEmpty else { return findings }
-            let dangling = try Row.fetchAll(
-                db, sql: "SELECT \"table\" AS child, parent FROM pragma_foreign_key_check LIMIT 100")
-            return try dangling.map {
-                "a row of \(try $0[text: "child"]) refers to nothing in \(try $0[text: "parent"])"
-            }
+        guard !isShut else { throw StoreError(.closed, "the store is closed") }
+        return try StoreError.translating {
+            guard let path else { return try writer.unsafeRead(Self.findings) }
+            // A connection of its own: this may take long, and the readers have other work.
+            let connection = try Connections.reader(path: path, number: limits.readers)
+            let findings = try connection.unsafeRead(Self.findings)
+            try connection.close()
+            return findings
         }
+    }
+
+    // Outside a transaction: ending one fails in GRDB after the check has stumbled.
+    private static func findings(_ db: Database) throws -> [String] {
+        var findings: [String] = []
+        do {
+            let rows = try String.fetchCursor(db, sql: "PRAGMA integrity_check(100)")
+            while let finding = try rows.next() { if finding != "ok" { findings.append(finding) } }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
+            findings.append("the check could not go on: the file is damaged")
+        }
+        // References cannot be followed through a damaged file.
+        guard findings.isEmpty else { return findings }
+        let dangling = try Row.fetchAll(
+            db, sql: "SELECT \"table\" AS child, parent FROM pragma_foreign_key_check LIMIT 100")
+        return try dangling.map { "a row of \(try $0[text: "child"]) refers to nothing in \(try $0[text: "parent"])" }
     }
 
     /// Checks the file at start; damage throws `corrupt`.

@@ -6,6 +6,7 @@ import Synchronization
 ///
 /// Safe from any thread. Reads block the caller for a short query; writes are handed over with `submit`, or with
 /// `perform` where blocking is fine. Nothing here may be called from the completion of a write.
+/// To be closed before it is dropped: writes still waiting then would outlive the lock on the file.
 package final class ResultStore: Sendable {
     /// Where the database is.
     package enum Location: Sendable, Equatable {

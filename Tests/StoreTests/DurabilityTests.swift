@@ -102,6 +102,7 @@ import Testing
         expectError(.closed) { try store.configurations(limit: 1) }
         expectError(.closed) { try store.perform(.insertConfiguration(table(2))) }
         expectError(.closed) { try store.truncateWriteAheadLog() }
+        expectError(.closed) { try store.check() }
         expectError(.closed) { try store.backup(to: folder.path + "/copy") }
         // The database file alone holds everything.
         let copy = try Folder()

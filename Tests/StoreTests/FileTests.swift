@@ -83,6 +83,17 @@ import Testing
         expectError(.corrupt) { try store.scenarios(of: simulationID(1), limit: 1) }
     }
 
+    @Test func referencesToNothingAreFound() throws {
+        let folder = try Folder()
+        let store = try fileStore(folder)
+        try store.perform(.insertConfiguration(table(1, name: "mine")))
+        #expect(try store.check() == [])
+        try store.writer.writeWithoutTransaction { db in
+            try db.execute(sql: "PRAGMA foreign_keys = OFF; DELETE FROM configurations; PRAGMA foreign_keys = ON")
+        }
+        #expect(try store.check() == ["a row of names refers to nothing in configurations"])
+    }
+
     @Test func oneProcessAtATime() throws {
         let folder = try Folder()
         var store: ResultStore? = try fileStore(folder)
