@@ -1,0 +1,189 @@
+package import Machine
+
+/// A whole program as AT&T text: routines between `ENTRY` and `END`, labels, one instruction a line with its address in a comment.
+///
+/// Assembled again with the same externals, placements, sizes and origin it gives the same instructions at the same
+/// addresses. Routines that fall through into each other print as plain labels. Branch targets without a name get
+/// `.Lroutine_offset`; `.globl` stands before labels whose branches are long although they would reach.
+package func listing(of program: Program) -> String {
+    let labels = ListingLabels(program)
+    let printer = InstructionPrinter(symbolize: { labels.name(of: $0) }, symbolizeTarget: { labels.target($0, of: $1) })
+    var lines: [String] = []
+    lines.reserveCapacity(program.instructions.count * 2)
+    for (index, routine) in program.routines.enumerated() {
+        let comment = "\t# \(hexadecimal(routine.address)), \(routine.size_bytes) bytes"
+        let isChained = labels.isChained(index)
+        if index > 0, !labels.continues(index) { lines.append("") }
+        if isChained, labels.mustBeGlobal(routine.address) { lines.append(".globl \(routine.name)") }
+        lines.append((isChained ? "\(routine.name):" : "ENTRY(\(routine.name))") + comment)
+        for item in labels.items(of: index) {
+            let address = program.addresses[item]
+            for label in labels.definitions(at: address) { define(label, labels.mustBeGlobal(address), &lines) }
+            lines.append("\t\(printer.text(program.instructions[item], at: address))\t# \(hexadecimal(address))")
+        }
+        if labels.continues(index + 1) { continue }
+        let end = labels.end(of: index)
+        for label in labels.definitions(atEndOf: index) { define(label, labels.mustBeGlobal(end), &lines) }
+        lines.append("END(\(routine.name))")
+    }
+    return lines.joined(separator: "\n") + "\n"
+}
+
+private func define(_ label: String, _ isGlobal: Bool, _ lines: inout [String]) {
+    if isGlobal { lines.append(".globl \(label)") }
+    lines.append("\(label):")
+}
+
+private func hexadecimal(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+
+/// The labels that a listing needs: those of the program and those that its branches need besides.
+private struct ListingLabels: Sendable {
+    private let program: Program
+    /// Whether a routine follows the one before it without a gap, as implicit routines do.
+    private var continuation: [Bool] = []
+    /// First address of the chain of routines that an instruction belongs to, and the address behind its last.
+    private var chains: [(start: UInt64, end: UInt64)] = []
+    private var names: [UInt64: [String]] = [:]
+    private var entries = Set<String>()
+    private var synthetic: [UInt64: String] = [:]
+    private var global = Set<UInt64>()
+
+    init(_ program: Program) {
+        self.program = program
+        for name in program.symbols.keys.sorted() {
+            if let address = program.symbols[name] { names[address, default: []].append(name) }
+        }
+        for routine in program.routines { entries.insert(routine.name) }
+        findChains()
+        for (item, instruction) in program.instructions.enumerated() { study(instruction, item) }
+    }
+
+    func items(of routine: Int) -> Range<Int> {
+        let first = program.routines[routine].first
+        return first..<min(first + program.routines[routine].count, program.instructions.count)
+    }
+
+    /// The address behind the last instruction of a routine.
+    func end(of routine: Int) -> UInt64 {
+        guard let last = items(of: routine).last else { return program.routines[routine].address }
+        return program.addresses[last] &+ UInt64(program.instructions[last].length)
+    }
+
+    func continues(_ routine: Int) -> Bool { routine < continuation.count && continuation[routine] }
+
+    func isChained(_ routine: Int) -> Bool { continues(routine) || continues(routine + 1) }
+
+    func mustBeGlobal(_ address: UInt64) -> Bool { global.contains(address) }
+
+    /// Labels other than routines at an instruction.
+    func definitions(at address: UInt64) -> [String] {
+        var labels = (names[address] ?? []).filter { !entries.contains($0) }
+        if let label = synthetic[address] { labels.append(label) }
+        return labels
+    }
+
+    /// Labels behind the last instruction of a routine, unless the next routine starts there.
+    func definitions(atEndOf routine: Int) -> [String] {
+        let end = end(of: routine)
+        guard program.index(at: end) < 0, !items(of: routine).isEmpty else { return [] }
+        return definitions(at: end)
+    }
+
+    func name(of address: UInt64) -> String? {
+        guard let known = names[address] else { return nil }
+        return known.first { entries.contains($0) } ?? known.first { !$0.hasPrefix(".L") } ?? known.first
+    }
+
+    func target(_ address: UInt64, of instruction: Instruction) -> String? {
+        if instruction.length == 2 {
+            if let label = shortName(address) { return label }
+            // Into the middle of an instruction: the label before it and a distance.
+            for distance in 1..<UInt64(16) {
+                if let label = shortName(address &- distance) { return "\(label)+\(distance)" }
+            }
+        }
+        return name(of: address) ?? synthetic[address]
+    }
+
+    private func shortName(_ address: UInt64) -> String? {
+        if let label = synthetic[address] { return label }
+        guard !global.contains(address) else { return nil }
+        return names[address]?.first { name in !isExplicitEntry(name, address) }
+    }
+
+    private func isExplicitEntry(_ name: String, _ address: UInt64) -> Bool {
+        guard entries.contains(name), let index = program.routines.firstIndex(where: { $0.name == name }) else { return false }
+        return !isChained(index)
+    }
+
+    // MARK: Analysis
+
+    private mutating func findChains() {
+        continuation = [Bool](repeating: false, count: program.routines.count)
+        for index in program.routines.indices.dropFirst() where !items(of: index).isEmpty {
+            let start = program.routines[index].address
+            guard start == end(of: index - 1), !items(of: index - 1).isEmpty else { continue }
+            continuation[index] = start % 16 != 0 || hasShortBranchAcross(index)
+        }
+        chains = [(start: UInt64, end: UInt64)](repeating: (0, 0), count: program.routines.count)
+        var first = 0
+        for index in program.routines.indices {
+            if !continuation[index] { first = index }
+            for member in first...index { chains[member] = (program.routines[first].address, end(of: index)) }
+        }
+    }
+
+    private func hasShortBranchAcross(_ index: Int) -> Bool {
+        let start = program.routines[index].address
+        func crosses(_ item: Int, _ isBefore: Bool) -> Bool {
+            let instruction = program.instructions[item]
+            guard instruction.form == .target, instruction.length == 2 else { return false }
+            let target = UInt64(bitPattern: instruction.immediate)
+            return isBefore ? target >= start : target < start
+        }
+        return items(of: index - 1).contains { crosses($0, true) } || items(of: index).contains { crosses($0, false) }
+    }
+
+    private mutating func study(_ instruction: Instruction, _ item: Int) {
+        guard instruction.form == .target else { return }
+        let target = UInt64(bitPattern: instruction.immediate)
+        let chain = chains[Int(program.routineOf[item])]
+        let isInside = target >= chain.start && target <= chain.end
+        if instruction.length == 2 {
+            guard isInside else { return }
+            var boundary = target
+            if target != chain.end {
+                while boundary > chain.start, program.index(at: boundary) < 0 { boundary -= 1 }
+            }
+            if shortName(boundary) == nil { addSynthetic(boundary) }
+            return
+        }
+        let address = program.addresses[item]
+        let behind = target <= address ? address &+ 2 : address &+ UInt64(instruction.length)
+        let distance = Int64(bitPattern: target &- behind)
+        if instruction.opcode != .call, isInside, distance >= -128, distance <= 127 {
+            // Long although it would reach: only a global symbol does that; without one the number stays.
+            if names[target] != nil, !global.contains(target) {
+                let wasShort = synthetic[target] == nil && shortName(target) != nil
+                global.insert(target)
+                if wasShort, isShortTarget(target) { addSynthetic(target) }
+            }
+        } else if names[target] == nil, program.index(at: target) >= 0 {
+            addSynthetic(target)
+        }
+    }
+
+    private func isShortTarget(_ target: UInt64) -> Bool {
+        program.instructions.contains {
+            $0.form == .target && $0.length == 2 && UInt64(bitPattern: $0.immediate) == target
+        }
+    }
+
+    private mutating func addSynthetic(_ address: UInt64) {
+        guard synthetic[address] == nil else { return }
+        let routine = program.routines.last { $0.address <= address && $0.count > 0 && address <= $0.address &+ $0.size_bytes }
+        var name = ".L\(routine?.name ?? "code")_\(String(address &- (routine?.address ?? 0), radix: 16))"
+        while program.symbols[name] != nil { name += "_" }
+        synthetic[address] = name
+    }
+}
