@@ -60,7 +60,7 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "gatehouse",
-            dependencies: ["Service", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Service", "Verification", "EntryCode", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
 
         .testTarget(name: "MachineTests", dependencies: ["Machine"], swiftSettings: settings),

@@ -68,7 +68,13 @@ struct Expansion {
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
-            functions: functions, layout: layout, findings: findings)
+            functions: functions, layout: layout, roles: generation.roles,
+            release: kernelRelease(), findings: findings)
+    }
+
+    private func kernelRelease() -> String {
+        if let version = table.document["source"]?["version"]?.stringValue { return version }
+        return table.kernel.hasPrefix("linux-") ? String(table.kernel.dropFirst("linux-".count)) : table.kernel
     }
 
     /// The JSON pointer of a fault in a routine of the table, or of the row that a generated line came from.

@@ -1,3 +1,4 @@
+package import Assembler
 package import Machine
 package import XenPV
 
@@ -13,6 +14,10 @@ package struct EntryImage: Sendable {
     /// Model number (the immediate of the pseudo-instruction) to function.
     package var functions: [CFunction]
     package var layout: ImageLayout
+    /// Symbols by the role they play, such as `bad_iret`.
+    package var roles: [String: String]
+    /// The kernel's release as a console shows it.
+    package var release: String
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -69,4 +74,21 @@ package struct ImageLayout: Sendable {
     package var kernelCR3: UInt64
     package var userCR3: UInt64
     package var espfixWindow: Region
+}
+
+extension EntryImage {
+    /// Prints instructions with the program's own symbols.
+    package var printer: InstructionPrinter {
+        let program = program
+        return InstructionPrinter(symbolize: { address in
+            guard let routine = program.routine(containing: address) else { return nil }
+            let offset = address &- routine.address
+            return offset == 0 ? routine.name : "\(routine.name)+0x\(String(offset, radix: 16))"
+        })
+    }
+
+    /// AT&T text of one instruction.
+    package func text(_ instruction: Instruction, at address: UInt64) -> String {
+        printer.text(instruction, at: address)
+    }
 }

@@ -11,6 +11,7 @@ extension ScenarioRun {
             ending = .endlessRecursion(vector: event.vector, address: before.rip)
             return
         }
+        let program = image.program
         if hypervisor != nil {
             let delivery = hypervisor?.deliver(event, activation: number, &machine, program)
             switch delivery {
@@ -170,6 +171,7 @@ extension ScenarioRun {
             return
         }
         let number = nextActivation
+        let program = image.program
         guard let result = hypervisor?.hypercall(activation: number, &machine, program) else { return }
         switch result {
         case .continue: break

@@ -163,6 +163,7 @@ package struct ScenarioRun: Sendable {
         let before = machine.cpu
         let number = machine.stepNumber
         machine.writes.removeAll(keepingCapacity: true)
+        let program = image.program
         let outcome = machine.step(program)
         recorder?.record(
             step: number, before: before, outcome: outcome, machine: machine, program: program,

@@ -1,0 +1,26 @@
+/// Names in a table lead somewhere.
+enum DanglingReference {
+    static let rule = Rule(
+        "dangling-reference",
+        statement: "Every gate, trap-table row, thunk, callback and handler names something that exists.",
+        why: "The kernel would not link, or the gate would lead to address 0.",
+        sources: ["Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/xen/enlighten_pv.c, trap_array"])
+}
+
+/// Entries are there for a reason.
+enum UnreachableEntry {
+    static let rule = Rule(
+        "unreachable-entry", severity: .warning,
+        statement: "Some gate, trap-table row, callback or routine leads to every entry.",
+        why: "Code that nothing reaches is a leftover, or the row that should name it names another.",
+        sources: ["Linux commit b23e5844dfe7 (xen/pv: Fix a boot up hang revealed by int3 self test), which removes xenint3"])
+}
+
+/// Entry code comes to an end.
+enum Progress {
+    static let rule = Rule(
+        "progress",
+        statement: "Every event is handled in a bounded number of steps.",
+        why: "A fault that its own handler raises again hangs the machine without a message.",
+        sources: ["facts F13, F14, F26"])
+}

@@ -1,0 +1,18 @@
+import EntryCode
+import Machine
+
+/// String instructions of C code go upwards.
+enum DirectionFlag: Invariant {
+    static let rule = Rule(
+        "direction-flag", isLatent: true,
+        statement: "DF is clear when C code runs.",
+        why: "The ABI promises it; with DF set memcpy runs backwards over its neighbours.",
+        sources: ["System V AMD64 ABI, 3.2.1", "SDM vol. 1, 3.4.3.2", "fact F22"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .cFunction = checkpoint, run.current != nil, run.machine.cpu.flags & Flags.direction != 0 else {
+            return nil
+        }
+        return Finding(rule, "DF is set at \(run.here), as user code left it: no CLD on the way")
+    }
+}

@@ -1,0 +1,19 @@
+import EntryCode
+import Machine
+
+/// No exception fails to be delivered.
+enum DoubleFault: Invariant {
+    static let rule = Rule(
+        "double-fault",
+        statement: "No second exception occurs while one is being delivered.",
+        why: "A double fault is an abort: what was interrupted cannot resume, and Linux panics.",
+        sources: ["SDM vol. 3, 6.15 (#DF) and table 6-5", "fact F26"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
+
+    static func finding(_ run: ScenarioRun, during event: Event) -> Finding {
+        Finding(
+            rule,
+            "\(Console.vectorMnemonic(event.vector)) at \(run.here) cannot be delivered: its frame cannot be written, and #DF is raised")
+    }
+}

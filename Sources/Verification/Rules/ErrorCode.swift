@@ -1,0 +1,87 @@
+import EntryCode
+import Machine
+
+/// What the processor says about the event reaches the handler: error code and fault address.
+enum ErrorCode: Invariant {
+    static let rule = Rule(
+        "error-code",
+        statement: "The handler receives the error code that was pushed (0 where there is none) and, for page faults, the address that faulted.",
+        why:
+            "A stub that is wrong about the error code is one word off everywhere. CR2 is overwritten by the next fault, so it must be read before anything that may fault.",
+        sources: [
+            "SDM vol. 3, 6.13 (error code), 6.15 (#PF: CR2)",
+            "Linux commit a0d14b8909de (x86/mm, tracing: Fix CR2 corruption)", "fact F14",
+        ])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard let activation = run.current, activation.handlerCalls == 0 else { return nil }
+        switch checkpoint {
+        case .handler:
+            if let shifted = shiftedFrame(run, activation) { return shifted }
+            let wanted = activation.event.pushesErrorCode ? UInt64(activation.event.errorCode) : 0
+            let found = run.machine.cpu[.rsi]
+            let ignoresIt = activation.event.vector == Vector.nmi || run.functionAtRIP?.model == .int80Syscall
+            if found != wanted && !ignoresIt {
+                return Finding(
+                    rule,
+                    "\(run.here) receives error code \(hexadecimal(found, digits: 4)); \(run.eventName(activation)) came with \(hexadecimal(wanted, digits: 4))")
+            }
+            return nil
+        case .fault:
+            guard !activation.isUnexpected else { return nil }
+            return shiftedFrame(run, activation)
+        default: return nil
+        }
+    }
+
+    /// Looks at the two words below the frame's RIP: a stub keeps exactly one word between RIP and the saved RDI.
+    private static func shiftedFrame(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
+        guard run.functionAtRIP?.model != .int80Syscall else { return nil }
+        let below = activation.frame &- 8
+        let memory = run.machine.memory
+        guard let first = memory.owner(at: below), let second = memory.owner(at: below &- 8) else { return nil }
+        let isPV = run.hypervisor != nil
+        let pushed = activation.event.pushesErrorCode
+        func isRDI(_ owner: Owner) -> Bool {
+            owner.kind == .savedRegister && owner.slot == Register.rdi.rawValue && owner.activation == activation.number
+        }
+        if !pushed, isRDI(first) {
+            return Finding(
+                rule,
+                "the stub of \(run.eventName(activation)) takes an error code for granted, but the event pushes none: RDI is saved at \(hexadecimal(below)), directly below RIP, and pt_regs is 8 bytes off",
+                at: nil)
+        }
+        let hasErrorCode = first.kind == .hardwareFrame && first.slot == FrameSlot.errorCode.rawValue
+        if pushed, hasErrorCode || isPV, second.kind == .immediate, second.activation == activation.number,
+            let third = memory.owner(at: below &- 16), isRDI(third)
+        {
+            return Finding(
+                rule,
+                "the stub of \(run.eventName(activation)) pushes a placeholder at \(hexadecimal(below &- 8)) although the error code is already at \(hexadecimal(below)): pt_regs is 8 bytes off")
+        }
+        return nil
+    }
+}
+
+/// The fault address, read too late; latent, because the wrong address is a plausible one.
+enum FaultAddress {
+    /// Looks at the address that a page-fault handler works with.
+    static func check(_ run: ScenarioRun, receives argument: UInt64?) -> Finding? {
+        guard let activation = run.current, activation.event.vector == Vector.pageFault, activation.handlerCalls == 0,
+            !activation.isUnexpected
+        else { return nil }
+        let used = argument ?? CFunctionCall.faultAddress(run.machine, run.hypervisor)
+        if used == activation.event.address { return nil }
+        let how = argument == nil ? "reads CR2 itself and finds" : "receives"
+        let cause =
+            used == CFunctionCall.tracedAddress
+            ? "traced code ran before and may have faulted, which overwrote CR2" : "CR2 was not read in time"
+        return Finding(
+            latentRule,
+            "\(run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)")
+    }
+
+    private static let latentRule = Rule(
+        ErrorCode.rule.id, isLatent: true, statement: ErrorCode.rule.statement, why: ErrorCode.rule.why,
+        sources: ErrorCode.rule.sources)
+}

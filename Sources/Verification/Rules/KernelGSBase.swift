@@ -1,0 +1,31 @@
+import EntryCode
+import Machine
+
+/// C code and a resumed kernel find their per-CPU data through the GS base.
+enum KernelGSBase: Invariant {
+    static let rule = Rule(
+        "kernel-gs-base",
+        statement: "Whenever C code of the kernel runs, and when interrupted kernel code resumes, the GS base is the kernel's.",
+        why:
+            "Every per-CPU access, current and the stack protector go through GS. With the user's base they read memory that the user chose, or fault without end.",
+        sources: [
+            "SDM vol. 2, SWAPGS", "Linux Documentation/x86/entry_64.rst, section on swapgs", "facts F15, F26, F35",
+        ])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        let base = run.machine.cpu.gsBase
+        guard base != run.layout.perCPUBase else { return nil }
+        switch checkpoint {
+        case .resumed where run.current?.expected.isKernelMode == true:
+            if base == run.current?.expected.gsBase { return nil }
+        case .cFunction: break
+        case .fault where run.faultsInKernelCode: break
+        default: return nil
+        }
+        let place = run.here
+        let who = run.activationText
+        return Finding(
+            rule,
+            "at \(place) the GS base is \(hexadecimal(base)), the user's, instead of the kernel's \(hexadecimal(run.layout.perCPUBase)): \(who) has not executed SWAPGS as often as the way it came in requires")
+    }
+}

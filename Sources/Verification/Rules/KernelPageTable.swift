@@ -1,0 +1,19 @@
+import EntryCode
+import Machine
+
+/// Kernel code beyond the entry text runs on the kernel's page tables.
+enum KernelPageTable: Invariant {
+    static let rule = Rule(
+        "kernel-page-table",
+        statement: "Kernel code that reaches beyond the entry text and the entry stacks runs with the kernel's CR3.",
+        why:
+            "With page-table isolation the user half maps only entry text and cpu_entry_area: the first other access faults, and so does the handler of that fault.",
+        sources: ["Linux Documentation/x86/pti.rst", "Linux 5.2 arch/x86/entry/calling.h, SWITCH_TO_KERNEL_CR3", "fact F26"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .fault = checkpoint, run.machine.isKernelMode, run.machine.cpu.userPageTables else { return nil }
+        return Finding(
+            rule,
+            "at \(run.here) the kernel still runs on the user's page tables (CR3 \(hexadecimal(run.machine.cpu.cr3))), where this code or data is not mapped")
+    }
+}

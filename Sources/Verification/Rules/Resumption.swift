@@ -1,0 +1,90 @@
+import EntryCode
+import Machine
+
+/// The interrupted context resumes exactly, with the handler's edits and nothing else.
+enum Resumption: Invariant {
+    static let rule = Rule(
+        "resumption",
+        statement: "The return reads the frame of its event, and every register then holds what was interrupted, as the handler edited it.",
+        why: "An exception must be invisible to the code that it interrupts.",
+        sources: ["SDM vol. 2, IRET", "SDM vol. 3, 6.14.3", "Xen do_iret", "facts F18, F27, F34"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard let activation = run.current else { return nil }
+        switch checkpoint {
+        case .returned(let frame):
+            for index in 0..<5 {
+                let address = frame &+ UInt64(index) &* 8
+                guard let read = run.machine.memory.peek(address), read != activation.frameWords[index] else { continue }
+                let name = ["RIP", "CS", "RFLAGS", "RSP", "SS"][index]
+                return Finding(
+                    rule,
+                    "the return at \(run.here) reads \(hexadecimal(read)) as \(name) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) must resume with \(hexadecimal(activation.frameWords[index]))\(run.frameShift(frame, activation))")
+            }
+            return nil
+        case .resumed: return registers(run, activation)
+        default: return nil
+        }
+    }
+
+    private static func registers(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
+        let expected = activation.expected
+        let cpu = run.machine.cpu
+        for register in Register.general where cpu[register] != expected[register] {
+            return Finding(
+                rule,
+                "the interrupted program resumes at \(hexadecimal(expected.rip)) with \(register.name) \(hexadecimal(cpu[register])) instead of \(hexadecimal(expected[register]))")
+        }
+        let ignored = Flags.resume | Flags.interrupt | Flags.iopl
+        if (cpu.flags ^ expected.flags) & Flags.loadable & ~ignored != 0 {
+            return Finding(
+                rule,
+                "the interrupted program resumes with RFLAGS \(hexadecimal(cpu.flags, digits: 8)) instead of \(hexadecimal(expected.flags, digits: 8))")
+        }
+        if !expected.isKernelMode && (cpu.cs != expected.cs || cpu.ss != expected.ss) {
+            return Finding(
+                rule,
+                "user code resumes with CS \(hexadecimal(UInt64(cpu.cs), digits: 4)) and SS \(hexadecimal(UInt64(cpu.ss), digits: 4)) instead of \(hexadecimal(UInt64(expected.cs), digits: 4)) and \(hexadecimal(UInt64(expected.ss), digits: 4))")
+        }
+        for (address, value, what) in run.stackExpectations {
+            if let found = run.machine.memory.peek(address), found != value {
+                return Finding(
+                    LiveFrameOverwritten.rule,
+                    "the program resumes and finds \(hexadecimal(found)) at \(hexadecimal(address)), where \(what) held \(hexadecimal(value))")
+            }
+        }
+        return nil
+    }
+
+    static func wrongPlace(_ run: ScenarioRun, _ activation: Activation, _ rip: UInt64) -> Finding {
+        Finding(
+            rule,
+            "the return of \(run.eventName(activation)) (activation \(activation.number)) goes to \(hexadecimal(rip)) in \(run.machine.isKernelMode ? "kernel" : "user") mode instead of \(hexadecimal(activation.expected.rip))")
+    }
+
+    static func stray(_ run: ScenarioRun) -> Finding {
+        Finding(rule, "a return is executed at \(run.here) though no event is being handled")
+    }
+
+    /// What the program itself notices after it resumed: an emulated call that was not made or did not return.
+    static func afterwards(_ run: ScenarioRun) -> Finding? {
+        let base =
+            run.scenario.probe == .selfTest
+            ? (run.image.table.machine.selfTest?.rsp ?? 0) &+ (run.scenario.context.isMisaligned ? 8 : 0)
+            : run.scenario.context.isMisaligned
+                ? run.image.table.machine.kernelRSPMisaligned : run.image.table.machine.kernelRSPAligned
+        if run.scenario.probe == .selfTest || run.scenario.probe == .emulateCall {
+            let rsp = run.machine.cpu[.rsp]
+            if rsp != base {
+                return Finding(rule, "the emulated call returns with RSP \(hexadecimal(rsp)) instead of \(hexadecimal(base))")
+            }
+        }
+        if run.scenario.probe == .selfTest {
+            let word = run.machine.memory.peek(run.layout.selfTestWord) ?? 0
+            if word & 0xFFFF_FFFF != 1 {
+                return Finding(rule, "the self test's function was not called: its word holds \(hexadecimal(word))")
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,44 @@
+import EntryCode
+import Machine
+
+/// Handlers run on a kernel stack with room, and nothing is pushed beyond a stack's end.
+enum StackBounds: Invariant {
+    static let rule = Rule(
+        "stack-bounds",
+        statement: "C code runs on a kernel stack; a handler has at least 1024 bytes of it below RSP.",
+        why: "The entry trampoline has 512 bytes next to the GDT and the TSS, and a user's RSP is the user's choice.",
+        sources: [
+            "Linux 5.2 arch/x86/include/asm/processor.h, struct entry_stack", "Linux Documentation/x86/kernel-stacks.rst",
+            "facts F6, F25",
+        ])
+
+    /// Least room below RSP when a handler starts.
+    static let room_bytes: UInt64 = 1024
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        let rsp = run.machine.cpu[.rsp]
+        let region = run.machine.memory.region(containing: rsp)
+        switch checkpoint {
+        case .cFunction:
+            guard let region, region.isKernelStack else {
+                return Finding(
+                    rule,
+                    "\(run.here) runs with RSP \(hexadecimal(rsp)), which lies \(region.map { "in the \($0.name)" } ?? "in no memory"), not on a kernel stack")
+            }
+            guard run.isAtEventHandler, rsp &- region.base < room_bytes else { return nil }
+            return Finding(
+                rule,
+                "the handler \(run.here) runs on the \(region.name) with \(rsp &- region.base) bytes left below RSP \(hexadecimal(rsp))")
+        case .fault:
+            guard run.machine.isKernelMode, let place = run.pushAddress else { return nil }
+            if let inside = run.machine.memory.region(containing: place), inside.isKernelStack, inside.kind != .guardPage {
+                return nil
+            }
+            if let region, region.isKernelStack { _ = region }
+            return Finding(
+                rule,
+                "the push at \(run.here) goes to \(hexadecimal(place)), \(run.machine.memory.region(containing: place).map { "in the \($0.name)" } ?? "where no memory is mapped"): below the end of the stack")
+        default: return nil
+        }
+    }
+}

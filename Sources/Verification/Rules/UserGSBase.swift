@@ -1,0 +1,20 @@
+import EntryCode
+import Machine
+
+/// User code gets its own GS base back, and the kernel's stays out of its reach.
+enum UserGSBase: Invariant {
+    static let rule = Rule(
+        "user-gs-base",
+        statement: "When user code resumes, the GS base is the user's and the kernel's is in the other register.",
+        why: "With the kernel's base live in user mode the next SWAPGS gives the kernel the user's.",
+        sources: ["SDM vol. 2, SWAPGS", "Linux Documentation/x86/entry_64.rst", "fact F35"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .resumed = checkpoint, let expected = run.current?.expected, !expected.isKernelMode else { return nil }
+        let cpu = run.machine.cpu
+        if cpu.gsBase == expected.gsBase && cpu.kernelGSBase == expected.kernelGSBase { return nil }
+        return Finding(
+            rule,
+            "user code resumes with GS base \(hexadecimal(cpu.gsBase)) and kernel GS base \(hexadecimal(cpu.kernelGSBase)); it was interrupted with \(hexadecimal(expected.gsBase)) and \(hexadecimal(expected.kernelGSBase))")
+    }
+}

@@ -1,0 +1,30 @@
+import EntryCode
+import Machine
+
+/// INT n reaches exactly the gates that are made for it.
+enum UserReachableGate: Invariant {
+    static let rule = Rule(
+        "user-reachable-gate",
+        statement: "A program reaches by INT n the breakpoint, overflow and system-call gates, and no other.",
+        why:
+            "Other stubs expect a frame with an error code, interrupts in a known state, or hardware that raised the event; and a debugger's int3 must not be a protection fault.",
+        sources: ["SDM vol. 3, 6.12.1.1 (gate DPL)", "Linux 5.2 arch/x86/kernel/idt.c, SYSG", "facts F20, F24"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .handler = checkpoint, let activation = run.current, activation.number == 1,
+            run.scenario.context.isUser
+        else { return nil }
+        let vector = run.scenario.vector
+        if run.scenario.probe == .softwareInterrupt {
+            guard activation.event.source == .software else { return nil }
+            return Finding(
+                rule,
+                "INT \(vector) from user mode reaches \(run.here): the gate of vector \(vector) has DPL 3")
+        }
+        let isMeant = vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
+        guard isMeant, activation.event.vector != vector else { return nil }
+        return Finding(
+            rule,
+            "the program's INT \(vector) becomes \(Console.vectorMnemonic(activation.event.vector)) with error code \(hexadecimal(UInt64(activation.event.errorCode), digits: 4)): the gate of vector \(vector) cannot be reached from user mode")
+    }
+}

@@ -1,0 +1,147 @@
+package import EntryCode
+package import Machine
+package import XenPV
+
+/// The console lines that a user would see (Linux 5.2 `arch/x86/kernel/dumpstack.c`, `process_64.c`, `mm/fault.c`).
+package enum Console {
+    /// The words of `die()` for a vector.
+    static func trapName(_ vector: UInt8) -> String {
+        switch vector {
+        case Vector.divideError: "divide error"
+        case Vector.debug: "debug"
+        case Vector.nmi: "NMI"
+        case Vector.breakpoint: "int3"
+        case Vector.overflow: "overflow"
+        case Vector.boundRange: "bounds"
+        case Vector.invalidOpcode: "invalid opcode"
+        case Vector.deviceNotAvailable: "unexpected #NM exception"
+        case Vector.doubleFault: "double fault"
+        case 9: "coprocessor segment overrun"
+        case Vector.invalidTSS: "invalid TSS"
+        case Vector.segmentNotPresent: "segment not present"
+        case Vector.stackSegment: "stack segment"
+        case Vector.generalProtection: "general protection fault"
+        case Vector.floatingPoint: "fpu exception"
+        case Vector.alignmentCheck: "alignment check"
+        case Vector.machineCheck: "machine check"
+        case Vector.simdFloatingPoint: "simd exception"
+        default: "trap \(vector)"
+        }
+    }
+
+    /// The signal that a user program gets for a vector.
+    static func signalName(_ vector: UInt8) -> String {
+        switch vector {
+        case Vector.divideError, Vector.floatingPoint, Vector.simdFloatingPoint, 9: "SIGFPE"
+        case Vector.debug, Vector.breakpoint: "SIGTRAP"
+        case Vector.invalidOpcode: "SIGILL"
+        case Vector.segmentNotPresent, Vector.stackSegment, Vector.alignmentCheck: "SIGBUS"
+        default: "SIGSEGV"
+        }
+    }
+
+    static func oops(_ run: ScenarioRun, regs: UInt64, errorCode: UInt64, vector: UInt8) -> [String] {
+        func slot(_ index: Int) -> UInt64 { run.machine.memory.peek(regs &+ UInt64(index) &* 8) ?? 0 }
+        func hex(_ value: UInt64, _ digits: Int = 16) -> String { hexadecimalDigits(value, digits: digits) }
+        let isolation = run.layout.usesPageTableIsolation ? "PTI" : "NOPTI"
+        let preempt = run.image.table.options["PREEMPT"] ?? false ? "PREEMPT " : ""
+        let suffix = "[#1] \(preempt)SMP \(isolation)"
+        var lines: [String] = []
+        if vector == Vector.pageFault {
+            let address = CFunctionCall.faultAddress(run.machine, run.hypervisor)
+            lines.append("BUG: unable to handle page fault for address: \(hex(address))")
+            let mode = errorCode & 4 != 0 ? "user" : "supervisor"
+            let access = errorCode & 16 != 0 ? "instruction fetch" : errorCode & 2 != 0 ? "write access" : "read access"
+            lines.append("#PF: \(mode) \(access) in \(errorCode & 4 != 0 ? "user" : "kernel") mode")
+            lines.append(
+                "#PF: error_code(0x\(hex(errorCode, 4))) - \(errorCode & 1 != 0 ? "permissions violation" : "not-present page")")
+            lines.append("Oops: \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
+        } else {
+            lines.append("\(trapName(vector)): \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
+        }
+        let version = run.image.release
+        lines.append("CPU: 0 PID: 0 Comm: swapper/0 Not tainted \(version) #1")
+        let rip = slot(PtRegs.rip)
+        let cs = slot(PtRegs.cs) & 0xFFFF
+        lines.append("RIP: \(hex(cs, 4)):\(run.program.describe(rip))")
+        lines.append(
+            "RSP: \(hex(slot(PtRegs.ss), 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))")
+        let names: [[(String, Int)]] = [
+            [("RAX", PtRegs.rax), ("RBX", PtRegs.rbx), ("RCX", PtRegs.rcx)],
+            [("RDX", PtRegs.rdx), ("RSI", PtRegs.rsi), ("RDI", PtRegs.rdi)],
+            [("RBP", PtRegs.rbp), ("R08", PtRegs.r8), ("R09", PtRegs.r9)],
+            [("R10", PtRegs.r10), ("R11", PtRegs.r11), ("R12", PtRegs.r12)],
+            [("R13", PtRegs.r13), ("R14", PtRegs.r14), ("R15", PtRegs.r15)],
+        ]
+        for row in names { lines.append(row.map { "\($0.0): \(hex(slot($0.1)))" }.joined(separator: " ")) }
+        let cpu = run.machine.cpu
+        lines.append(
+            "FS:  \(hex(cpu.fsBase))(\(hex(UInt64(cpu.fs), 4))) GS:\(hex(cpu.gsBase))(\(hex(UInt64(cpu.gs), 4))) knlGS:\(hex(cpu.kernelGSBase))")
+        lines.append(
+            "CS:  \(hex(UInt64(cpu.cs), 4)) DS: \(hex(UInt64(cpu.ds), 4)) ES: \(hex(UInt64(cpu.es), 4)) CR0: \(hex(cpu.cr0))")
+        lines.append("CR2: \(hex(cpu.cr2)) CR3: \(hex(cpu.cr3)) CR4: \(hex(cpu.cr4))")
+        lines.append("Call Trace:")
+        if scenarioRunsSelfTest(run), let test = run.image.table.machine.selfTest {
+            for line in test.callTrace where run.hypervisor != nil || !line.hasPrefix("xen_") { lines.append(" \(line)") }
+        } else {
+            lines.append(" (the interrupted context of scenario \(run.scenario.name))")
+        }
+        return lines
+    }
+
+    private static func scenarioRunsSelfTest(_ run: ScenarioRun) -> Bool { run.scenario.probe == .selfTest }
+
+    /// What Xen prints when it ends a domain.
+    package static func domainCrash(_ run: ScenarioRun, _ crash: DomainCrash) -> [String] {
+        let mnemonic = vectorMnemonic(crash.vector)
+        let code = hexadecimalDigits(UInt64(crash.errorCode), digits: 4)
+        var lines: [String] = []
+        let isNew = run.hypervisor?.version.replaysFaultingReturn ?? true
+        switch crash.reason {
+        case .unhandledVector:
+            lines.append(
+                isNew
+                    ? "(XEN) d0v0 Unhandled: vec \(crash.vector), \(mnemonic)[\(code)]"
+                    : "(XEN) d0:v0: unhandled \(trapName(crash.vector)) fault/trap [#\(crash.vector), ec=\(code)]")
+        case .frameNotWritable, .returnFrameNotReadable, .missingCallback: break
+        }
+        lines.append("(XEN) domain_crash_sync called from entry.S: fault at \(hexadecimalDigits(crash.address, digits: 16))")
+        lines.append("(XEN) Domain 0 (vcpu#0) crashed on cpu#0:")
+        lines.append("(XEN) RIP:    e033:[<\(hexadecimalDigits(crash.address, digits: 16))>] \(run.program.describe(crash.address))")
+        return lines
+    }
+
+    /// `#BP` and kin.
+    package static func vectorMnemonic(_ vector: UInt8) -> String {
+        switch vector {
+        case 0: "#DE"
+        case 1: "#DB"
+        case 2: "NMI"
+        case 3: "#BP"
+        case 4: "#OF"
+        case 5: "#BR"
+        case 6: "#UD"
+        case 7: "#NM"
+        case 8: "#DF"
+        case 10: "#TS"
+        case 11: "#NP"
+        case 12: "#SS"
+        case 13: "#GP"
+        case 14: "#PF"
+        case 16: "#MF"
+        case 17: "#AC"
+        case 18: "#MC"
+        case 19: "#XM"
+        default: "vector \(vector)"
+        }
+    }
+}
+
+extension Program {
+    /// `symbol+0xoffset/0xsize`, or the address where no routine has it.
+    package func describe(_ address: UInt64) -> String {
+        guard let routine = routine(containing: address) else { return hexadecimal(address) }
+        let offset = String(address &- routine.address, radix: 16)
+        return "\(routine.name)+0x\(offset)/0x\(String(routine.size_bytes, radix: 16))"
+    }
+}

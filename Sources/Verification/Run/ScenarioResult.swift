@@ -1,0 +1,165 @@
+package import EntryCode
+package import Machine
+
+/// What became of a scenario.
+package enum Verdict: String, Sendable, Hashable, CaseIterable {
+    case holds
+    case violated
+    /// A limit was reached before the end.
+    case undecided
+    /// The table cannot be run.
+    case invalid
+}
+
+/// One broken rule of one scenario, from cause to consequence.
+package struct Violation: Sendable, Hashable {
+    package var rule: String
+    package var severity: Rule.Severity
+    package var routine: String
+    package var step: UInt32
+    package var instruction: String
+    package var source: String
+    package var explanation: String
+    package var consequence: Consequence?
+    package var console: [String]
+}
+
+/// What the machine did next.
+package struct Consequence: Sendable, Hashable {
+    package var rule: String
+    /// The entry's symbol of the vector, where there is one.
+    package var vector: String?
+    package var errorCode: UInt64?
+    package var text: String
+}
+
+/// The verdict on one scenario.
+package struct ScenarioResult: Sendable {
+    package var scenario: Scenario
+    package var verdict: Verdict
+    /// Violations first, then warnings.
+    package var violations: [Violation]
+    package var ending: Ending
+    package var cost: Cost
+    package var steps: UInt32
+    /// Which limit made it undecided.
+    package var limit: String?
+}
+
+extension ScenarioRun {
+    mutating func result() -> ScenarioResult {
+        let ending = ending ?? .stepLimit
+        closeFindings(ending)
+        var verdict = Verdict.holds
+        if findings.contains(where: { $0.finding.rule.severity == .violation }) {
+            verdict = .violated
+        } else if ending == .stepLimit {
+            verdict = .undecided
+        }
+        let consequence = hardCause == nil ? nil : self.consequence(ending)
+        var violations: [Violation] = []
+        for (index, recorded) in findings.enumerated() {
+            let isHard = index == hardCause
+            violations.append(violation(recorded, consequence: isHard ? consequence : nil, isHard: isHard))
+        }
+        violations.sort { $0.severity == .violation && $1.severity != .violation }
+        return ScenarioResult(
+            scenario: scenario, verdict: verdict, violations: violations, ending: ending, cost: machine.cost,
+            steps: machine.stepNumber, limit: verdict == .undecided ? "steps" : nil)
+    }
+
+    /// An ending that no finding explains is a finding of its own.
+    private mutating func closeFindings(_ ending: Ending) {
+        if hardCause != nil { return }
+        switch ending {
+        case .resumed, .expectedOops, .stepLimit: break
+        case .endlessRecursion(let vector, let address):
+            record(
+                Finding(
+                    Progress.rule,
+                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) raises itself again, \(limits.recurrences) times in the same state"))
+        case .halted:
+            record(Finding(Progress.rule, "the processor halts at \(here) with an event unfinished"))
+        case .oops(let vector, let code), .processKilled(let vector, let code):
+            record(
+                UnexpectedFault.finding(self, vector: vector, errorCode: UInt32(truncatingIfNeeded: code)))
+        case .domainCrash(let crash): record(UnexpectedFault.domainCrash(self, crash))
+        case .tripleFault(let vector): record(TripleFault.finding(self, during: Event(vector: vector, source: .fault)))
+        }
+    }
+
+    private func violation(_ recorded: RecordedFinding, consequence: Consequence?, isHard: Bool) -> Violation {
+        let index = recorded.at.instruction
+        var routine = ""
+        var source = ""
+        if index >= 0, Int(index) < program.instructions.count {
+            routine = program.routines[Int(program.routineOf[Int(index)])].name
+            let line = program.lines[Int(index)]
+            source = "\(program.files[Int(line.file)]):\(line.line)"
+        }
+        return Violation(
+            rule: recorded.finding.rule.id, severity: recorded.finding.rule.severity, routine: routine,
+            step: recorded.at.step, instruction: plainInstruction(index), source: source,
+            explanation: recorded.finding.explanation, consequence: consequence,
+            console: isHard ? endingConsole() : [])
+    }
+
+    private func plainInstruction(_ index: Int32) -> String {
+        guard index >= 0, Int(index) < program.instructions.count else { return "" }
+        let instruction = program.instructions[Int(index)]
+        if instruction.opcode == .model { return "(C function)" }
+        return image.text(instruction, at: program.addresses[Int(index)])
+    }
+
+    private func endingConsole() -> [String] {
+        switch ending {
+        case .domainCrash(let crash): Console.domainCrash(self, crash)
+        case .endlessRecursion: ["(the machine hangs without a message)"]
+        case .tripleFault: ["(the machine resets without a message)"]
+        case .halted: ["(the processor halts without a message)"]
+        default: console
+        }
+    }
+
+    private func consequence(_ ending: Ending) -> Consequence? {
+        func symbol(_ vector: UInt8) -> String {
+            image.table.idt.first { $0.vector == vector && image.table.applies($0.option) }?.entry
+                ?? Console.vectorMnemonic(vector)
+        }
+        switch ending {
+        case .resumed, .expectedOops:
+            if let later = laterFinding {
+                return Consequence(rule: later.rule.id, vector: nil, errorCode: nil, text: later.explanation)
+            }
+            return Consequence(
+                rule: Resumption.rule.id, vector: nil, errorCode: nil,
+                text: "nothing crashes in this scenario: the state stays wrong without a message")
+        case .oops(let vector, let code):
+            return Consequence(
+                rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id, vector: symbol(vector),
+                errorCode: code, text: "the kernel reports \(Console.trapName(vector)) and the task dies")
+        case .processKilled(let vector, let code):
+            return Consequence(
+                rule: UnexpectedFault.rule.id, vector: symbol(vector), errorCode: code,
+                text: "the program gets \(Console.signalName(vector))")
+        case .domainCrash(let crash):
+            return Consequence(
+                rule: UnexpectedFault.rule.id, vector: symbol(crash.vector),
+                errorCode: crash.errorCode == .max ? nil : UInt64(crash.errorCode), text: "Xen crashes the domain")
+        case .tripleFault(let vector):
+            return Consequence(
+                rule: TripleFault.rule.id, vector: symbol(vector), errorCode: nil,
+                text: "the processor shuts down: the machine resets without a message")
+        case .endlessRecursion(let vector, let address):
+            return Consequence(
+                rule: Progress.rule.id, vector: symbol(vector), errorCode: nil,
+                text: "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) recurses without end: the machine hangs without a message")
+        case .halted:
+            return Consequence(rule: Progress.rule.id, vector: nil, errorCode: nil, text: "the processor halts")
+        case .stepLimit:
+            return Consequence(
+                rule: Progress.rule.id, vector: nil, errorCode: nil,
+                text: "no end within \(limits.steps) instructions")
+        }
+    }
+}

@@ -1,0 +1,208 @@
+package import EntryCode
+package import Machine
+package import XenPV
+
+extension ScenarioRun {
+    /// Runs the model of the C function at RIP.
+    mutating func runFunction(_ number: Int) {
+        guard image.functions.indices.contains(number) else {
+            ending = .halted
+            return
+        }
+        let function = image.functions[number]
+        check(.cFunction)
+        do throws(Fault) {
+            try CFunctionCall.enter(&machine, layout)
+            switch function.model {
+            case .exception, .doubleFault, .nmi, .int80Syscall, .interrupt:
+                try runHandler(function)
+            default:
+                let result = try EntryHelpers.run(function.model, &machine, &hypervisor, layout)
+                CFunctionCall.leave(&machine, result: result)
+            }
+        } catch {
+            handleFault(error)
+        }
+    }
+
+    /// Runs the handler that the event was meant for, or that the kernel fell into.
+    private mutating func runHandler(_ function: CFunction) throws(Fault) {
+        let regs = machine.cpu[.rdi]
+        let isFirstCall = activations.last?.handlerCalls == 0
+        if isFirstCall {
+            check(.handler)
+            // Since 5.3 the C handler takes the address as its third argument; before, it reads CR2 itself.
+            let takesAddress = image.table.options["READ_CR2_IN_ENTRY"] ?? false
+            if let finding = FaultAddress.check(self, receives: takesAddress ? machine.cpu[.rdx] : nil) { record(finding) }
+        }
+        speculation.isArmed = false
+        if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
+        guard let activation = activations.last else {
+            ending = .halted
+            return
+        }
+        // user_mode(regs)
+        let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
+        let fromUser = cs & 3 != 0
+        let errorCode = machine.cpu[.rsi]
+        if function.model == .doubleFault, activation.isUnexpected || scenario.probe != .oops,
+            try rewriteEspfixFault(regs)
+        {
+            CFunctionCall.leave(&machine)
+            return
+        }
+        if activation.isUnexpected {
+            endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
+            return
+        }
+        let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
+        // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
+        let enables = function.model == .exception && activation.event.vector != Vector.debug
+            && activation.event.vector != Vector.breakpoint && activation.event.vector != Vector.machineCheck
+        if enables && flags & Flags.interrupt != 0 {
+            CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
+        }
+        if function.model == .int80Syscall {
+            edit(regs, PtRegs.rax, UInt64(bitPattern: -38))
+            CFunctionCall.clobberFaultAddress(&machine, hypervisor)
+            CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
+        }
+        try act(regs, activation, errorCode: errorCode)
+        if ending == nil { CFunctionCall.leave(&machine) }
+    }
+
+    /// Does to the interrupted context what the scenario's probe says.
+    private mutating func act(
+        _ regs: UInt64, _ activation: Activation, errorCode: UInt64
+    ) throws(Fault) {
+        if activation.isReturnFault {
+            // SIGSEGV for a target that cannot be returned to.
+            signal(regs)
+            return
+        }
+        switch scenario.probe {
+        case .return: break
+        case .signal: signal(regs)
+        case .softwareInterrupt:
+            if activation.event.vector == Vector.generalProtection { signal(regs) }
+        case .modifyUserState:
+            edit(regs, PtRegs.rip, layout.userSignal)
+            edit(regs, PtRegs.rsp, layout.userStackPointer &- 0x800)
+            edit(regs, PtRegs.rax, 0x7777)
+            edit(regs, PtRegs.r11, 0x8888)
+            edit(regs, PtRegs.flags, Flags.alwaysOne | Flags.interrupt | Flags.carry)
+        case .sigreturnBadSS:
+            edit(regs, PtRegs.ss, 0x53)
+            expectsReturnFault = true
+        case .sigreturnBadCS:
+            edit(regs, PtRegs.cs, 0x2B)
+            expectsReturnFault = true
+        case .sigreturnBadRIP:
+            edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
+            expectsReturnFault = true
+        case .sigreturnLDTStack:
+            edit(regs, PtRegs.ss, 0x07)
+        case .fixup:
+            edit(regs, PtRegs.rip, layout.kernelFixup)
+        case .emulateJump:
+            edit(regs, PtRegs.rip, layout.emulatedFunction)
+        case .emulateCall, .selfTest:
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            let target = scenario.probe == .selfTest ? layout.selfTestTarget ?? 0 : layout.emulatedFunction
+            // The call's return address: behind the five bytes that the CALL would have had.
+            try emulatePush(regs, rip &+ 4, what: "the return address of the emulated call")
+            edit(regs, PtRegs.rip, target)
+            stopAddress = rip &+ 4
+        case .emulatePush:
+            let value = try machine.load(regs &+ UInt64(PtRegs.rbp) &* 8, .quad)
+            try emulatePush(regs, value, what: "the register of the emulated push")
+        case .oops:
+            printOops(regs: regs, errorCode: errorCode, vector: activation.event.vector)
+            ending = .expectedOops
+        }
+    }
+
+    /// Pushes onto the interrupted stack, as `int3_emulate_push` does (Linux 5.2 `arch/x86/include/asm/text-patching.h`).
+    private mutating func emulatePush(_ regs: UInt64, _ value: UInt64, what: String) throws(Fault) {
+        let rsp = try machine.load(regs &+ UInt64(PtRegs.rsp) &* 8, .quad) &- 8
+        edit(regs, PtRegs.rsp, rsp)
+        try machine.store(value, at: rsp, .quad, owner: Owner(.emulatedPush))
+        stackExpectations.append((rsp, value, what))
+    }
+
+    private mutating func signal(_ regs: UInt64) {
+        edit(regs, PtRegs.rip, layout.userSignal)
+        edit(regs, PtRegs.rsp, (layout.userStackPointer &- 0x600) & ~15 &- 8)
+        edit(regs, PtRegs.cs, 0x33)
+        edit(regs, PtRegs.ss, 0x2B)
+        edit(regs, PtRegs.rdi, 11)
+        edit(regs, PtRegs.rsi, layout.userStackPointer &- 0x580)
+        edit(regs, PtRegs.rdx, layout.userStackPointer &- 0x500)
+        edit(regs, PtRegs.rax, 0)
+        let flags = activations.last.map { $0.expected.flags } ?? Flags.alwaysOne
+        edit(
+            regs, PtRegs.flags,
+            (flags & ~(Flags.direction | Flags.resume | Flags.trap | Flags.alignmentCheck)) | Flags.interrupt)
+    }
+
+    /// Writes a slot of pt_regs and notes that the return must honour it.
+    private mutating func edit(_ regs: UInt64, _ slot: Int, _ value: UInt64) {
+        let address = regs &+ UInt64(slot) &* 8
+        let owner = machine.memory.owner(at: address) ?? .free
+        machine.memory.poke(value, at: address, owner: owner, step: machine.stepNumber)
+        guard !activations.isEmpty else { return }
+        let last = activations.count - 1
+        if slot < PtRegs.registers.count {
+            activations[last].expected[PtRegs.registers[slot]] = value
+            return
+        }
+        guard slot >= PtRegs.rip else { return }
+        activations[last].frameWords[slot - PtRegs.rip] = value
+        switch slot {
+        case PtRegs.rip: activations[last].expected.rip = value
+        case PtRegs.cs:
+            activations[last].expected.cs = UInt16(truncatingIfNeeded: value)
+        case PtRegs.flags:
+            activations[last].expected.flags = value
+            activations[last].expected.eventsMasked = value & Flags.interrupt == 0
+        case PtRegs.rsp: activations[last].expected[.rsp] = value
+        default: activations[last].expected.ss = UInt16(truncatingIfNeeded: value)
+        }
+    }
+
+    /// What Linux does with an exception that nothing asked for: an oops in kernel mode, a signal in user mode.
+    private mutating func endUnexpectedly(
+        _ activation: Activation, _ function: CFunction, regs: UInt64, errorCode: UInt64, fromUser: Bool
+    ) {
+        let vector = activation.event.vector
+        if fromUser && vector != Vector.doubleFault && vector != Vector.machineCheck {
+            ending = .processKilled(vector: vector, errorCode: errorCode)
+            return
+        }
+        printOops(regs: regs, errorCode: errorCode, vector: vector)
+        ending = .oops(vector: vector, errorCode: errorCode)
+    }
+
+    /// The espfix part of `do_double_fault` (Linux 5.2 `arch/x86/kernel/traps.c`): a fault of the IRET on the read-only
+    /// espfix stack became #DF; it is turned back into a #GP on the stack of TSS.sp0.
+    private mutating func rewriteEspfixFault(_ regs: UInt64) throws(Fault) -> Bool {
+        guard let role = image.roles["bad_iret"], let iret = program.address(of: role),
+            let handler = image.roles["general_protection"].flatMap({ program.address(of: $0) })
+        else { return false }
+        let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+        let rsp = try machine.load(regs &+ UInt64(PtRegs.rsp) &* 8, .quad)
+        let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
+        guard rip == iret, cs & 3 == 0, layout.espfixWindow.contains(rsp) else { return false }
+        let sp0 = try CFunctionCall.perCPU("cpu_tss_rw", plus: 4, &machine, layout)
+        let slots = sp0 &- 6 &* 8
+        try CFunctionCall.copy(words: 5, from: rsp, to: slots &+ 8, &machine)
+        try machine.store(0, at: slots, .quad, owner: Owner(.data, activation: machine.activation))
+        edit(regs, PtRegs.rip, handler)
+        edit(regs, PtRegs.rsp, slots)
+        return true
+    }
+
+    mutating func printOops(regs: UInt64, errorCode: UInt64, vector: UInt8) {
+        console += Console.oops(self, regs: regs, errorCode: errorCode, vector: vector)
+    }
+}

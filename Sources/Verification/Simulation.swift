@@ -1,0 +1,99 @@
+package import EntryCode
+package import Machine
+package import XenPV
+
+/// What to simulate.
+package struct SimulationRequest: Sendable, Hashable {
+    package var selection: ScenarioSelection
+    /// Release of Xen; nil for the table's own.
+    package var xen: XenVersion?
+    /// Stop after the first violated scenario.
+    package var stopAtFirst: Bool
+    package var limits: RunLimits
+
+    package init(
+        selection: ScenarioSelection = ScenarioSelection(), xen: XenVersion? = nil, stopAtFirst: Bool = false,
+        limits: RunLimits = RunLimits()
+    ) {
+        self.selection = selection
+        self.xen = xen
+        self.stopAtFirst = stopAtFirst
+        self.limits = limits
+    }
+}
+
+/// Every verdict of one table, in scenario order.
+package struct SimulationResult: Sendable {
+    package var verdict: Verdict
+    package var results: [ScenarioResult]
+    /// Warnings of the configuration; with verdict `invalid` also the reasons.
+    package var findings: [ConfigurationFinding]
+    /// Release of Xen that was simulated.
+    package var xen: XenVersion
+
+    package var instructions: UInt64 { results.reduce(0) { $0 + $1.cost.instructions } }
+}
+
+/// Version of the model: changes whenever a verdict, an explanation or a scenario may change.
+package let modelVersion = "1.0.0"
+
+extension EntryTable {
+    /// The release of Xen that a request without one gets.
+    package var defaultXen: XenVersion { xen.version.flatMap(XenVersion.init) ?? .v4_17 }
+
+    /// Expands the table and runs every selected scenario.
+    ///
+    /// Pure: same table, same request, same result.
+    package func simulate(
+        _ request: SimulationRequest, kernels: KernelLibrary = .shipped
+    ) -> SimulationResult {
+        let xen = request.xen ?? defaultXen
+        var results: [ScenarioResult] = []
+        var findings: [ConfigurationFinding] = []
+        var isInvalid = false
+        platforms: for platform in Platform.allCases where request.selection.platforms.contains(platform) {
+            let image: EntryImage
+            do throws(InvalidConfiguration) {
+                image = try expand(for: platform, xen: xen, kernels: kernels)
+            } catch {
+                isInvalid = true
+                for finding in error.findings where !findings.contains(finding) { findings.append(finding) }
+                continue
+            }
+            for finding in image.findings where !findings.contains(finding) { findings.append(finding) }
+            var run = ScenarioRun(image: image, limits: request.limits)
+            for scenario in image.scenarios() where request.selection.includes(scenario.name) {
+                let result = run.execute(scenario)
+                results.append(result)
+                if request.stopAtFirst && result.verdict == .violated { break platforms }
+            }
+        }
+        let verdict: Verdict
+        if isInvalid {
+            verdict = .invalid
+        } else if results.contains(where: { $0.verdict == .violated }) {
+            verdict = .violated
+        } else if results.contains(where: { $0.verdict == .undecided }) {
+            verdict = .undecided
+        } else {
+            verdict = .holds
+        }
+        return SimulationResult(verdict: verdict, results: results, findings: findings, xen: xen)
+    }
+
+    /// Runs one scenario and keeps every step; nil where the table has no such scenario.
+    package func trace(
+        scenario name: String, _ request: SimulationRequest, kernels: KernelLibrary = .shipped
+    ) throws(InvalidConfiguration) -> (result: ScenarioResult, trace: TraceRecorder)? {
+        guard let platform = Platform.allCases.first(where: { name.hasPrefix($0.rawValue + "/") }) else { return nil }
+        let image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
+        guard let scenario = image.scenarios().first(where: { $0.name == name }) else { return nil }
+        var run = ScenarioRun(image: image, limits: request.limits)
+        run.recorder = TraceRecorder(image: image, limit: request.limits.traceSteps)
+        let result = run.execute(scenario)
+        let picture = run.picture("at the end")
+        run.recorder?.pictures.append(picture)
+        guard let recorder = run.recorder else { return nil }
+        return (result, recorder)
+    }
+}
