@@ -51,6 +51,9 @@ extension Assembly {
             difference.constant = left.constant &- right.constant
             return difference
         }
+        if operation == .subtract, left.node < 0, right.node < 0, left.symbol == right.symbol {
+            return .constant(left.constant &- right.constant)
+        }
         nodes.append(ExpressionNode(operation: operation, left: left, right: right))
         return Value(node: Int32(truncatingIfNeeded: nodes.count - 1))
     }
