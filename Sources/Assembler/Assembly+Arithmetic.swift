@@ -4,7 +4,10 @@ extension Assembly {
     /// Arithmetic, `test`, `xchg` and the bit instructions.
     mutating func twoOperands(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
         try expectOperands(2, name: name, at: start)
-        let width = try width(mnemonic.width, 0, 1, name: name, at: start)
+        // `bt $9, EFLAGS(%rsp)` stands so in kernels; without a byte form the GNU assembler takes the 32-bit one.
+        let isUnsizedBit = mnemonic.family == .bit && operands[0].kind == .immediate && operands[1].kind == .memory
+        let suffix = mnemonic.width ?? (isUnsizedBit ? .long : nil)
+        let width = try width(suffix, 0, 1, name: name, at: start)
         if mnemonic.family == .bit, width == .byte {
             throw fail(.sizeMismatch, "`\(names.string(name))` does not exist in that size", at: start)
         }

@@ -56,7 +56,8 @@ extension Assembly {
         switch directive {
         case .ifDefined, .ifNotDefined:
             guard Byte.isNameStart(peek) else { throw fail(.syntaxError, "expected a symbol", at: position) }
-            let known = meanings[try identifier()].symbol
+            let name = try identifier()
+            let known = meanings[name].symbol
             let isDefined = known >= 0 && symbols[Int(known)].kind != .undefined
             return isDefined == (directive == .ifDefined)
         case .ifBlank, .ifNotBlank:

@@ -51,6 +51,9 @@ extension Assembly {
             difference.constant = left.constant &- right.constant
             return difference
         }
+        if operation == .subtract, left.node < 0, right.node < 0, left.symbol == right.symbol {
+            return .constant(left.constant &- right.constant)
+        }
         nodes.append(ExpressionNode(operation: operation, left: left, right: right))
         return Value(node: Int32(truncatingIfNeeded: nodes.count - 1))
     }
@@ -117,7 +120,9 @@ extension Assembly {
         if position - start == 1, first == Byte.dot {
             throw fail(.notConstant, "`.` is not supported; use a label", at: start)
         }
-        return value(of: symbol(name))
+        // Two steps: `self` would be read before the argument adds the symbol to it.
+        let index = symbol(name)
+        return value(of: index)
     }
 
     /// What a symbol stands for at this point of the text.

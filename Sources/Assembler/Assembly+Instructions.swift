@@ -15,7 +15,7 @@ extension Assembly {
         if section.name != sectionAtStart {
             throw fail(.codeOutsideText, "code of another section inside a routine; make it a routine", at: start)
         }
-        try readOperands()
+        try readOperands(allowPort: mnemonic.family == .input || mnemonic.family == .output)
         switch mnemonic.family {
         case .plain, .flags, .model, .interrupt, .ret, .nop: try simple(mnemonic, name: name, at: start)
         case .arithmetic, .test, .exchange, .bit: try twoOperands(mnemonic, name: name, at: start)

@@ -185,7 +185,8 @@ extension Assembly {
         while Byte.isName(peek) { position += 1 }
         if position - start > 16 { return .none }
         position = start
-        return meanings[try identifier()].directive
+        let name = try identifier()
+        return meanings[name].directive
     }
 
     /// Cuts a body at `\parameter`, `\@` and `\()`. Other backslashes stay: they may belong to a macro inside.

@@ -90,7 +90,7 @@ extension Assembly {
             try emit(instruction, at: start)
         case .memory where register.kind == .segment:
             // The processor transfers 16 bits whatever suffix is written (SDM vol. 2, MOV).
-            if mnemonic.width == .byte { throw fail(.sizeMismatch, "a segment register has 16 bits", at: start) }
+            if let suffix = mnemonic.width, suffix != .word { throw fail(.sizeMismatch, "a segment register has 16 bits", at: start) }
             instruction.form = .memory
             instruction.width = .word
             try emit(instruction, memory: other, at: start)

@@ -6,6 +6,8 @@ struct Operand: Sendable {
     var kind = Kind.register
     /// A `*` was written.
     var isIndirect = false
+    /// `(%dx)`, another way to write the port of `in` and `out`.
+    var isPort = false
     /// A memory operand without registers: for a branch, its target.
     var isBare = false
     var register = RegisterName(.unsupported, 0)
@@ -17,13 +19,16 @@ struct Operand: Sendable {
 
 extension Assembly {
     /// Reads the operands of the statement into `operands`.
-    mutating func readOperands() throws(Fault) {
+    mutating func readOperands(allowPort: Bool) throws(Fault) {
         operandCount = 0
         skipBlanks()
         if isAtStatementEnd { return }
         while true {
             guard operandCount < 3 else { throw fail(.operandCount, "too many operands", at: position) }
             operands[operandCount] = try operand()
+            if operands[operandCount].isPort, !allowPort {
+                throw fail(.invalidAddress, "an address takes 64-bit registers", at: operands[operandCount].position)
+            }
             operandCount += 1
             skipBlanks()
             guard peek == Byte.comma else { return }
@@ -129,6 +134,10 @@ extension Assembly {
             switch register.kind {
             case .quad: operand.memory.base = register.general
             case .instructionPointer: operand.memory.base = .rip
+            case .word where register.number == Register.rdx.rawValue && peek == Byte.close:
+                operand.kind = .register
+                operand.register = register
+                operand.isPort = true
             default: throw fail(.invalidAddress, "an address takes 64-bit registers", at: start)
             }
         }

@@ -100,7 +100,9 @@ struct InstructionLength {
             size(instruction.width)
             segment(instruction.memory)
             immediateBytes = 8
-        default: ordinary(instruction, choice)
+        default:
+            if instruction.form == .immediateToMemory { immediateBytes = min(Int(instruction.width.rawValue), 4) }
+            ordinary(instruction, choice)
         }
     }
 

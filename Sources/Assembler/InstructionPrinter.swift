@@ -50,11 +50,11 @@ package struct InstructionPrinter: Sendable {
         case .nop: return instruction.form == .none ? "nop" : "nop" + suffix
         case .jmp, .call, .int3, .int, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac, .stac,
             .lfence, .mfence, .sfence, .verw, .invpcid, .invlpg, .wbinvd, .clts, .hlt, .ud2, .pause, .rdtsc, .rdtscp, .cpuid,
-            .model:
+            .model, .rdfsbase, .wrfsbase, .rdgsbase, .wrgsbase:
             return name
         case .iret, .sysret, .sysexit: return name + suffix
         case .push, .pop, .pushf, .popf, .lea, .xchg, .add, .sub, .adc, .sbb, .and, .or, .xor, .cmp, .test, .not, .neg, .inc,
-            .dec, .shl, .shr, .sar, .rol, .ror, .bt, .bts, .btr, .btc, .rdfsbase, .wrfsbase, .rdgsbase, .wrgsbase, .in, .out:
+            .dec, .shl, .shr, .sar, .rol, .ror, .bt, .bts, .btr, .btc, .in, .out:
             return name + suffix
         }
     }

@@ -74,8 +74,6 @@ struct Mnemonic: Sendable {
         ("shr", .shift, .shr), ("sar", .shift, .sar), ("rol", .shift, .rol), ("ror", .shift, .ror), ("bt", .bit, .bt),
         ("bts", .bit, .bts), ("btr", .bit, .btr), ("btc", .bit, .btc), ("jmp", .jump, .jmp), ("call", .call, .call),
         ("ret", .ret, .ret), ("in", .input, .in), ("out", .output, .out), ("nop", .nop, .nop),
-        ("rdfsbase", .segmentBase, .rdfsbase), ("wrfsbase", .segmentBase, .wrfsbase),
-        ("rdgsbase", .segmentBase, .rdgsbase), ("wrgsbase", .segmentBase, .wrgsbase),
     ]
 
     /// Every spelling; where two agree, the first wins (`cmovl` is "less", not a long move).
@@ -118,6 +116,11 @@ struct Mnemonic: Sendable {
             for (suffix, width) in suffixes where width != .byte {
                 all.append(("cmov" + name + suffix, Mnemonic(.conditionalMove, .cmov, width, condition: condition)))
             }
+        }
+        for (name, opcode) in [
+            ("rdfsbase", Opcode.rdfsbase), ("wrfsbase", .wrfsbase), ("rdgsbase", .rdgsbase), ("wrgsbase", .wrgsbase),
+        ] {
+            all.append((name, Mnemonic(.segmentBase, opcode)))
         }
         all.append(("int", Mnemonic(.interrupt, .int)))
         all.append(("verw", Mnemonic(.verify, .verw)))
