@@ -149,7 +149,7 @@ struct Expansion {
 
             """
         // The event's own instruction, then four bytes that a patched CALL would have covered.
-        for vector in table.idt.map(\.vector) {
+        for vector in Set(table.idt.map(\.vector)).sorted() {
             let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
             text += "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"

@@ -62,7 +62,7 @@ extension Machine {
         while true {
             if current.vector == Vector.pageFault && current.source == .fault { cpu.cr2 = current.address }
             do throws(Fault) {
-                let frame = try enter(current, activation: newActivation, isNested: depth > 0, program)
+                let frame = try enter(current, activation: newActivation, program)
                 return .entered(event: current, frame: frame)
             } catch {
                 depth += 1
@@ -77,7 +77,7 @@ extension Machine {
                 current =
                     isEscalated
                     ? Event(vector: Vector.doubleFault, source: .trap)
-                    : Event(error)
+                    : Event(Machine.markExternal(error, during: event))
                 if depth > 8 { return .tripleFault(during: event) }
             }
         }
@@ -95,12 +95,23 @@ extension Machine {
         return isContributory(first) && isContributory(second)
     }
 
+    /// Sets EXT in the error code of a fault during delivery of an event that the program did not ask for
+    /// (SDM vol. 3, 6.13); page faults have no such bit.
+    private static func markExternal(_ fault: Fault, during event: Event) -> Fault {
+        guard event.source != .software, fault.vector != Vector.pageFault, Vector.pushesErrorCode(fault.vector) else {
+            return fault
+        }
+        var marked = fault
+        marked.errorCode |= 1
+        return marked
+    }
+
     private mutating func enter(
-        _ event: Event, activation newActivation: UInt32, isNested: Bool, _ program: Program
+        _ event: Event, activation newActivation: UInt32, _ program: Program
     ) throws(Fault) -> UInt64 {
         let oldPrivilege = cpu.cpl
         do throws(Fault) {
-            return try enter(event, from: oldPrivilege, newActivation, isNested: isNested, program)
+            return try enter(event, from: oldPrivilege, newActivation, program)
         } catch {
             cpu.cpl = oldPrivilege
             throw error
@@ -109,15 +120,13 @@ extension Machine {
 
     /// Leaves CPL at 0, also where it fails.
     private mutating func enter(
-        _ event: Event, from oldPrivilege: UInt8, _ newActivation: UInt32, isNested: Bool, _ program: Program
+        _ event: Event, from oldPrivilege: UInt8, _ newActivation: UInt32, _ program: Program
     ) throws(Fault) -> UInt64 {
         let gate = idt[Int(event.vector)]
-        // EXT is set for events that the program did not ask for (SDM vol. 3, 6.13).
-        let external: UInt32 = event.source == .software ? 0 : 1
         let selectorCode = UInt32(event.vector) * 8 + 2
         if event.source == .software && gate.privilege < oldPrivilege { throw .generalProtection(selectorCode) }
-        if !gate.isPresent { throw Fault(Vector.segmentNotPresent, errorCode: selectorCode | external) }
-        if !Machine.isCanonical(gate.offset) { throw .generalProtection(external) }
+        if !gate.isPresent { throw Fault(Vector.segmentNotPresent, errorCode: selectorCode) }
+        if !Machine.isCanonical(gate.offset) { throw .generalProtection() }
 
         let oldRSP = cpu[.rsp]
         var stack = oldRSP
@@ -142,9 +151,8 @@ extension Machine {
         try pushForDelivery(UInt64(cpu.cs), at: &stack, owner: owner(.cs))
         try pushForDelivery(instructionPointer(program), at: &stack, owner: owner(.rip))
         if event.pushesErrorCode {
-            let code = isNested ? event.errorCode | (event.vector == Vector.pageFault ? 0 : 1) : event.errorCode
             try pushForDelivery(
-                UInt64(event.vector == Vector.doubleFault ? 0 : code), at: &stack, owner: owner(.errorCode))
+                UInt64(event.vector == Vector.doubleFault ? 0 : event.errorCode), at: &stack, owner: owner(.errorCode))
         }
         cpu[.rsp] = stack
         cpu.flags &= ~(Flags.trap | Flags.nestedTask | Flags.resume | Flags.virtual8086)

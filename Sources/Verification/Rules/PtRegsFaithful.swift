@@ -15,12 +15,19 @@ enum PtRegsFaithful: Invariant {
         guard run.machine.memory.translate(regs) != nil else {
             return Finding(rule, "the handler \(run.here) receives \(hexadecimal(regs)) as pt_regs, where no memory is mapped")
         }
-        for slot in 0..<PtRegs.count where slot != PtRegs.origAX {
+        let isSystemCall = run.functionAtRIP?.model == .int80Syscall
+        for slot in 0..<PtRegs.count where slot != PtRegs.origAX || isSystemCall {
             let address = regs &+ UInt64(slot) &* 8
             guard let found = run.machine.memory.peek(address) else { continue }
-            let wanted =
+            var wanted =
+                slot == PtRegs.origAX
+                // The number of an INT 0x80 is 32 bits wide (fact F27).
+                ? activation.interrupted[.rax] & 0xFFFF_FFFF
+                :
                 slot < PtRegs.registers.count
                 ? activation.interrupted[PtRegs.registers[slot]] : activation.frameWords[slot - PtRegs.rip]
+            // System calls start out with -ENOSYS as their result.
+            if isSystemCall && slot == PtRegs.rax { wanted = UInt64(bitPattern: -38) }
             if found == wanted { continue }
             return Finding(
                 rule,
