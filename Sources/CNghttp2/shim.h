@@ -1,3 +1,7 @@
+// Both C modules of the HTTP targets ask for the same GNU declarations: modules that disagree about `fd_set` clash.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
 // The one door to libnghttp2; only HTTPWire (and its tests) opens it.
 #include <nghttp2/nghttp2.h>
 
