@@ -22,6 +22,7 @@ final class Connection {
     private var endingSince: MonotonicTime?
     private var isShutDown = false
     private var isPumping = false
+    private var dateSeconds = 0
 
     /// Requests whose body is still coming.
     private var uploads: [StreamID: Upload] = [:]
@@ -97,7 +98,10 @@ final class Connection {
         guard !isClosed, !isPumping else { return }
         isPumping = true
         self.now = now
-        codec.date = loop.date
+        if dateSeconds != loop.dateSeconds {
+            dateSeconds = loop.dateSeconds
+            codec.date = loop.date
+        }
         // Output can cause events (a guard that counts what was sent) and events output.
         repeat { drainEvents() } while flush() && !isClosed
         drainEvents()

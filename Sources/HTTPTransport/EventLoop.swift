@@ -20,12 +20,13 @@ final class EventLoop {
     let output: OutputBuffer
     /// The `date` field of this second.
     private(set) var date: [UInt8] = []
-    private var dateSeconds = 0
+    /// Which second that is, seconds since 1970.
+    private(set) var dateSeconds = 0
 
     var connections: [UInt64: Connection] = [:]
     private var nextConnection: UInt64 = 1
     /// The connection whose request the handler has in hands right now.
-    var handling: Connection?
+    @exclusivity(unchecked) var handling: Connection?
 
     private var listeners: [Descriptor]
     private var acceptEvents: [Event] = []

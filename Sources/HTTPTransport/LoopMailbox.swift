@@ -25,7 +25,9 @@ final class LoopMailbox: ResponseSink {
     private let wakeup: Descriptor
     private let thread = Atomic<UInt>(0)
     /// Read and written on the loop's thread only: `deliver` compares threads before it looks.
-    private nonisolated(unsafe) weak var loop: EventLoop?
+    ///
+    /// Strong, and undone by `close`: a weak reference would put every reference count of the loop on the slow path.
+    private nonisolated(unsafe) var loop: EventLoop?
 
     /// An open mailbox; nil when the system has no descriptor for it.
     init?() {
@@ -79,8 +81,10 @@ final class LoopMailbox: ResponseSink {
         }
     }
 
-    /// Refuses further messages; the loop has ended.
+    /// Refuses further messages and forgets the loop, which has ended; called on its thread.
     func close() {
+        thread.store(0, ordering: .releasing)
+        loop = nil
         let left = state.withLock { state in
             state.isClosed = true
             let messages = state.messages

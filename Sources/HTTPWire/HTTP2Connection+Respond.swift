@@ -52,17 +52,19 @@ extension HTTP2Connection {
             emit(.tripped(.parkedResponses, closes: false))
             (response, body) = StandardAnswer.tooMuchWaiting.response
         }
-        responseFields.begin(response)
+        var status = response.status.code
+        responseFields.begin(response, status: status)
         // 1xx is not a final answer, and an oversized list would fail the whole session while it is sent.
-        if !responseFields.fits || !(200...999).contains(response.status.code) {
+        if !responseFields.fits || !(200...999).contains(status) {
             if case .source(let source) = body { source.cancel() }
             (response, body) = StandardAnswer.unanswered.response
-            responseFields.begin(response)
+            status = response.status.code
+            responseFields.begin(response, status: status)
         }
         if slot.isDelivered { requestsInWork -= 1 }
         slot.isAnswered = true
         if let date, !responseFields.hasDate { responseFields.add("date", date) }
-        let hasBody = take(body, into: slot, status: response.status.code)
+        let hasBody = take(body, into: slot, status: status)
         let result = responseFields.withList { list, count in
             guard hasBody else { return nghttp2_submit_response(session, slot.stream.number, list, count, nil) }
             var provider = HTTP2Callbacks.dataProvider(slotIndex: slot.index)

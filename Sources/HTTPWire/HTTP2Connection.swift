@@ -5,51 +5,54 @@ import CNghttp2
 /// Bytes in, events out, bytes to write (RFC 9113). Owns the session; confined to one thread; reads no clock.
 /// What libnghttp2 1.52 checks by itself is left to it: framing, HPACK, stream states, field syntax, content-length.
 /// What it does not is done here, and each guard has a name in `Guard`.
+///
+/// The hot properties are `@exclusivity(unchecked)`: they are touched on one thread, no access to one of them spans a
+/// call that touches it again, and the run-time checks for that cost a tenth of a small request.
 package final class HTTP2Connection: ConnectionCodec {
     let limits: WireLimits
     /// Nil when there was no memory for a session; the connection is then closed at once.
     let session: OpaquePointer?
     /// The latest time that the owner told.
-    var now: MonotonicTime
+    @exclusivity(unchecked) var now: MonotonicTime
 
     /// The value of the `date` field for responses that have none; nil sends no date.
     package var date: [UInt8]?
 
     // Events, first in first out.
-    private var events: [ConnectionEvent] = []
-    private var nextEventIndex = 0
+    @exclusivity(unchecked) private var events: [ConnectionEvent] = []
+    @exclusivity(unchecked) private var nextEventIndex = 0
 
     // Streams.
-    var slots: [StreamSlot] = []
-    var freeSlots: [Int] = []
+    @exclusivity(unchecked) var slots: [StreamSlot] = []
+    @exclusivity(unchecked) var freeSlots: [Int] = []
     /// Streams that closed before their handler answered.
     var orphans: [StreamID] = []
     /// Requests handed out and not answered, orphans included.
-    var requestsInWork = 0
+    @exclusivity(unchecked) var requestsInWork = 0
     /// The highest request stream that was begun; what a GOAWAY of ours names.
     var lastStream: Int32 = 0
-    var head = RequestHead()
+    @exclusivity(unchecked) var head = RequestHead()
     let responseFields = ResponseFields()
     /// The buffer that `writeOutput` fills, while it runs.
-    var output: OutputBuffer?
+    @exclusivity(unchecked) var output: OutputBuffer?
 
     // Guards.
-    var inboundResets: TokenBucket
-    var causedResets: TokenBucket
-    var controlFrames: TokenBucket
+    @exclusivity(unchecked) var inboundResets: TokenBucket
+    @exclusivity(unchecked) var causedResets: TokenBucket
+    @exclusivity(unchecked) var controlFrames: TokenBucket
     var errorsLeft: Int
     var oversizedHeaderLists = 0
     var parkedBytes = 0
     var heldRequestBytes = 0
     var dataFrameBytes = 0
     /// Set once, when the session may not be used any more; the code goes into a last GOAWAY.
-    var ending: UInt32?
+    @exclusivity(unchecked) var ending: UInt32?
     private var wroteGoaway = false
 
     // Timers.
     let opened: MonotonicTime
     var gotSettings = false
-    var headBegan: MonotonicTime?
+    @exclusivity(unchecked) var headBegan: MonotonicTime?
     var idleSince: MonotonicTime
     var writeWindowBegan: MonotonicTime
     var writeWindowBytes = 0

@@ -4,9 +4,9 @@
 package final class OutputBuffer {
     /// Bytes after which producers stop, so that one `send` stays cache-sized.
     package let softLimit: Int
-    private var storage: UnsafeMutableRawBufferPointer
-    private var head = 0
-    private var tail = 0
+    @exclusivity(unchecked) private var storage: UnsafeMutableRawBufferPointer
+    @exclusivity(unchecked) private var head = 0
+    @exclusivity(unchecked) private var tail = 0
 
     /// An empty buffer that asks producers to stop at `softLimit` bytes.
     package init(softLimit: Int = 64 * 1024) {

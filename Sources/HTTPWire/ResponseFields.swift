@@ -14,29 +14,34 @@ final class ResponseFields {
         var valueCount: Int
     }
 
-    private var bytes: [UInt8] = []
-    private var entries: [Entry] = []
-    private var list: [nghttp2_nv] = []
+    @exclusivity(unchecked) private var bytes: [UInt8] = []
+    @exclusivity(unchecked) private var entries: [Entry] = []
+    @exclusivity(unchecked) private var list: [nghttp2_nv] = []
     private(set) var hasContentLength = false
     private(set) var hasDate = false
 
     /// Whether the list is small enough to be sent.
     var fits: Bool { bytes.count <= Self.largestBytes }
 
-    /// Starts the list of `response` with its status and fields.
+    /// Starts the list of `response`, whose status is `status`.
     ///
     /// Connection-specific fields are left out: HTTP/2 forbids them (RFC 9113 section 8.2.2).
-    func begin(_ response: HTTPResponse) {
-        begin(status: response.status.code)
+    func begin(_ response: HTTPResponse, status: Int) {
+        begin(status: status)
         for field in response.headerFields {
-            switch field.name.canonicalName {
-            case "content-length": hasContentLength = true
-            case "date": hasDate = true
-            case "connection", "transfer-encoding", "keep-alive", "upgrade", "proxy-connection": continue
+            let name = field.name.canonicalName
+            // The length alone clears most names; comparing Strings for each of these is measurable.
+            switch name.utf8.count {
+            case 4: if name == "date" { hasDate = true }
+            case 7: if name == "upgrade" { continue }
+            case 10: if name == "connection" || name == "keep-alive" { continue }
+            case 14: if name == "content-length" { hasContentLength = true }
+            case 16: if name == "proxy-connection" { continue }
+            case 17: if name == "transfer-encoding" { continue }
             default: break
             }
             let start = bytes.count
-            bytes.append(contentsOf: field.name.canonicalName.utf8)
+            bytes.append(contentsOf: name.utf8)
             let nameCount = bytes.count - start
             field.withUnsafeBytesOfValue { bytes.append(contentsOf: $0) }
             entries.append(Entry(start: start, nameCount: nameCount, valueCount: bytes.count - start - nameCount))

@@ -21,9 +21,9 @@ final class StreamSlot {
     var headCompleted = MonotonicTime(milliseconds: 0)
 
     /// The rest of a finished response body is `bytes[offset...]`.
-    var bytes: [UInt8] = []
+    @exclusivity(unchecked) var bytes: [UInt8] = []
     var offset = 0
-    var source: (any BodySource)?
+    @exclusivity(unchecked) var source: (any BodySource)?
     /// The source said "not now", so nothing is owed by the peer.
     var isDeferred = false
 
