@@ -28,10 +28,10 @@ enum HTTP2Callbacks {
         nghttp2_option_set_no_closed_streams(options, 1)
         nghttp2_option_set_max_settings(options, limits.settingsEntries)
         nghttp2_option_set_max_outbound_ack(options, limits.outboundAcknowledgements)
-        // These two are a second line: the first, with the caller's clock, is `HTTP2Connection.inboundResets`
-        // and the limit that Debian's library applies by default.
+        // Frames of unknown types are otherwise skipped without a callback, and so without a charge.
+        for type in UInt8(0x0a)...UInt8.max { nghttp2_option_set_user_recv_extension_type(options, type) }
         _ = gatehouse_set_stream_reset_rate_limit(
-            options, UInt64(limits.inboundResets.burst), UInt64(limits.inboundResets.perSecond))
+            options, UInt64(limits.libraryInboundResets.burst), UInt64(limits.libraryInboundResets.perSecond))
         _ = gatehouse_set_max_continuations(options, limits.continuations)
     }
 
@@ -68,6 +68,10 @@ enum HTTP2Callbacks {
         nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, userData in
             guard let frame, let connection = connection(userData) else { return HTTP2Callbacks.fatal }
             return connection.sentFrame(frame)
+        }
+        nghttp2_session_callbacks_set_unpack_extension_callback(callbacks) { _, _, _, userData in
+            guard let connection = connection(userData) else { return HTTP2Callbacks.fatal }
+            return connection.gotUnknownFrame()
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, _, header, count, source, userData in
             guard let header, let source, let connection = connection(userData) else { return HTTP2Callbacks.fatal }

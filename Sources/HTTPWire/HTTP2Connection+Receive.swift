@@ -19,10 +19,15 @@ extension HTTP2Connection {
             headBegan = nil
             return inboundResets.take(now: now) ? HTTP2Callbacks.success : trip(.inboundResets)
         default:
-            // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY and every unknown type.
+            // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and GOAWAY; unknown types go to `gotUnknownFrame`.
             headBegan = nil
             return controlFrames.take(now: now) ? HTTP2Callbacks.success : trip(.controlFrames)
         }
+    }
+
+    /// A frame of a type that RFC 9113 does not define: charged, and otherwise ignored as section 5.5 demands.
+    func gotUnknownFrame() -> Int32 {
+        controlFrames.take(now: now) ? Int32(NGHTTP2_ERR_CANCEL.rawValue) : trip(.controlFrames)
     }
 
     /// A header block begins: a request, or trailer fields.

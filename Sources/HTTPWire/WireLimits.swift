@@ -55,6 +55,9 @@ package struct WireLimits: Sendable, Equatable {
     /// Streams the peer resets: burst, and refill per second (CVE-2023-44487).
     package var inboundResets = Rate(burst: 200, perSecond: 20)
 
+    /// The same inside libnghttp2, by its own clock: a second line that acts only where the first does not.
+    package var libraryInboundResets = Rate(burst: 400, perSecond: 40)
+
     /// Streams the peer makes us reset: burst, and refill per second (CVE-2025-8671).
     package var causedResets = Rate(burst: 200, perSecond: 20)
 
