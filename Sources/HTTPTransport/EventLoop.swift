@@ -188,6 +188,8 @@ final class EventLoop {
         stopBy = MonotonicTime(milliseconds: now.milliseconds + graceMilliseconds)
         acceptEvents = []
         acceptPausedUntil = nil
+        // Ends the listening now: the thread's start still holds a reference to the descriptors.
+        for listener in listeners { shutdown(listener.number, Int32(SHUT_RDWR)) }
         listeners = []
         for connection in Array(connections.values) { connection.beginStop(now: now) }
         if connections.isEmpty { base.stop() }

@@ -69,9 +69,9 @@ enum HTTP2Callbacks {
             guard let frame, let connection = connection(userData) else { return HTTP2Callbacks.fatal }
             return connection.sentFrame(frame)
         }
-        nghttp2_session_callbacks_set_unpack_extension_callback(callbacks) { _, _, _, userData in
-            guard let connection = connection(userData) else { return HTTP2Callbacks.fatal }
-            return connection.gotUnknownFrame()
+        nghttp2_session_callbacks_set_unpack_extension_callback(callbacks) { _, _, _, _ in
+            // RFC 9113 section 5.5: ignored. It was charged when it began.
+            Int32(NGHTTP2_ERR_CANCEL.rawValue)
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, _, header, count, source, userData in
             guard let header, let source, let connection = connection(userData) else { return HTTP2Callbacks.fatal }

@@ -21,8 +21,18 @@ extension HTTP2Connection {
             restartWriteWindow()
             return
         }
+        resetUnwanted()
         checkBodies()
         if ending == nil { checkWrites() }
+    }
+
+    /// Ends the streams whose peers go on sending a body after the answer.
+    private func resetUnwanted() {
+        for slot in slots where slot.stream.number != 0 {
+            guard let since = slot.answeredEarly, now.since(since) > limits.unwantedBodyMilliseconds else { continue }
+            slot.answeredEarly = nil
+            _ = nghttp2_submit_rst_stream(session, 0, slot.stream.number, NGHTTP2_NO_ERROR.rawValue)
+        }
     }
 
     /// Answers 408 to request bodies that stalled or trickle.
@@ -42,7 +52,7 @@ extension HTTP2Connection {
 
     /// Ends a connection that takes its responses not at all or too slowly, measured over whole windows of time.
     private func checkWrites() {
-        guard slots.contains(where: { $0.stream.number != 0 && $0.isWriting }) else { return restartWriteWindow() }
+        guard slots.contains(where: { $0.stream.number != 0 && $0.isWriting && $0.answeredEarly == nil }) else { return restartWriteWindow() }
         let elapsed = now.since(writeWindowBegan)
         guard elapsed > limits.writeProgressMilliseconds else { return }
         let needed = max(1, Int64(limits.bodyBytesPerSecond) * elapsed / 1000)

@@ -19,15 +19,10 @@ extension HTTP2Connection {
             headBegan = nil
             return inboundResets.take(now: now) ? HTTP2Callbacks.success : trip(.inboundResets)
         default:
-            // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and GOAWAY; unknown types go to `gotUnknownFrame`.
+            // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY and every unknown type.
             headBegan = nil
             return controlFrames.take(now: now) ? HTTP2Callbacks.success : trip(.controlFrames)
         }
-    }
-
-    /// A frame of a type that RFC 9113 does not define: charged, and otherwise ignored as section 5.5 demands.
-    func gotUnknownFrame() -> Int32 {
-        controlFrames.take(now: now) ? Int32(NGHTTP2_ERR_CANCEL.rawValue) : trip(.controlFrames)
     }
 
     /// A header block begins: a request, or trailer fields.
@@ -137,8 +132,8 @@ extension HTTP2Connection {
         earnControlFrames(bytes: bytes.count)
         slot.bodyProgress = now
         if slot.discardsBody {
-            // The window stays open: the answer is under way and RST_STREAM(NO_ERROR) follows it.
-            _ = nghttp2_session_consume(session, stream.number, bytes.count)
+            // Given back to the connection but not to the stream: the peer runs out of window unless it stops first.
+            _ = nghttp2_session_consume_connection(session, bytes.count)
             return HTTP2Callbacks.success
         }
         slot.bodyReceived += bytes.count
@@ -146,7 +141,7 @@ extension HTTP2Connection {
         let tooLarge = slot.bodyReceived > limits.requestBodyBytes
         if tooLarge || heldRequestBytes > limits.heldRequestBytes {
             emit(.tripped(tooLarge ? .requestBody : .heldRequests, closes: false))
-            _ = nghttp2_session_consume(session, stream.number, bytes.count)
+            _ = nghttp2_session_consume_connection(session, bytes.count)
             return refuse(slot, tooLarge ? .bodyTooLarge : .tooMuchWaiting)
         }
         slot.unconsumed += bytes.count

@@ -157,8 +157,10 @@ extension HTTP2Connection {
             earnControlFrames(bytes: header.length)
             guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 else { break }
             if let slot = slot(of: StreamID(header.stream_id)), !slot.requestEnded {
-                // The answer is complete and the rest of the request is not wanted (RFC 9113 section 8.1).
-                _ = nghttp2_submit_rst_stream(session, 0, header.stream_id, NGHTTP2_NO_ERROR.rawValue)
+                // The rest of the request is not wanted (RFC 9113 section 8.1). The reset that says so waits a
+                // moment: curl 7.88 loses the answer when both come together.
+                slot.answeredEarly = now
+                slot.discardsBody = true
             }
         default:
             break

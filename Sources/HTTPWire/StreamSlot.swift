@@ -13,6 +13,8 @@ final class StreamSlot {
     var requestEnded = false
     /// Body bytes are counted and thrown away, because the answer does not depend on them any more.
     var discardsBody = false
+    /// When the answer was complete although the request was not; the stream is reset some time later.
+    var answeredEarly: MonotonicTime?
     var bodyReceived = 0
     /// Body bytes that were handed out and not yet given back to the peer's window.
     var unconsumed = 0
@@ -41,6 +43,7 @@ final class StreamSlot {
         isHeadRequest = false
         requestEnded = false
         discardsBody = false
+        answeredEarly = nil
         bodyReceived = 0
         unconsumed = 0
         bodyProgress = now

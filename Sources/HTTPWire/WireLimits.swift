@@ -82,6 +82,9 @@ package struct WireLimits: Sendable, Equatable {
     /// Time without a byte of a request body that is under way.
     package var bodyProgressMilliseconds: Int64 = 20_000
 
+    /// Time after which a stream is reset (`NO_ERROR`) that was answered before its request ended.
+    package var unwantedBodyMilliseconds: Int64 = 1_000
+
     /// Time without a byte taken of a response that is ready.
     package var writeProgressMilliseconds: Int64 = 20_000
 

@@ -1,6 +1,8 @@
 import Glibc
 
-/// A blocking HTTP/2 client on a loopback socket, for live tests; gives up after `timeoutSeconds` of silence.
+/// An HTTP/2 client on a loopback socket, for live tests.
+///
+/// Reads without blocking: on a machine with two processors a blocked test would keep the tasks it waits for from running.
 package final class SocketClient {
     package let view = ClientView()
     private let descriptor: Int32
@@ -9,14 +11,12 @@ package final class SocketClient {
     /// Whatever came, before it was taken for frames.
     package private(set) var raw: [UInt8] = []
 
-    package init?(port: UInt16, receiveBytes: Int32? = nil, timeoutSeconds: Int = 10) {
+    package init?(port: UInt16, receiveBytes: Int32? = nil) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         if var size = receiveBytes {
             setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         }
-        var timeout = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -60,12 +60,18 @@ package final class SocketClient {
         send(Frame.preface + Frame.settings(settings).bytes + Frame.settingsAcknowledgement.bytes)
     }
 
-    /// Reads until `condition` holds; false when the connection ended or fell silent before.
+    /// Reads until `condition` holds; false when the connection ended, or 20 seconds went by, before.
     @discardableResult
-    package func read(until condition: (ClientView) -> Bool) -> Bool {
+    package func read(until condition: (ClientView) -> Bool) async -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65536)
+        let end = ContinuousClock.now + .seconds(20)
         while !condition(view) {
-            let count = recv(descriptor, &buffer, buffer.count, 0)
+            let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            if count < 0 && errno == EAGAIN {
+                if ContinuousClock.now > end { return false }
+                try? await Task.sleep(for: .milliseconds(1))
+                continue
+            }
             if count == 0 || (count < 0 && errno == ECONNRESET) { isClosed = true }
             if count <= 0 { return condition(view) }
             raw += buffer[..<count]
@@ -75,8 +81,8 @@ package final class SocketClient {
     }
 
     /// Reads until the server closes; false when it does not.
-    package func readToEnd() -> Bool {
-        read { _ in false }
+    package func readToEnd() async -> Bool {
+        await read { _ in false }
         return isClosed
     }
 }

@@ -10,7 +10,7 @@ import Testing
 @Suite struct ServerTests {
     private static let body = (0..<50_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
 
-    @Test func aRequestIsAnsweredOnTheLoop() throws {
+    @Test func aRequestIsAnsweredOnTheLoop() async throws {
         let harness = try ServerHarness { request, responder in
             var response = HTTPResponse(status: .ok)
             response.headerFields[.contentType] = "text/plain"
@@ -18,7 +18,7 @@ import Testing
         }
         let client = try harness.client()
         client.send(.get(1, path: "/hello"))
-        #expect(client.read { $0.responses[1]?.isComplete == true })
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
         #expect(client.view.responses[1]?.body == Array("/hello 127.0.0.1".utf8))
         #expect(client.view.responses[1]?.fields["date"]?.hasSuffix(" GMT") == true)
         let counters = harness.server.counters
@@ -28,7 +28,7 @@ import Testing
         #expect(counters.connectionsOpen == 1)
     }
 
-    @Test func aRequestIsAnsweredFromAnotherThread() throws {
+    @Test func aRequestIsAnsweredFromAnotherThread() async throws {
         let harness = try ServerHarness { request, responder in
             Task.detached { responder.respond(HTTPResponse(status: .accepted), body: .bytes(request.body.reversed())) }
         }
@@ -36,34 +36,34 @@ import Testing
         for stream in stride(from: Int32(1), to: 101, by: 2) {
             client.send(.get(stream, method: "POST", ends: false), .data(stream, [1, 2]), .data(stream, [3], ends: true))
         }
-        #expect(client.read { $0.responses.count == 50 && $0.responses.values.allSatisfy(\.isComplete) })
+        #expect(await client.read { $0.responses.count == 50 && $0.responses.values.allSatisfy(\.isComplete) })
         #expect(client.view.responses.values.allSatisfy { $0.status == "202" && $0.body == [3, 2, 1] })
     }
 
-    @Test func manyBodiesShareAConnection() throws {
+    @Test func manyBodiesShareAConnection() async throws {
         let harness = try ServerHarness { _, responder in
             responder.respond(HTTPResponse(status: .ok), body: .bytes(Self.body))
         }
         let client = try harness.client([(4, 1 << 24)])
         client.send(.windowUpdate(0, by: 1 << 24))
         for stream in stride(from: Int32(1), to: 101, by: 2) { client.send(.get(stream)) }
-        #expect(client.read { $0.responses.count == 50 && $0.responses.values.allSatisfy(\.isComplete) })
+        #expect(await client.read { $0.responses.count == 50 && $0.responses.values.allSatisfy(\.isComplete) })
         #expect(client.view.responses.values.allSatisfy { $0.body == Self.body })
     }
 
     /// A socket that is full stops the reading of that connection, and nothing is lost.
-    @Test func aSlowReaderGetsEverything() throws {
+    @Test func aSlowReaderGetsEverything() async throws {
         let large = (0..<4_000_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
         let harness = try ServerHarness { _, responder in
             responder.respond(HTTPResponse(status: .ok), body: .bytes(large))
         }
         let client = try harness.client([(4, 1 << 24)], receiveBytes: 4096)
         client.send(.windowUpdate(0, by: 1 << 24), .get(1))
-        #expect(client.read { $0.responses[1]?.isComplete == true })
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
         #expect(client.view.responses[1]?.body == large)
     }
 
-    @Test func aLargeUploadArrivesWhole() throws {
+    @Test func aLargeUploadArrivesWhole() async throws {
         let harness = try ServerHarness { request, responder in
             let sum = request.body.reduce(UInt64(0)) { $0 &* 31 &+ UInt64($1) }
             responder.respond(HTTPResponse(status: .ok), body: .bytes(Array("\(request.body.count) \(sum)".utf8)))
@@ -72,12 +72,12 @@ import Testing
         let upload = (0..<1_000_000).map { UInt8(truncatingIfNeeded: $0 &* 11) }
         let client = try harness.client()
         client.send(.get(1, method: "POST", ends: false))
-        var window = 65_535
+        var window = WireLimits().streamWindowBytes
         var updates = 0
         var offset = 0
         while offset < upload.count {
             if window < 16_000 {
-                #expect(client.read { $0.frames(.windowUpdate).count > updates })
+                try #require(await client.read { $0.frames(.windowUpdate).count > updates })
                 let frames = client.view.frames(.windowUpdate)
                 window += frames[updates...].filter { $0.stream == 1 }.reduce(0) { $0 + Int($1.word(at: 0)) }
                 updates = frames.count
@@ -89,11 +89,11 @@ import Testing
             offset = end
         }
         let sum = upload.reduce(UInt64(0)) { $0 &* 31 &+ UInt64($1) }
-        #expect(client.read { $0.responses[1]?.isComplete == true })
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
         #expect(client.view.responses[1]?.body == Array("1000000 \(sum)".utf8))
     }
 
-    @Test func aStreamedBodyIsProducedWhileItIsRead() throws {
+    @Test func aStreamedBodyIsProducedWhileItIsRead() async throws {
         let harness = try ServerHarness { _, responder in
             let pipe = BodyPipe(capacity: 1000)
             responder.respond(HTTPResponse(status: .ok), body: .source(pipe))
@@ -104,7 +104,7 @@ import Testing
         }
         let client = try harness.client()
         client.send(.get(1))
-        #expect(client.read { $0.responses[1]?.isComplete == true })
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
         let expected = (0..<2000).map { "line \($0)\n" }.joined()
         #expect(String(decoding: client.view.responses[1]?.body ?? [], as: UTF8.self) == expected)
     }
@@ -142,20 +142,20 @@ import Testing
         #expect(await eventually { harness.server.counters.connectionsOpen == 0 })
     }
 
-    @Test func aForgottenRequestIsAnswered500() throws {
+    @Test func aForgottenRequestIsAnswered500() async throws {
         let harness = try ServerHarness { _, _ in }
         let client = try harness.client()
         client.send(.get(1))
-        #expect(client.read { $0.responses[1]?.isComplete == true })
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
         #expect(client.view.responses[1]?.status == "500")
     }
 
-    @Test func severalLoopsShareAPort() throws {
+    @Test func severalLoopsShareAPort() async throws {
         let harness = try ServerHarness(threads: 2) { _, responder in responder.respond(HTTPResponse(status: .noContent)) }
         let clients = try (0..<16).map { _ in try harness.client() }
         for client in clients { client.send(.get(1)) }
         for client in clients {
-            #expect(client.read { $0.responses[1]?.isComplete == true })
+            #expect(await client.read { $0.responses[1]?.isComplete == true })
             #expect(client.view.responses[1]?.status == "204")
         }
         #expect(harness.server.counters.requests == 16)

@@ -19,14 +19,14 @@ import Testing
             server.stop(gracePeriod: .seconds(60))
             stopped.put(true)
         }
-        #expect(client.read { !$0.frames(.ping).isEmpty })
+        #expect(await client.read { !$0.frames(.ping).isEmpty })
         #expect(client.view.frames(.goaway).map { $0.word(at: 0) } == [0x7fff_ffff])
         #expect(SocketClient(port: harness.port) == nil, "nothing more is accepted")
         client.send(.ping(client.view.frames(.ping).last?.payload ?? [], acknowledges: true))
-        #expect(client.read { $0.frames(.goaway).count == 2 })
+        #expect(await client.read { $0.frames(.goaway).count == 2 })
         #expect(stopped.current == nil)
         responder.respond(HTTPResponse(status: .ok), body: .bytes([1, 2, 3]))
-        #expect(client.readToEnd())
+        #expect(await client.readToEnd())
         #expect(client.view.responses[1]?.body == [1, 2, 3])
         #expect(client.view.trailing.isEmpty)
         await stop.value
@@ -40,7 +40,7 @@ import Testing
         client.send(.get(1))
         let responder = try #require(await held.wait())
         harness.server.stop(gracePeriod: .milliseconds(1))
-        #expect(client.readToEnd())
+        #expect(await client.readToEnd())
         #expect(responder.isCancelled)
         let pipe = BodyPipe()
         responder.respond(HTTPResponse(status: .ok), body: .source(pipe))
@@ -51,7 +51,7 @@ import Testing
         let harness = try ServerHarness { _, responder in responder.respond(HTTPResponse(status: .ok)) }
         let client = try harness.client()
         client.send(.get(1))
-        #expect(client.read { $0.responses[1]?.isComplete == true })
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
         let server = harness.server
         await withTaskGroup { group in
             for _ in 0..<4 { group.addTask { server.stop(gracePeriod: .zero) } }

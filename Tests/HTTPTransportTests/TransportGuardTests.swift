@@ -11,15 +11,15 @@ import Testing
         responder.respond(HTTPResponse(status: .ok))
     }
 
-    @Test func connectionsPerAddressAreBounded() throws {
+    @Test func connectionsPerAddressAreBounded() async throws {
         let harness = try ServerHarness(limits: { $0.connectionsPerAddress = 2 }, Self.ok)
         let kept = try (0..<2).map { _ in try harness.client() }
         for client in kept {
             client.send(.get(1))
-            #expect(client.read { $0.responses[1]?.isComplete == true })
+            #expect(await client.read { $0.responses[1]?.isComplete == true })
         }
         let refused = try harness.client()
-        #expect(refused.readToEnd())
+        #expect(await refused.readToEnd())
         #expect(refused.raw.isEmpty)
         #expect(harness.server.counters.guards[.addressLimit] == 1)
         #expect(harness.server.counters.connectionsOpen == 2)
@@ -29,14 +29,14 @@ import Testing
         let harness = try ServerHarness(limits: { $0.connections = 1 }, Self.ok)
         var first: SocketClient? = try harness.client()
         first?.send(.get(1))
-        #expect(first?.read { $0.responses[1]?.isComplete == true } == true)
-        #expect(try harness.client().readToEnd())
+        #expect(await first?.read { $0.responses[1]?.isComplete == true } == true)
+        #expect(try await harness.client().readToEnd())
         #expect(harness.server.counters.guards[.connectionLimit] == 1)
         first = nil
         #expect(await eventually { harness.server.counters.connectionsOpen == 0 })
         let next = try harness.client()
         next.send(.get(1))
-        #expect(next.read { $0.responses[1]?.isComplete == true })
+        #expect(await next.read { $0.responses[1]?.isComplete == true })
     }
 
     @Test func anAttackerIsToldClosedAndKeptAway() async throws {
@@ -47,10 +47,10 @@ import Testing
             }, Self.ok)
         let client = try harness.client()
         for _ in 0..<30 { client.send(.ping()) }
-        #expect(client.readToEnd())
+        #expect(await client.readToEnd())
         #expect(client.view.goawayCodes == [11])
         #expect(await eventually { harness.server.counters.guards[.controlFrames] == 1 })
-        #expect(try harness.client().readToEnd())
+        #expect(try await harness.client().readToEnd())
         #expect(harness.server.counters.guards[.penalty] == 1)
     }
 
@@ -81,13 +81,13 @@ import Testing
         #expect(await eventually { harness.server.counters.connectionsOpen == 0 })
         let second = try harness.client()
         second.send(.get(1))
-        #expect(second.read { $0.responses[1]?.isComplete == true })
+        #expect(await second.read { $0.responses[1]?.isComplete == true })
         #expect(second.view.responses[1]?.status == "503")
         #expect(second.view.responses[1]?.fields["retry-after"] == "1")
         responder.respond(HTTPResponse(status: .ok))
         #expect(await eventually { harness.server.counters.requestsInWork == 0 })
         second.send(.get(3))
-        #expect(second.read { $0.responses[3]?.isComplete == true })
+        #expect(await second.read { $0.responses[3]?.isComplete == true })
         #expect(second.view.responses[3]?.status == "200")
     }
 
@@ -106,10 +106,10 @@ import Testing
         #expect(harness.server.counters.guards[.writeTimeout] == 1)
     }
 
-    @Test func silenceIsClosed() throws {
+    @Test func silenceIsClosed() async throws {
         let harness = try ServerHarness(limits: { $0.wire.prefaceMilliseconds = 1 }, Self.ok)
         let client = try #require(SocketClient(port: harness.port))
-        #expect(client.readToEnd())
+        #expect(await client.readToEnd())
         #expect(client.raw.isEmpty)
         #expect(harness.server.counters.guards[.prefaceTimeout] == 1)
     }
@@ -120,7 +120,7 @@ import Testing
         // More than one read of request, which must not turn the answer into a reset connection.
         client.send(Array("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n".utf8))
         client.send([UInt8](repeating: 65, count: 40_000))
-        #expect(client.readToEnd())
+        #expect(await client.readToEnd())
         #expect(String(decoding: client.raw, as: UTF8.self).hasPrefix("HTTP/1.1 505 "))
         #expect(String(decoding: client.raw, as: UTF8.self).hasSuffix("curl --http2-prior-knowledge\n"))
         #expect(harness.server.counters.guards[.http1] == 1)
