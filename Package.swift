@@ -70,8 +70,16 @@ let package = Package(
         .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
-        .testTarget(name: "HTTPWireTests", dependencies: ["HTTPWire"], swiftSettings: settings),
-        .testTarget(name: "HTTPTransportTests", dependencies: ["HTTPTransport", "HTTPWire"], swiftSettings: settings),
+        // The client side of HTTP/2 for the tests of both HTTP targets.
+        .target(
+            name: "HTTPTestSupport", dependencies: ["CNghttp2"], path: "Tests/HTTPTestSupport", swiftSettings: settings),
+        .testTarget(name: "HTTPWireTests", dependencies: ["HTTPWire", "HTTPTestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "HTTPTransportTests",
+            dependencies: [
+                "HTTPTransport", "HTTPWire", "HTTPTestSupport", .product(name: "HTTPTypes", package: "swift-http-types"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "APITests", dependencies: ["API", "Service", "HTTPTransport"], swiftSettings: settings),
         .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
     ]
