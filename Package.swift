@@ -47,7 +47,7 @@ let package = Package(
         .target(
             name: "API",
             dependencies: [
-                "Store", "Reports", "Verification", "EntryCode", "HTTPWire",
+                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
@@ -60,7 +60,11 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "gatehouse",
-            dependencies: ["Service", "Verification", "EntryCode", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Service", "API", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: settings),
 
         .testTarget(name: "MachineTests", dependencies: ["Machine"], swiftSettings: settings),
