@@ -33,7 +33,7 @@ extension Assembly {
     }
 
     private mutating func prefix(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
-        prefixPosition = start
+        prefixLocation = location(at: start)
         if mnemonic.family == .lockPrefix { hasLockPrefix = true } else { hasRepeatPrefix = true }
         skipBlanks()
         if isAtStatementEnd { return }

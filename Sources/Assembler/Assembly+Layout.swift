@@ -129,10 +129,10 @@ extension Assembly {
             placed.append((address, end(address, groups[index].size), end(address, extent(index, offsets)), index))
         }
         placed.sort { ($0.start, $0.group) < ($1.start, $1.group) }
+        for range in placed where groups[range.group].size > UInt64.max - range.start { return reportWrap(range.group) }
         var last = -1
         for index in placed.indices where placed[index].end > placed[index].start {
             if last >= 0, placed[index].start < placed[last].end { reportOverlap(placed[index].group, placed[last].group) }
-            if placed[index].end == UInt64.max { reportWrap(placed[index].group) }
             if last < 0 || placed[index].end > placed[last].end { last = index }
         }
         var cursor = input.origin

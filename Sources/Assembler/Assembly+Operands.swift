@@ -31,7 +31,11 @@ extension Assembly {
             }
             operandCount += 1
             skipBlanks()
-            guard peek == Byte.comma else { return }
+            guard peek == Byte.comma else {
+                // Said here, because a missing comma would otherwise read as a wrong number of operands.
+                if isAtStatementEnd { return }
+                throw fail(.syntaxError, "expected `,` or the end of the statement", at: position)
+            }
             position += 1
             skipBlanks()
         }

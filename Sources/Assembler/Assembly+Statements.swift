@@ -233,12 +233,14 @@ extension Assembly {
     /// `; did you mean …?` with the nearest name of a kind, or nothing.
     func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
         let wanted = Array(text.utf8)
-        guard wanted.count <= 40 else { return "" }
+        // A search through all names: worth it for the first faults, a waste for a hundred of them.
+        guard wanted.count <= 40, diagnostics.count < 16 else { return "" }
         var best: (distance: Int, name: String)?
+        let limit = max(1, wanted.count / 3)
         for (number, meaning) in meanings.enumerated() where isCandidate(meaning) {
+            if abs(names.length(number) - wanted.count) > limit { continue }
             let candidate = names.string(number)
-            let limit = max(1, wanted.count / 3)
-            if abs(candidate.utf8.count - wanted.count) > limit || candidate == text { continue }
+            if candidate == text { continue }
             let distance = editDistance(wanted, Array(candidate.utf8))
             if distance > limit { continue }
             if let known = best, (known.distance, known.name) <= (distance, candidate) { continue }

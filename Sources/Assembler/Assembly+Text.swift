@@ -66,7 +66,7 @@ extension Assembly {
             }
         }
         if hasLockPrefix || hasRepeatPrefix {
-            report(.invalidPrefix, "prefix without an instruction", at: prefixPosition)
+            report(.invalidPrefix, "prefix without an instruction", prefixLocation)
             hasLockPrefix = false
             hasRepeatPrefix = false
         }

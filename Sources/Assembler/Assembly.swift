@@ -177,7 +177,7 @@ struct Assembly {
     var expressionDepth = 0
     var hasLockPrefix = false
     var hasRepeatPrefix = false
-    var prefixPosition = 0
+    var prefixLocation = Location(file: 0, line: 1, column: 1, expansion: -1)
 
     init(_ input: AssemblyInput) {
         self.input = input
