@@ -82,7 +82,8 @@ extension Assembly {
         let code = meanings[name].register
         guard code >= 0 else {
             let text = names.string(name)
-            throw fail(.unknownRegister, "unknown register `%\(text)`\(suggestion(text) { $0.register >= 0 })", at: start)
+            throw fail(
+                .unknownRegister, "unknown register `%\(text)`\(suggestion(text) { $0.register >= 0 })", at: start)
         }
         let register = RegisterName(code: code)
         if register.kind == .unsupported {

@@ -53,7 +53,9 @@ extension Assembly {
             return
         }
         if text.hasPrefix(".") {
-            throw fail(.unknownDirective, "unknown directive `\(text)`\(suggestion(text) { $0.directive != .none })", at: start)
+            throw fail(
+                .unknownDirective, "unknown directive `\(text)`\(suggestion(text) { $0.directive != .none })", at: start
+            )
         }
         let hint = suggestion(text) { $0.mnemonic >= 0 || $0.macro >= 0 || $0.directive != .none }
         throw fail(.unknownMnemonic, "unknown instruction or macro `\(text)`\(hint)", at: start)
@@ -96,7 +98,8 @@ extension Assembly {
         case .layout:
             position = statementEnd(from: position)
             if section.isExecutable, discarding < 0 {
-                throw fail(.layoutDirective, "`\(names.string(name))` moves code in a way that is not modelled", at: start)
+                throw fail(
+                    .layoutDirective, "`\(names.string(name))` moves code in a way that is not modelled", at: start)
             }
         case .unsupported:
             throw fail(.unsupportedDirective, "`\(names.string(name))` is not supported", at: start)
@@ -234,7 +237,7 @@ extension Assembly {
     func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
         let wanted = Array(text.utf8)
         // A search through all names: worth it for the first faults, a waste for a hundred of them.
-        guard wanted.count <= 40, diagnostics.count < 16 else { return "" }
+        guard wanted.count <= 40, diagnostics.count < 8 else { return "" }
         var best: (distance: Int, name: String)?
         let limit = max(1, wanted.count / 3)
         for (number, meaning) in meanings.enumerated() where isCandidate(meaning) {

@@ -112,7 +112,9 @@ private struct ListingLabels: Sendable {
     }
 
     private func isExplicitEntry(_ name: String) -> Bool {
-        guard entries.contains(name), let index = program.routines.firstIndex(where: { $0.name == name }) else { return false }
+        guard entries.contains(name), let index = program.routines.firstIndex(where: { $0.name == name }) else {
+            return false
+        }
         return !isChained(index)
     }
 
@@ -186,7 +188,9 @@ private struct ListingLabels: Sendable {
 
     private mutating func addSynthetic(_ address: UInt64) {
         guard synthetic[address] == nil else { return }
-        let routine = program.routines.last { $0.address <= address && $0.count > 0 && address <= $0.address &+ $0.size_bytes }
+        let routine = program.routines.last {
+            $0.address <= address && $0.count > 0 && address <= $0.address &+ $0.size_bytes
+        }
         var name = ".L\(routine?.name ?? "code")_\(String(address &- (routine?.address ?? 0), radix: 16))"
         while program.symbols[name] != nil { name += "_" }
         synthetic[address] = name

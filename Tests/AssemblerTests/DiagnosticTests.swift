@@ -130,7 +130,8 @@ import Testing
     }
 
     @Test func everyCodeHasATest() {
-        let tested = Set((DiagnosticTests.inBody + DiagnosticTests.outside).map { String($0.fault.prefix { $0 != " " }) })
+        let tested = Set(
+            (DiagnosticTests.inBody + DiagnosticTests.outside).map { String($0.fault.prefix { $0 != " " }) })
         let elsewhere: Set<String> = ["duplicate-override", "overlapping-placement", "not-one-instruction"]
         for code in DiagnosticCode.allCases where !code.rawValue.hasPrefix("limit-") {
             #expect(tested.contains(code.rawValue) || elsewhere.contains(code.rawValue), "\(code.rawValue)")
@@ -204,16 +205,26 @@ import Testing
             Issue.record("assembled")
         } catch {
             #expect(error.diagnostics.map { "\($0.code) \($0.line):\($0.column)" } == ["operand-count 3:3"])
-            #expect(error.diagnostics.first?.notes == ["in macro `inner`, from test.S:6", "in macro `outer`, from test.S:9"])
+            #expect(
+                error.diagnostics.first?.notes == [
+                    "in macro `inner`, from test.S:6", "in macro `outer`, from test.S:9",
+                ])
         }
     }
 
     @Test func columnsBehindAnArgumentAreThoseOfTheBody() {
-        #expect(faults(".macro m a\nmovq \\a, %nope\n.endm\nENTRY(r)\nm 8(%rax,%rbx,8)\nEND(r)") == ["unknown-register 2:10"])
-        #expect(faults(".macro m a\nmovq %rax, \\a\n.endm\nENTRY(r)\nm 8(%rax,%rbx,3)\nEND(r)") == ["invalid-address 2:12"])
+        #expect(
+            faults(".macro m a\nmovq \\a, %nope\n.endm\nENTRY(r)\nm 8(%rax,%rbx,8)\nEND(r)") == [
+                "unknown-register 2:10"
+            ])
+        #expect(
+            faults(".macro m a\nmovq %rax, \\a\n.endm\nENTRY(r)\nm 8(%rax,%rbx,3)\nEND(r)") == ["invalid-address 2:12"])
     }
 
     @Test func allFaultsAreReported() {
-        #expect(faults("ENTRY(r)\nfrob\nnop\nmovq %rax\nEND(r)\n.frob") == ["unknown-mnemonic 2:1", "operand-count 4:1", "unknown-directive 6:1"])
+        #expect(
+            faults("ENTRY(r)\nfrob\nnop\nmovq %rax\nEND(r)\n.frob") == [
+                "unknown-mnemonic 2:1", "operand-count 4:1", "unknown-directive 6:1",
+            ])
     }
 }

@@ -11,7 +11,8 @@ import Testing
         ("N+1", 43), ("8*(N-2)>>1", 160), ("7 & 3 == 3", 7), ("-7/2", -3), ("-8 % 3", -2), ("1<<64", 0), ("-1>>60", 15),
     ])
     func expressions(_ text: String, _ expected: Int64) throws {
-        let program = try program("v = \(text)\nENTRY(r)\n.if v == \(expected)\nnop\n.endif\nEND(r)", constants: ["N": 42])
+        let program = try program(
+            "v = \(text)\nENTRY(r)\n.if v == \(expected)\nnop\n.endif\nEND(r)", constants: ["N": 42])
         #expect(program.instructions.count == 1, "\(text)")
     }
 
@@ -30,7 +31,8 @@ import Testing
     }
 
     @Test func macroArgumentsWithParenthesesAndVararg() throws {
-        #expect(try body(".macro m a b\nmovq \\a, \\b\n.endm\nm 8(%rax, %rbx, 8) %rcx") == ["movq 8(%rax, %rbx, 8), %rcx"])
+        #expect(
+            try body(".macro m a b\nmovq \\a, \\b\n.endm\nm 8(%rax, %rbx, 8) %rcx") == ["movq 8(%rax, %rbx, 8), %rcx"])
         #expect(try body(".macro m op rest:vararg\n\\op \\rest\n.endm\nm movq %rax, %rbx") == ["movq %rax, %rbx"])
     }
 
@@ -70,9 +72,11 @@ import Testing
     }
 
     @Test(arguments: [
-        (".if 1", true), (".if 0", false), (".ifne -1", true), (".ifeq 0", true), (".ifeq 1", false), (".iflt -1", true),
+        (".if 1", true), (".if 0", false), (".ifne -1", true), (".ifeq 0", true), (".ifeq 1", false),
+        (".iflt -1", true),
         (".iflt 0", false), (".ifgt 1", true), (".ifge 0", true), (".ifle 1", false), (".ifdef N", true),
-        (".ifdef M", false), (".ifndef M", true), (".ifb", true), (".ifb x", false), (".ifnb x", true), (".ifnb", false),
+        (".ifdef M", false), (".ifndef M", true), (".ifb", true), (".ifb x", false), (".ifnb x", true),
+        (".ifnb", false),
         (".ifc a b, a b", true), (".ifc a,b", false), (".ifnc a,b", true), (".ifc \"a\",\"a\"", true), (".ifc ,", true),
     ])
     func conditions(_ condition: String, _ isTrue: Bool) throws {
@@ -88,14 +92,18 @@ import Testing
     }
 
     @Test func skippedTextMayBeWrong() throws {
-        #expect(try body(".if 0\nfrobnicate\n.if 1\n.else\n.endif\nx: .elseif 0\n.error \"no\"\n.endif\nnop") == ["nop"])
+        #expect(
+            try body(".if 0\nfrobnicate\n.if 1\n.else\n.endif\nx: .elseif 0\n.error \"no\"\n.endif\nnop") == ["nop"])
     }
 
     @Test func repeats() throws {
         #expect(try body(".rept 3\nnop\n.endr") == ["nop", "nop", "nop"])
         #expect(try body(".rept 0\nnop\n.endr\nhlt") == ["hlt"])
         #expect(try body(".rept 2\n.rept 2\nnop\n.endr\nhlt\n.endr") == ["nop", "nop", "hlt", "nop", "nop", "hlt"])
-        #expect(try body(".irp r, rax, %rbx\n.ifc \\r,rax\npushq %\\r\n.else\npushq \\r\n.endif\n.endr") == ["pushq %rax", "pushq %rbx"])
+        #expect(
+            try body(".irp r, rax, %rbx\n.ifc \\r,rax\npushq %\\r\n.else\npushq \\r\n.endif\n.endr") == [
+                "pushq %rax", "pushq %rbx",
+            ])
         #expect(try body(".irpc c, 123\npushq $\\c\n.endr") == ["pushq $1", "pushq $2", "pushq $3"])
     }
 
@@ -105,14 +113,16 @@ import Testing
     }
 
     @Test func commentsAndSeparators() throws {
-        let lines = try body("nop; hlt # cli\ncli // sti\n/* nop\nnop */ sti\nmovb $'#, %al\nmovb $';, %al\nlock; incl (%rax)")
+        let lines = try body(
+            "nop; hlt # cli\ncli // sti\n/* nop\nnop */ sti\nmovb $'#, %al\nmovb $';, %al\nlock; incl (%rax)")
         #expect(lines == ["nop", "hlt", "cli", "sti", "movb $0x23, %al", "movb $0x3b, %al", "lock incl (%rax)"])
     }
 
     @Test func perCPUVariables() throws {
         let externals: [String: UInt64] = ["cpu": 0x40]
         let lines = try body(
-            "movq PER_CPU_VAR(cpu), %rsp\nmovq PER_CPU_VAR(cpu + 8*2)(%rax), %rcx\nincl PER_CPU_VAR(cpu) + 4", externals: externals)
+            "movq PER_CPU_VAR(cpu), %rsp\nmovq PER_CPU_VAR(cpu + 8*2)(%rax), %rcx\nincl PER_CPU_VAR(cpu) + 4",
+            externals: externals)
         #expect(lines == ["movq %gs:0x40, %rsp", "movq %gs:0x50(%rax), %rcx", "incl %gs:0x44"])
     }
 
@@ -133,14 +143,18 @@ import Testing
     }
 
     @Test(arguments: [
-        ("mov %rsp, %rdi", "movq %rsp, %rdi"), ("mov $1, %al", "movb $1, %al"), ("xchg (%rdi), %rax", "xchgq %rax, (%rdi)"),
+        ("mov %rsp, %rdi", "movq %rsp, %rdi"), ("mov $1, %al", "movb $1, %al"),
+        ("xchg (%rdi), %rax", "xchgq %rax, (%rdi)"),
         ("test (%rdi), %eax", "testl %eax, (%rdi)"), ("sal $2, %rax", "shlq $2, %rax"), ("shr %rax", "shrq $1, %rax"),
         ("callq *8(%rax)", "call *8(%rax)"), ("jmpq *%rax", "jmp *%rax"), ("retq", "ret"), ("int $3", "int3"),
         ("rep; nop", "pause"), ("rep ret", "rep ret"), ("iret", "iretl"), ("sysret", "sysretl"), ("pushf", "pushfq"),
-        ("movsxd %eax, %rax", "movslq %eax, %rax"), ("movzx %al, %ecx", "movzbl %al, %ecx"), ("in (%dx), %al", "inb %dx, %al"),
-        ("bt $9, 8(%rsp)", "btl $9, 8(%rsp)"), ("mov %db7, %rax", "movq %dr7, %rax"), ("cmovc %rax, %rbx", "cmovbq %rax, %rbx"),
+        ("movsxd %eax, %rax", "movslq %eax, %rax"), ("movzx %al, %ecx", "movzbl %al, %ecx"),
+        ("in (%dx), %al", "inb %dx, %al"),
+        ("bt $9, 8(%rsp)", "btl $9, 8(%rsp)"), ("mov %db7, %rax", "movq %dr7, %rax"),
+        ("cmovc %rax, %rbx", "cmovbq %rax, %rbx"),
         ("setz %al", "sete %al"), ("addl $0xffffffff, %eax", "addl $-1, %eax"), ("model $7", "model $7"),
-        ("movq (,%rax,8), %rcx", "movq 0(, %rax, 8), %rcx"), ("movq 8 ( %rax , %rbx ), %rcx", "movq 8(%rax, %rbx, 1), %rcx"),
+        ("movq (,%rax,8), %rcx", "movq 0(, %rax, 8), %rcx"),
+        ("movq 8 ( %rax , %rbx ), %rcx", "movq 8(%rax, %rbx, 1), %rcx"),
     ])
     func spellings(_ text: String, _ printed: String) throws {
         #expect(try body(text) == [printed])

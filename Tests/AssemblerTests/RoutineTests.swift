@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct RoutineTests {
     @Test func routinesFollowEachOtherAligned() throws {
-        let program = try program("ENTRY(a)\nnop\nEND(a)\nSYM_CODE_START_LOCAL(b)\nnop\nSYM_CODE_END(b)\nc: nop\n", sizes: ["b": 20])
+        let program = try program(
+            "ENTRY(a)\nnop\nEND(a)\nSYM_CODE_START_LOCAL(b)\nnop\nSYM_CODE_END(b)\nc: nop\n", sizes: ["b": 20])
         #expect(program.routines.map(\.name) == ["a", "b", "c"])
         #expect(program.routines.map(\.address) == [0x10000, 0x10010, 0x10030])
         #expect(program.routines.map(\.size_bytes) == [1, 20, 1])
@@ -14,20 +15,23 @@ import Testing
 
     @Test func placementsAreHonouredAndAvoided() throws {
         let program = try program(
-            "ENTRY(a)\nnop\nEND(a)\nENTRY(b)\nnop\nEND(b)\nENTRY(c)\nnop\nEND(c)", placements: ["c": 0x10018], sizes: ["b": 9, "c": 9])
+            "ENTRY(a)\nnop\nEND(a)\nENTRY(b)\nnop\nEND(b)\nENTRY(c)\nnop\nEND(c)", placements: ["c": 0x10018],
+            sizes: ["b": 9, "c": 9])
         #expect(program.routines.map(\.address) == [0x10000, 0x10030, 0x10018])
     }
 
     @Test func innerLabelsStayInTheirRoutine() throws {
         let program = try program(
-            "ENTRY(a)\nnop\nGLOBAL(g)\nnop\nplain: nop\nSYM_INNER_LABEL(i, SYM_L_GLOBAL)\nhlt\nSYM_INNER_LABEL_ALIGN(l, SYM_L_LOCAL)\ncli\nEND(a)")
+            "ENTRY(a)\nnop\nGLOBAL(g)\nnop\nplain: nop\nSYM_INNER_LABEL(i, SYM_L_GLOBAL)\nhlt\nSYM_INNER_LABEL_ALIGN(l, SYM_L_LOCAL)\ncli\nEND(a)"
+        )
         #expect(program.routines.count == 1)
         #expect(["g", "plain", "i", "l"].map { program.address(of: $0) } == [0x10001, 0x10002, 0x10003, 0x10004])
     }
 
     @Test func branchesAreShortWithinARoutineUnlessTheTargetIsGlobal() throws {
         let program = try program(
-            "ENTRY(a)\nx: jmp x\njmp a\njmp g\nGLOBAL(g)\njz x\njz b\njmp b\n.globl h\nh: jmp h\nEND(a)\nENTRY(b)\nnop\nEND(b)")
+            "ENTRY(a)\nx: jmp x\njmp a\njmp g\nGLOBAL(g)\njz x\njz b\njmp b\n.globl h\nh: jmp h\nEND(a)\nENTRY(b)\nnop\nEND(b)"
+        )
         #expect(program.instructions.map(\.length) == [2, 5, 5, 2, 6, 5, 5, 1])
     }
 
@@ -79,7 +83,8 @@ import Testing
 
     @Test func sectionsThatDoNotExecuteAreIgnored() throws {
         let program = try program(
-            "ENTRY(a)\n1: nop\n.pushsection __ex_table, \"a\"\n.quad 1b\n.popsection\nnop\nEND(a)\n.section .rodata\nt: .byte 1\n.previous\n.section .fixup,\"ax\"\nENTRY(f)\nnop\nEND(f)")
+            "ENTRY(a)\n1: nop\n.pushsection __ex_table, \"a\"\n.quad 1b\n.popsection\nnop\nEND(a)\n.section .rodata\nt: .byte 1\n.previous\n.section .fixup,\"ax\"\nENTRY(f)\nnop\nEND(f)"
+        )
         #expect(program.routines.map(\.name) == ["a", "f"])
         #expect(program.address(of: "t") == nil)
     }
@@ -114,7 +119,9 @@ import Testing
     }
 
     @Test func anOverrideMayContainItsOwnEntry() throws {
-        let program = try program(kernel, overrides: ["first": "SYM_CODE_START(first)\ncli\nSYM_CODE_END(first)\nENTRY(extra)\nsti\nEND(extra)"])
+        let program = try program(
+            kernel,
+            overrides: ["first": "SYM_CODE_START(first)\ncli\nSYM_CODE_END(first)\nENTRY(extra)\nsti\nEND(extra)"])
         #expect(program.routines.map(\.name) == ["first", "extra", "second"])
         #expect(texts(program) == ["cli", "sti", "nop", "jmp 0x10000"])
     }
@@ -126,7 +133,8 @@ import Testing
     }
 
     @Test func anOverrideReachesTheFilesLocalLabels() throws {
-        let program = try program("ENTRY(a)\nnop\nEND(a)\nENTRY(b)\n.Lshared: nop\nEND(b)", overrides: ["a": "jmp .Lshared"])
+        let program = try program(
+            "ENTRY(a)\nnop\nEND(a)\nENTRY(b)\n.Lshared: nop\nEND(b)", overrides: ["a": "jmp .Lshared"])
         #expect(program.instructions.first?.immediate == 0x10010)
     }
 

@@ -23,7 +23,9 @@ func program(
 }
 
 /// The instructions between `ENTRY(r)` and `END(r)`.
-func body(_ lines: String, constants: [String: Int64] = [:], externals: [String: UInt64] = [:]) throws(AssemblyFailure) -> [String] {
+func body(_ lines: String, constants: [String: Int64] = [:], externals: [String: UInt64] = [:]) throws(AssemblyFailure)
+    -> [String]
+{
     texts(try program("ENTRY(r)\n\(lines)\nEND(r)\n", constants: constants, externals: externals))
 }
 
