@@ -36,6 +36,10 @@ package final class Server: Sendable {
     package func start(on addresses: [SocketAddress], threads: Int = 1) throws(ListenError) {
         // A peer that closes while we write must be an error code, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        let isNew = state.withLock { state in
+            if case .created = state { true } else { false }
+        }
+        precondition(isNew, "a server starts once")
         let loopCount = max(1, threads)
         var bound: [SocketAddress] = []
         var listeners: [[Descriptor]] = Array(repeating: [], count: loopCount)
@@ -55,12 +59,10 @@ package final class Server: Sendable {
             guard let thread = startThread(sockets) else { continue }
             running.append(thread)
         }
-        guard running.count == loopCount, let first = addresses.first else {
+        if running.count < loopCount, let first = addresses.first {
             for thread in running { Self.stop(thread, graceMilliseconds: 0) }
-            guard let first = addresses.first else { return }
-            throw ListenError(address: first, operation: "thread", code: errno)
+            throw ListenError(address: first, operation: "thread", code: EAGAIN)
         }
-        _ = first
         state.withLock { $0 = .running(running, addresses: bound) }
     }
 
@@ -133,11 +135,13 @@ package final class Server: Sendable {
         }
         var thread = pthread_t()
         let argument = Unmanaged.passRetained(start)
-        let result = pthread_create(&thread, nil, { argument in
-            guard let argument else { return nil }
-            Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
-            return nil
-        }, argument.toOpaque())
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
+                return nil
+            }, argument.toOpaque())
         guard result == 0 else {
             argument.release()
             return nil

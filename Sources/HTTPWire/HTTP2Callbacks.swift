@@ -52,7 +52,8 @@ enum HTTP2Callbacks {
             guard let frame, let connection = connection(userData) else { return HTTP2Callbacks.fatal }
             return connection.gotFrame(frame)
         }
-        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, stream, data, count, userData in
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) {
+            _, _, stream, data, count, userData in
             guard let connection = connection(userData) else { return HTTP2Callbacks.fatal }
             return connection.gotData(StreamID(stream), UnsafeBufferPointer(start: data, count: count))
         }
@@ -83,7 +84,9 @@ enum HTTP2Callbacks {
     static func dataProvider(slotIndex: Int) -> nghttp2_data_provider {
         nghttp2_data_provider(source: nghttp2_data_source(fd: Int32(slotIndex))) {
             _, stream, buffer, count, flags, source, userData in
-            guard let buffer, let flags, let source, let connection = connection(userData) else { return Int(HTTP2Callbacks.fatal) }
+            guard let buffer, let flags, let source, let connection = connection(userData) else {
+                return Int(HTTP2Callbacks.fatal)
+            }
             return connection.readBody(
                 StreamID(stream), slotIndex: Int(source.pointee.fd),
                 into: UnsafeMutableRawBufferPointer(start: buffer, count: count), flags: &flags.pointee)

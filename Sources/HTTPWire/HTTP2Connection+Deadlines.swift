@@ -40,7 +40,8 @@ extension HTTP2Connection {
     /// A body whose window we hold closed is not the peer's fault and is left alone.
     private func checkBodies() {
         let rate = max(1, limits.bodyBytesPerSecond)
-        for slot in slots where slot.stream.number != 0 && !slot.requestEnded && !slot.isAnswered && slot.isDelivered {
+        for slot in slots where slot.stream.number != 0 && slot.isDelivered {
+            if slot.requestEnded || slot.isAnswered { continue }
             let earned = Int64(slot.bodyReceived) * 1000 / Int64(rate)
             let isStalled = now.since(slot.bodyProgress) > limits.bodyProgressMilliseconds
             let isSlow = now.since(slot.headCompleted) > limits.bodyProgressMilliseconds + earned
@@ -52,7 +53,8 @@ extension HTTP2Connection {
 
     /// Ends a connection that takes its responses not at all or too slowly, measured over whole windows of time.
     private func checkWrites() {
-        guard slots.contains(where: { $0.stream.number != 0 && $0.isWriting && $0.answeredEarly == nil }) else { return restartWriteWindow() }
+        let isAwaited = slots.contains { $0.stream.number != 0 && $0.isWriting && $0.answeredEarly == nil }
+        guard isAwaited else { return restartWriteWindow() }
         let elapsed = now.since(writeWindowBegan)
         guard elapsed > limits.writeProgressMilliseconds else { return }
         let needed = max(1, Int64(limits.bodyBytesPerSecond) * elapsed / 1000)

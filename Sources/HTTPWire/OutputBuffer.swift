@@ -1,6 +1,6 @@
 /// A contiguous buffer of bytes to write, reused from one write to the next.
 ///
-/// Owns its memory. Grows beyond `softLimit` only by the frame that crossed it. Not thread-safe.
+/// Its properties are `@exclusivity(unchecked)` for the reason given at `HTTP2Connection`. Owns its memory. Grows beyond `softLimit` only by the frame that crossed it. Not thread-safe.
 package final class OutputBuffer {
     /// Bytes after which producers stop, so that one `send` stays cache-sized.
     package let softLimit: Int

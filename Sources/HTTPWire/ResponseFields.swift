@@ -3,7 +3,8 @@ import HTTPTypes
 
 /// The header list of a response, laid out in one buffer that is used again for the next.
 ///
-/// libnghttp2 copies names and values when the response is submitted, so nothing outlives the call. Not thread-safe.
+/// libnghttp2 copies names and values when the response is submitted, so nothing outlives the call. Not thread-safe;
+/// its properties are `@exclusivity(unchecked)` for the reason given at `HTTP2Connection`.
 final class ResponseFields {
     /// A header list of more bytes cannot be sent: libnghttp2 gives up at 64 KiB, and the peer sooner.
     static let largestBytes = 48 * 1024
@@ -67,8 +68,8 @@ final class ResponseFields {
         let start = bytes.count
         name.withUTF8Buffer { bytes.append(contentsOf: $0) }
         bytes.append(contentsOf: value)
-        entries.append(
-            Entry(start: start, nameCount: name.utf8CodeUnitCount, valueCount: bytes.count - start - name.utf8CodeUnitCount))
+        let nameCount = name.utf8CodeUnitCount
+        entries.append(Entry(start: start, nameCount: nameCount, valueCount: bytes.count - start - nameCount))
     }
 
     /// Adds `content-length`.

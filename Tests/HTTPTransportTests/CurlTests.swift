@@ -59,7 +59,8 @@ struct CurlTests {
             let get = try curl([flag, "-w", "%{http_code}", "http://127.0.0.1:\(harness.port)/"])
             #expect(get.status == 0)
             #expect(
-                get.output == "this port speaks HTTP/2 with prior knowledge: curl --http2-prior-knowledge\n505", "\(flag)")
+                get.output == "this port speaks HTTP/2 with prior knowledge: curl --http2-prior-knowledge\n505",
+                "\(flag)")
         }
     }
 }

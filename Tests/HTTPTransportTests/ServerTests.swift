@@ -30,11 +30,14 @@ import Testing
 
     @Test func aRequestIsAnsweredFromAnotherThread() async throws {
         let harness = try ServerHarness { request, responder in
-            Task.detached { responder.respond(HTTPResponse(status: .accepted), body: .bytes(request.body.reversed())) }
+            Task.detached {
+                responder.respond(HTTPResponse(status: .accepted), body: .bytes(request.body.reversed()))
+            }
         }
         let client = try harness.client()
         for stream in stride(from: Int32(1), to: 101, by: 2) {
-            client.send(.get(stream, method: "POST", ends: false), .data(stream, [1, 2]), .data(stream, [3], ends: true))
+            client.send(.get(stream, method: "POST", ends: false), .data(stream, [1, 2]))
+            client.send(.data(stream, [3], ends: true))
         }
         #expect(await client.read { $0.responses.count == 50 && $0.responses.values.allSatisfy(\.isComplete) })
         #expect(client.view.responses.values.allSatisfy { $0.status == "202" && $0.body == [3, 2, 1] })
@@ -151,7 +154,9 @@ import Testing
     }
 
     @Test func severalLoopsShareAPort() async throws {
-        let harness = try ServerHarness(threads: 2) { _, responder in responder.respond(HTTPResponse(status: .noContent)) }
+        let harness = try ServerHarness(threads: 2) { _, responder in
+            responder.respond(HTTPResponse(status: .noContent))
+        }
         let clients = try (0..<16).map { _ in try harness.client() }
         for client in clients { client.send(.get(1)) }
         for client in clients {

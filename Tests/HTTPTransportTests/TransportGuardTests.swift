@@ -72,7 +72,8 @@ import Testing
     @Test func workIsBoundedOverClosedConnections() async throws {
         let held = Box<Responder>()
         let harness = try ServerHarness(limits: { $0.requestsInWork = 1 }) { request, responder in
-            if request.head.path == "/hold" { held.put(responder) } else { responder.respond(HTTPResponse(status: .ok)) }
+            if request.head.path == "/hold" { return held.put(responder) }
+            responder.respond(HTTPResponse(status: .ok))
         }
         var first: SocketClient? = try harness.client()
         first?.send(.get(1, path: "/hold"))

@@ -56,7 +56,10 @@ import Testing
         [(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), ("a", "x\u{0}y")],
         [(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), ("a", "x\ny")],
         [(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), ("connection", "close")],
-        [(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), ("transfer-encoding", "chunked")],
+        [
+            (":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"),
+            ("transfer-encoding", "chunked"),
+        ],
         [(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), ("te", "gzip")],
         [(":method", "GET"), (":scheme", "http"), (":authority", "t"), ("a", "b"), (":path", "/")],
         [(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), (":status", "200")],
