@@ -88,3 +88,19 @@ let package = Package(
         .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
     ]
 )
+
+// Benchmarks share the package, because our targets use `package` access; they are declared only when asked for, so that
+// nobody else resolves or builds their dependencies: GATEHOUSE_BENCHMARKS=1 swift package benchmark
+if Context.environment["GATEHOUSE_BENCHMARKS"] != nil {
+    package.dependencies.append(
+        .package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []))
+    package.targets.append(
+        .executableTarget(
+            name: "CoreBenchmarks",
+            dependencies: [
+                .product(name: "Benchmark", package: "benchmark"), "Machine", "Assembler", "EntryCode", "Verification",
+                "Reports", "Store",
+            ],
+            path: "Benchmarks/CoreBenchmarks", swiftSettings: settings,
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
+}
