@@ -36,7 +36,9 @@ let package = Package(
             plugins: ["EmbedFiles"]),
         .target(name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings),
 
-        .target(name: "Reports", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
+        .target(
+            name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],
+            swiftSettings: settings),
         .target(
             name: "Store", dependencies: ["Reports", "COpenSSL", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings, plugins: ["EmbedFiles"]),
@@ -72,7 +74,7 @@ let package = Package(
         .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode"], swiftSettings: settings),
         .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
-        .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: settings),
+        .testTarget(name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
         // The client side of HTTP/2 for the tests of both HTTP targets.
         .target(

@@ -1,0 +1,121 @@
+extension Report {
+    /// A line for each scenario: verdict, instructions, memory words, name, violated rules.
+    package var wide: String {
+        var page = TextPage()
+        let rules = rulesByScenario
+        let limits = Dictionary(undecided.map { ($0.scenario, $0.limit) }, uniquingKeysWith: { first, _ in first })
+        page.line("\(title): \(verdict)", hanging: 2)
+        page.verbatim("verdict    instr words scenario", indent: 0)
+        for cost in costs {
+            let broken = rules[cost.scenario] ?? []
+            let verdict = !broken.isEmpty ? "violated" : limits[cost.scenario] != nil ? "undecided" : "holds"
+            let head =
+                verdict.padded(9) + String(cost.instructions).aligned(7) + String(cost.memoryWords).aligned(6) + " "
+            let name = head + ascii(cost.scenario)
+            let tail = broken.isEmpty ? "" : "  " + broken.joined(separator: ", ")
+            if name.utf8.count + tail.utf8.count <= textWidth_columns {
+                page.verbatim(name + tail, indent: 0)
+            } else {
+                page.verbatim(name, indent: 0)
+                if !tail.isEmpty { page.line(String(tail.dropFirst(2)), indent: 25) }
+            }
+        }
+        return page.text
+    }
+
+    /// One row for each scenario (RFC 4180), with a header.
+    package var csv: String {
+        let rules = rulesByScenario
+        let limits = Dictionary(undecided.map { ($0.scenario, $0.limit) }, uniquingKeysWith: { first, _ in first })
+        let first = Dictionary(violations.map { ($0.scenario, $0) }, uniquingKeysWith: { first, _ in first })
+        var rows = [
+            "scenario,verdict,rule,instructions,memory_words,hypervisor_entries,msr_accesses,cr3_writes,serialising_instructions,routine,instruction"
+        ]
+        for cost in costs {
+            let isBroken = rules[cost.scenario] != nil
+            let cause = first[cost.scenario]
+            let fields = [
+                cost.scenario, isBroken ? "violated" : limits[cost.scenario] != nil ? "undecided" : "holds",
+                cause?.rule ?? "", String(cost.instructions), String(cost.memoryWords), String(cost.hypervisorEntries),
+                String(cost.msrAccesses), String(cost.cr3Writes), String(cost.serialisingInstructions),
+                cause?.at.routine ?? "", cause?.at.instruction ?? "",
+            ]
+            rows.append(fields.map { csvField(ascii($0)) }.joined(separator: ","))
+        }
+        return rows.joined(separator: "\r\n") + "\r\n"
+    }
+
+    private var rulesByScenario: [String: [String]] {
+        var result: [String: [String]] = [:]
+        for violation in violations where !(result[violation.scenario]?.contains(violation.rule) ?? false) {
+            result[violation.scenario, default: []].append(violation.rule)
+        }
+        return result
+    }
+
+    func writePlatforms(to page: inout TextPage) {
+        struct Row {
+            var platform: String
+            var scenarios = 0
+            var violated = 0
+            var undecided = 0
+        }
+        let rules = rulesByScenario
+        let undecidedNames = Set(undecided.map(\.scenario))
+        var rows: [Row] = []
+        for cost in costs {
+            let platform = String(scenarioParts(cost.scenario).platform)
+            if rows.last?.platform != platform { rows.append(Row(platform: platform)) }
+            rows[rows.count - 1].scenarios += 1
+            if rules[cost.scenario] != nil {
+                rows[rows.count - 1].violated += 1
+            } else if undecidedNames.contains(cost.scenario) {
+                rows[rows.count - 1].undecided += 1
+            }
+        }
+        if rows.isEmpty { return }
+        page.blank()
+        page.verbatim("platform            scenarios     holds  violated undecided", indent: 0)
+        for row in rows {
+            let counts = [row.scenarios, row.scenarios - row.violated - row.undecided, row.violated, row.undecided]
+            page.verbatim(row.platform.padded(19) + counts.map { String($0).aligned(10) }.joined(), indent: 0)
+        }
+    }
+
+    /// Instructions of the scenarios that hold: a run that went astray says nothing about cost.
+    func writeCosts(to page: inout TextPage) {
+        struct Row {
+            var platform: Substring
+            var context: String
+            var counts: [Int] = []
+        }
+        let broken = Set(violations.map(\.scenario)).union(undecided.map(\.scenario))
+        var rows: [Row] = []
+        for cost in costs where !broken.contains(cost.scenario) {
+            let parts = scenarioParts(cost.scenario)
+            let context = parts.context == "user" ? "user" : "kernel"
+            if let place = rows.firstIndex(where: { $0.platform == parts.platform && $0.context == context }) {
+                rows[place].counts.append(cost.instructions)
+            } else {
+                rows.append(Row(platform: parts.platform, context: context, counts: [cost.instructions]))
+            }
+        }
+        if rows.isEmpty { return }
+        page.blank()
+        page.verbatim("instructions of scenarios that hold     minimum    median   maximum", indent: 0)
+        for row in rows {
+            let sorted = row.counts.sorted()
+            let numbers = [sorted[0], sorted[sorted.count / 2], sorted[sorted.count - 1]]
+            page.verbatim(
+                (String(row.platform).padded(19) + "from \(row.context)").padded(37)
+                    + numbers.map { String($0).aligned(10) }.joined(), indent: 0)
+        }
+    }
+}
+
+/// A field with quotes where RFC 4180 asks for them.
+func csvField(_ text: String) -> String {
+    let needsQuotes = text.utf8.contains { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\"") || $0 == 0x0A || $0 == 0x0D }
+    if !needsQuotes { return text }
+    return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+}
