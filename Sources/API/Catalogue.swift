@@ -69,7 +69,7 @@ extension Application {
         try request.allow([])
         let format = try request.format(among: [.json, .text])
         if format == .text { return Answer(.ok, format, [UInt8](KernelDocument.text(kernels).utf8)) }
-        return Answer(.ok, format, KernelDocument.json(kernels).bytes)
+        return Answer(.ok, format, KernelDocument.list(kernels).bytes)
     }
 
     func kernel(_ request: Request, _ name: String) throws(Problem) -> Answer {
@@ -86,7 +86,7 @@ extension Application {
         try request.allow([])
         let format = try request.format(among: [.json, .text])
         if format == .text { return Answer(.ok, format, [UInt8](RuleDocument.text(Rule.all).utf8)) }
-        return Answer(.ok, format, RuleDocument.json(Rule.all).bytes)
+        return Answer(.ok, format, RuleDocument.list(Rule.all).bytes)
     }
 
     func rule(_ request: Request, _ id: String) throws(Problem) -> Answer {
@@ -97,6 +97,6 @@ extension Application {
             throw Problem(.notFound, "there is no rule of this name\(nearest)")
         }
         if format == .text { return Answer(.ok, format, [UInt8](RuleDocument.text([rule]).utf8)) }
-        return Answer(.ok, format, RuleDocument.json(rule).bytes)
+        return Answer(.ok, format, RuleDocument.one(rule).bytes)
     }
 }

@@ -162,7 +162,7 @@ extension Application {
         do throws(InvalidConfiguration) {
             image = try table.expand(for: platform, kernels: kernels)
         } catch { throw Problem(error) }
-        guard let text = ListingDocument.text(of: image, routine: routine) else {
+        guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
             throw Problem(.notFound, "there is no such routine in this table")
         }
         return Answer(

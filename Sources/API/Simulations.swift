@@ -23,8 +23,8 @@ extension Application {
         let result = table.simulate(order.request, kernels: kernels)
         let elapsed = environment.uptime_seconds() - start
         let report = Report(
-            result: result, request: order.request, id: id.text, configurationID: digest.hex, configurationName: name,
-            kernel: table.kernel, elapsed_seconds: elapsed, created: environment.now().rfc3339)
+            result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),
+            kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339)
         let summary = report.summary
         let outcome = SimulationOutcome(
             verdict: StoredVerdict(rawValue: result.verdict.rawValue) ?? .undecided,
@@ -33,7 +33,7 @@ extension Application {
                 undecided: summary.undecided, instructions: summary.instructions),
             elapsedSeconds: elapsed, report: report.bytes,
             scenarios: result.results.map { row in
-                let record = ScenarioRecord(row)
+                let record = ScenarioRecord(row, simulation: id.text)
                 return NewScenario(
                     name: record.name, platform: record.platform,
                     verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: record.rule,
@@ -45,11 +45,11 @@ extension Application {
     /// Simulates now and keeps configuration, report and scenarios before it answers.
     func runAndKeep(
         _ table: EntryTable, _ order: SimulationOrder, name: String?
-    ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8]) {
+    ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
         let digest = Digest(of: table.document.text.utf8)
         let id = newSimulationID()
         let (report, outcome) = run(table, digest: digest, name: name, id: id, order)
-        let findings = report.reasonsAreObstacles ? obstacles(table) : []
+        let findings = report.verdict == Verdict.invalid.rawValue ? obstacles(table) : []
         do throws(StoreError) {
             try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
             try store.perform(
@@ -58,14 +58,14 @@ extension Application {
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
                         createdAt: environment.now()), outcome: outcome))
         } catch { throw Problem(error) }
-        return (id, report, outcome.report)
+        return (id, report, outcome.report, outcome.scenarios.map(\.record))
     }
 
     static let reportFormats: [Format] = [.json, .text, .wide, .csv, .ndjson]
 
     func reportAnswer(
         _ status: HTTPResponse.Status, _ format: Format, id: SimulationID, report: () throws(Problem) -> Report,
-        bytes: [UInt8]
+        bytes: [UInt8], records: () throws(Problem) -> [[UInt8]]
     ) throws(Problem) -> Answer {
         let body: [UInt8] =
             switch format {
@@ -73,7 +73,7 @@ extension Application {
             case .text: [UInt8](try report().text.utf8)
             case .wide: [UInt8](try report().wide.utf8)
             case .csv: [UInt8](try report().csv.utf8)
-            case .ndjson: try report().ndjson
+            case .ndjson: Array(try records().joined(separator: [0x0A])) + [0x0A]
             }
         return Answer(
             status, format, body,
@@ -94,8 +94,9 @@ extension Application {
         try requireJSON(request)
         let table = try readTable(request.body)
         let name = try submittedName(request, table)
-        let (id, report, bytes) = try runAndKeep(table, order, name: name)
-        return try reportAnswer(.ok, format, id: id, report: { report }, bytes: bytes)
+        let kept = try runAndKeep(table, order, name: name)
+        return try reportAnswer(
+            .ok, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
     }
 
     // MARK: Simulations
@@ -150,8 +151,9 @@ extension Application {
         }
         let preferences = Preferences(request.fields[.prefer])
         if preferences.respondsAsync { return try startLater(table, order, name: inline == nil ? nil : name) }
-        let (id, report, bytes) = try runAndKeep(table, order, name: inline == nil ? nil : name)
-        var answer = try reportAnswer(.created, format, id: id, report: { report }, bytes: bytes)
+        let kept = try runAndKeep(table, order, name: inline == nil ? nil : name)
+        var answer = try reportAnswer(
+            .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
         if let seconds = preferences.wait_seconds { answer.fields[.preferenceApplied] = "wait=\(seconds)" }
         return answer
     }
@@ -265,7 +267,8 @@ extension Application {
         let bytes: [UInt8]
         do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
         var answer = try reportAnswer(
-            .ok, format, id: stored.id, report: { () throws(Problem) in try Application.report(bytes) }, bytes: bytes)
+            .ok, format, id: stored.id, report: { () throws(Problem) in try Application.report(bytes) }, bytes: bytes,
+            records: { [self] () throws(Problem) in try allRecords(of: stored.id) })
         answer.fields[.cacheControl] = "private, max-age=86400, immutable"
         answer.fields[.location] = nil
         return answer
@@ -274,18 +277,24 @@ extension Application {
     /// Reads a stored report back.
     static func report(_ bytes: [UInt8]) throws(Problem) -> Report {
         do {
-            return try Report(json: JSON.parse(bytes, limits: storedLimits).value)
+            return try Report(bytes: bytes)
         } catch {
             throw Problem(.internalError, "a stored report cannot be read back")
         }
     }
 
-    /// Our own reports are larger than the documents of clients may be.
-    private static var storedLimits: JSONLimits {
-        var limits = JSONLimits()
-        limits.size_bytes = 64 << 20
-        limits.values = 10_000_000
-        return limits
+    /// Every scenario's record of a simulation, in scenario order.
+    private func allRecords(of id: SimulationID) throws(Problem) -> [[UInt8]] {
+        var records: [[UInt8]] = []
+        var cursor: String?
+        repeat {
+            do throws(StoreError) {
+                let page = try store.scenarios(of: id, limit: limits.pageRowsMaximum, cursor: cursor)
+                records += page.items.map(\.record)
+                cursor = page.next
+            } catch { throw Problem(error) }
+        } while cursor != nil
+        return records
     }
 
     func listSimulations(_ request: Request) throws(Problem) -> Answer {
@@ -367,12 +376,12 @@ extension Application {
             traced = try table.trace(scenario: name, order.request, kernels: kernels)
         } catch { throw Problem(error) }
         guard let traced else { throw Problem(.notFound, "the table has no such scenario any more") }
-        let report = TraceReport(traced.result, traced.trace)
+        let report = TraceReport(traced.result, traced.trace, simulation: stored.id.text)
         let fields: HTTPFields = [.eTag: "\"\(stored.id.text)-trace-\(format.rawValue)-\(modelVersion)\""]
         switch format {
         case .text: return Answer(.ok, format, [UInt8](report.text.utf8), fields: fields)
         case .ndjson: return Answer(.ok, format, report.ndjson, fields: fields)
-        default: return Answer(.ok, .json, report.json.bytes, fields: fields)
+        default: return Answer(.ok, .json, report.bytes, fields: fields)
         }
     }
 }

@@ -30,14 +30,14 @@ struct Check: ParsableCommand {
             throw CommandError("no scenario matches; 'gatehouse check \(table) --format wide' lists them all")
         }
         let report = Report(
-            result: result, request: request, id: "", configurationID: "", configurationName: entryTable.name,
-            kernel: entryTable.kernel, elapsed_seconds: elapsed, created: nil)
+            result: result, request: request, configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
+            kernel: entryTable.kernel, elapsed_seconds: elapsed)
         switch format {
         case .json: writeOutput(report.json.prettyBytes)
         case .text: writeOutput(report.text)
         case .wide: writeOutput(report.wide)
         case .csv: writeOutput(report.csv)
-        case .ndjson: writeOutput(report.ndjson)
+        case .ndjson: writeOutput(ScenarioRecord.ndjson(ScenarioRecord.all(of: result)))
         }
         switch result.verdict {
         case .holds: break

@@ -26,7 +26,7 @@ struct Listing: ParsableCommand {
         } catch let invalid as InvalidConfiguration {
             throw CommandError(describe(invalid))
         }
-        guard let text = ListingDocument.text(of: image, routine: routine) else {
+        guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
             let names = image.program.routines.map(\.name)
             let hint = nearestName(to: routine ?? "", among: names).map { "; did you mean '\($0)'?" } ?? ""
             throw CommandError("there is no routine '\(routine ?? "")' in this table\(hint)")
@@ -91,7 +91,7 @@ struct Kernels: ParsableCommand {
     func run() throws {
         let library = KernelLibrary.shipped
         guard let name else {
-            if json { writeOutput(KernelDocument.json(library).prettyBytes) } else { writeOutput(KernelDocument.text(library)) }
+            if json { writeOutput(KernelDocument.list(library).prettyBytes) } else { writeOutput(KernelDocument.text(library)) }
             return
         }
         guard let kernel = library.kernel(named: name) else {
@@ -119,6 +119,13 @@ struct Rules: ParsableCommand {
             }
             rules = [rule]
         }
-        if json { writeOutput(RuleDocument.json(rules).prettyBytes) } else { writeOutput(RuleDocument.text(rules)) }
+        if json { writeOutput(document(rules).prettyBytes) } else { writeOutput(RuleDocument.text(rules)) }
+    }
+}
+
+extension Rules {
+    private func document(_ rules: [Rule]) -> JSON {
+        if id != nil, let rule = rules.first { return RuleDocument.one(rule) }
+        return RuleDocument.list(rules)
     }
 }

@@ -1,0 +1,3 @@
+extension EntryTable {
+    package static let schema: JSON = .object([])
+}
