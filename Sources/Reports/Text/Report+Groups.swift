@@ -9,8 +9,11 @@ package struct ViolationGroup: Sendable, Equatable {
 }
 
 extension Report {
-    /// Violations by cause, in the order of the first of each.
-    package var violationGroups: [ViolationGroup] { Self.groups(violations) }
+    /// Violations by cause: first those that something follows from, then the latent ones; both in scenario order.
+    package var violationGroups: [ViolationGroup] {
+        let groups = Self.groups(violations)
+        return groups.filter { $0.first.consequence != nil } + groups.filter { $0.first.consequence == nil }
+    }
 
     /// Warnings by cause, in the order of the first of each.
     package var warningGroups: [ViolationGroup] { Self.groups(warnings) }
