@@ -26,7 +26,9 @@ import Verification
 
     @Test func ruleTextIsPlainAndNamesEach() {
         expectPlain(RuleDocument.text(), "rules")
-        let heads = RuleDocument.text().split(separator: "\n").compactMap { $0.first == " " ? nil : $0.split(separator: " ").first }
+        let heads = RuleDocument.text().split(separator: "\n").compactMap {
+            $0.first == " " ? nil : $0.split(separator: " ").first
+        }
         #expect(heads.map(String.init) == Self.ids)
         for rule in Rule.all {
             let text = RuleDocument.text(rule)

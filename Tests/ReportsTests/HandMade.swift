@@ -23,7 +23,10 @@ enum HandMade {
     }
 
     static var report: Report {
-        let names = ["xen-pv/int3/kernel/return", "xen-pv/int3/kernel/oops", "xen-pv/debug/user/return", "xen-pv/nmi/user/return"]
+        let names = [
+            "xen-pv/int3/kernel/return", "xen-pv/int3/kernel/oops", "xen-pv/debug/user/return",
+            "xen-pv/nmi/user/return",
+        ]
         var summary = Report.Summary()
         summary.scenarios = 4
         summary.holds = 1
@@ -43,7 +46,10 @@ enum HandMade {
             ],
             warnings: [violation(names[2], rule: "needless-hypervisor-entry", severity: "warning")],
             undecided: [Report.Undecided(scenario: names[3], limit: "steps")],
-            reasons: [Report.Reason(rule: "unreachable-entry", pointer: "/entries/3", message: "nothing leads here", location: "")],
+            reasons: [
+                Report.Reason(
+                    rule: "unreachable-entry", pointer: "/entries/3", message: "nothing leads here", location: "")
+            ],
             costs: zip(names, [10, 20, 30, 40]).map { cost($0, $1) }, modelVersion: "1.0.0",
             limits: [Report.Limit(name: "steps", value: 20_000)], created: "2019-07-11T09:00:00Z")
     }

@@ -12,7 +12,9 @@ import Testing
         }
         #expect(json["configuration"]?.keys == ["id", "name"])
         let summary = try #require(json["summary"])
-        for key in ["scenarios", "holds", "violated", "undecided", "instructions", "states", "nesting", "elapsed_seconds"] {
+        for key in [
+            "scenarios", "holds", "violated", "undecided", "instructions", "states", "nesting", "elapsed_seconds",
+        ] {
             #expect(summary.keys.contains(key), "\(key)")
         }
         let violation = try #require(json["violations"]?.arrayValue?.first)
@@ -100,18 +102,24 @@ import Testing
         for sample in Fixture.all {
             let report = sample.report
             #expect(report.costs.count == report.summary.scenarios)
-            #expect(report.summary.holds + report.summary.violated + report.summary.undecided == report.summary.scenarios)
+            #expect(
+                report.summary.holds + report.summary.violated + report.summary.undecided == report.summary.scenarios)
             #expect(Set(report.violations.map(\.scenario)).count == report.summary.violated)
             #expect(report.warnings.count == report.summary.warnings)
             #expect(report.costs.reduce(0) { $0 + $1.instructions } == report.summary.instructions)
         }
         #expect(Fixture.linux53.report.verdict == "holds")
         #expect(Fixture.dangling.report.verdict == "invalid")
-        #expect(Fixture.dangling.report.reasons.contains { $0.message.contains("do_nothing_at_all") && $0.pointer.hasSuffix("/handler") })
+        #expect(
+            Fixture.dangling.report.reasons.contains {
+                $0.message.contains("do_nothing_at_all") && $0.pointer.hasSuffix("/handler")
+            })
     }
 
     @Test func tracePathsAreValidPaths() {
-        #expect(tracePath(simulation: "s", scenario: "a/b/c/d+nmi@int3:4") == "/v1/simulations/s/scenarios/a/b/c/d+nmi@int3:4/trace")
+        #expect(
+            tracePath(simulation: "s", scenario: "a/b/c/d+nmi@int3:4")
+                == "/v1/simulations/s/scenarios/a/b/c/d+nmi@int3:4/trace")
         #expect(tracePath(simulation: "s", scenario: "a b?#é") == "/v1/simulations/s/scenarios/a%20b%3F%23%C3%A9/trace")
     }
 
@@ -128,7 +136,10 @@ import Testing
         #expect(selfTest.verdict == "violated")
         #expect(selfTest.rule == "live-frame-overwritten")
         #expect(selfTest.ending == "oops")
-        #expect([selfTest.platform, selfTest.event, selfTest.context, selfTest.probe] == ["xen-pv", "int3", "kernel", "self-test"])
+        #expect(
+            [selfTest.platform, selfTest.event, selfTest.context, selfTest.probe] == [
+                "xen-pv", "int3", "kernel", "self-test",
+            ])
         #expect(!selfTest.reason.isEmpty)
     }
 }
@@ -147,7 +158,9 @@ struct SplitMix {
     mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
     mutating func text() -> String {
-        let scalars: [Character] = ["a", "/", "\"", "\\", "\n", "\r", "\t", "\u{0}", "\u{1F}", "\u{7F}", "é", "…", "→", "😀", ",", " "]
+        let scalars: [Character] = [
+            "a", "/", "\"", "\\", "\n", "\r", "\t", "\u{0}", "\u{1F}", "\u{7F}", "é", "…", "→", "😀", ",", " ",
+        ]
         return String((0..<below(12)).map { _ in scalars[below(scalars.count)] })
     }
 

@@ -9,9 +9,13 @@ enum Fixture {
     static let linux52 = Sample("linux-5.2")
     static let linux53 = Sample("linux-5.3")
     /// Linux 5.3 without the gap that call emulation needs: broken on bare metal as well.
-    static let withoutGap = Sample("linux-5.3", name: "without gap") { $0.replacing(entry: "int3", "create_gap", false) }
+    static let withoutGap = Sample("linux-5.3", name: "without gap") {
+        $0.replacing(entry: "int3", "create_gap", false)
+    }
     /// A handler that does not exist.
-    static let dangling = Sample("linux-5.3", name: "dangling") { $0.replacing(entry: "int3", "handler", "do_nothing_at_all") }
+    static let dangling = Sample("linux-5.3", name: "dangling") {
+        $0.replacing(entry: "int3", "handler", "do_nothing_at_all")
+    }
     static let all = [linux52, linux53, withoutGap, dangling]
 }
 

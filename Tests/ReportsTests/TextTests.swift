@@ -134,7 +134,9 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(rows.last == "")
         #expect(rows[0].hasPrefix("scenario,verdict,rule,instructions,"))
         #expect(
-            rows[1] == "xen-pv/int3/kernel/return,violated,live-frame-overwritten,10,40,1,2,3,4,do_int3,\"movq \"\"x\"\", 8(%rsp)\"")
+            rows[1]
+                == "xen-pv/int3/kernel/return,violated,live-frame-overwritten,10,40,1,2,3,4,do_int3,\"movq \"\"x\"\", 8(%rsp)\""
+        )
         #expect(rows[3] == "xen-pv/debug/user/return,holds,,30,40,1,2,3,4,,")
         #expect(rows[4].hasPrefix("xen-pv/nmi/user/return,undecided,,40,"))
         #expect(csvField("a\nb") == "\"a\nb\"")

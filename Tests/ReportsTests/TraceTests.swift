@@ -52,7 +52,9 @@ import Testing
         let addresses = picture.words.map(\.address)
         #expect(addresses == addresses.sorted(by: >))
         #expect(addresses.count > 5)
-        let shown = trace.text.split(separator: "\n").filter { $0.hasPrefix("  0xffff") }.map { $0.dropFirst(2).prefix(18) }
+        let shown = trace.text.split(separator: "\n").filter { $0.hasPrefix("  0xffff") }.map {
+            $0.dropFirst(2).prefix(18)
+        }
         #expect(shown == picture.words.map { hexadecimal($0.address)[...] })
     }
 
@@ -61,9 +63,13 @@ import Testing
         trace.pictures = []
         trace.steps = [
             TraceStep(
-                step: 7, address: 0xFFFF_FFFF_8100_0000, symbol: "stub+0x1/0x2", instruction: "pushq %rax", activation: 1,
+                step: 7, address: 0xFFFF_FFFF_8100_0000, symbol: "stub+0x1/0x2", instruction: "pushq %rax",
+                activation: 1,
                 changes: [TraceStep.Change(name: "RSP", old: 0x1008, new: 0x1000)],
-                writes: [TraceStep.Write(address: 0x1000, value: 0xE02B, size_bytes: 8), TraceStep.Write(address: 0x2000, value: 1, size_bytes: 1)],
+                writes: [
+                    TraceStep.Write(address: 0x1000, value: 0xE02B, size_bytes: 8),
+                    TraceStep.Write(address: 0x2000, value: 1, size_bytes: 1),
+                ],
                 outcome: "#GP(0)", source: "x.s:1")
         ]
         let text = trace.text
@@ -91,7 +97,10 @@ import Testing
         #expect(json["scenario"]?["name"] == "xen-pv/int3/kernel/self-test")
         #expect(json["steps"]?.arrayValue?.count == trace.steps.count)
         let step = try #require(json["steps"]?.arrayValue?[1])
-        #expect(step.keys == ["step", "address", "symbol", "instruction", "activation", "changes", "writes", "outcome", "source"])
+        #expect(
+            step.keys == [
+                "step", "address", "symbol", "instruction", "activation", "changes", "writes", "outcome", "source",
+            ])
         #expect(step["address"] == .address(trace.steps[1].address))
         let word = try #require(json["pictures"]?.arrayValue?.last?["words"]?.arrayValue?.first)
         #expect(word.keys == ["address", "value", "owner", "is_stack_pointer"])

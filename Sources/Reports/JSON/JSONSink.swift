@@ -164,13 +164,16 @@ struct JSONByteSink: JSONSink {
         text.withUTF8 { source in
             var dirty: UInt8 = 0
             for byte in source {
-                dirty |= (byte < 0x20 ? 1 : 0) | (byte == 0x22 ? 1 : 0) | (byte == 0x5C ? 1 : 0) | (byte == 0x7F ? 1 : 0)
+                dirty |=
+                    (byte < 0x20 ? 1 : 0) | (byte == 0x22 ? 1 : 0) | (byte == 0x5C ? 1 : 0) | (byte == 0x7F ? 1 : 0)
             }
             if dirty == 0 { return bytes.append(contentsOf: source) }
             var start = 0
             for index in source.indices {
                 let byte = source[index]
-                guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F else { continue }
+                guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F else {
+                    continue
+                }
                 bytes.append(contentsOf: source[start..<index])
                 escape(byte)
                 start = index + 1

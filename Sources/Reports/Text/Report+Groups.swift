@@ -37,7 +37,9 @@ extension Report {
                 next: violation.consequence.map { [$0.rule, $0.vector, $0.errorCode] } ?? [])
             let event = String(parts.event)
             if let place = places[key] {
-                if groups[place].scenarios.last != violation.scenario { groups[place].scenarios.append(violation.scenario) }
+                if groups[place].scenarios.last != violation.scenario {
+                    groups[place].scenarios.append(violation.scenario)
+                }
                 if !groups[place].events.contains(event) { groups[place].events.append(event) }
             } else {
                 places[key] = groups.count

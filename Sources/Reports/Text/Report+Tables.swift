@@ -89,7 +89,8 @@ extension Report {
             var user: [Int] = []
             var kernel: [Int] = []
         }
-        let astray = Set(violations.lazy.filter { $0.consequence != nil }.map(\.scenario)).union(undecided.map(\.scenario))
+        let astray = Set(violations.lazy.filter { $0.consequence != nil }.map(\.scenario)).union(
+            undecided.map(\.scenario))
         var rows: [Row] = []
         for cost in costs where !astray.contains(cost.scenario) {
             let parts = scenarioParts(cost.scenario)
@@ -105,7 +106,8 @@ extension Report {
         page.blank()
         page.verbatim("instructions of an event and its return  minimum    median   maximum", indent: 0)
         for row in rows {
-            for (context, counts) in [("user", row.user.sorted()), ("kernel", row.kernel.sorted())] where !counts.isEmpty {
+            for (context, counts) in [("user", row.user.sorted()), ("kernel", row.kernel.sorted())]
+            where !counts.isEmpty {
                 let numbers = [counts[0], counts[counts.count / 2], counts[counts.count - 1]]
                 page.verbatim(
                     (ascii(String(row.platform)).padded(19) + "from \(context)").padded(38)
@@ -117,7 +119,9 @@ extension Report {
 
 /// A field with quotes where RFC 4180 asks for them.
 func csvField(_ text: String) -> String {
-    let needsQuotes = text.utf8.contains { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\"") || $0 == 0x0A || $0 == 0x0D }
+    let needsQuotes = text.utf8.contains {
+        $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\"") || $0 == 0x0A || $0 == 0x0D
+    }
     if !needsQuotes { return text }
     return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
 }

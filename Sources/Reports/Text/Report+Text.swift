@@ -18,7 +18,8 @@ extension Report {
         var facts: [String] = []
         if summary.scenarios > 0 {
             facts.append(
-                "\(counted(summary.scenarios, "scenario")): \(summary.holds) hold, \(summary.violated) violated, \(summary.undecided) undecided.")
+                "\(counted(summary.scenarios, "scenario")): \(summary.holds) hold, \(summary.violated) violated, \(summary.undecided) undecided."
+            )
             if summary.warnings > 0 { facts.append("\(counted(summary.warnings, "warning")).") }
         } else {
             facts.append("No scenario ran.")
@@ -55,7 +56,8 @@ extension Report {
     private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
         let violation = group.first
         let head = "\(number).".padded(4)
-        page.verbatim(head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
+        page.verbatim(
+            head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
         page.line(others(group), indent: 4, hanging: 6)
         let at = violation.at
         if !at.routine.isEmpty {
@@ -78,7 +80,8 @@ extension Report {
         let shown = group.events.prefix(6).joined(separator: ", ")
         let hidden = group.events.count - 6
         let noun = group.events.count == 1 ? "event" : "events"
-        return "\(name) and \(rest) more \(rest == 1 ? "scenario" : "scenarios") (of \(noun) \(shown)\(hidden > 0 ? " and \(counted(hidden, "other"))" : ""))"
+        return
+            "\(name) and \(rest) more \(rest == 1 ? "scenario" : "scenarios") (of \(noun) \(shown)\(hidden > 0 ? " and \(counted(hidden, "other"))" : ""))"
     }
 
     /// `general_protection, error code 0x0: the kernel reports …`.

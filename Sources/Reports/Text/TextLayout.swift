@@ -135,7 +135,11 @@ func wrap(_ content: String, indent: Int = 0, hanging: Int = 0) -> [String] {
             if word.isEmpty { break }
         }
     }
-    if !isEmpty || lines.isEmpty { lines.append(line) }
+    if !isEmpty {
+        lines.append(line)
+    } else if lines.isEmpty {
+        lines.append("")
+    }
     return lines
 }
 

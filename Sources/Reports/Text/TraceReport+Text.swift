@@ -82,7 +82,8 @@ extension TraceReport {
 
     private func describe(_ write: TraceStep.Write, isLast: Bool) -> String {
         let size = write.size_bytes == 8 ? "" : " (\(counted(write.size_bytes, "byte")))"
-        return "[\(hexadecimal(write.address))] = \(short(write.value))\(size)\((isLast ? owner(of: write) : nil).map { " (\($0))" } ?? "")"
+        return
+            "[\(hexadecimal(write.address))] = \(short(write.value))\(size)\((isLast ? owner(of: write) : nil).map { " (\($0))" } ?? "")"
     }
 
     /// Who owns the word according to the pictures, which show the last write alone: where it still has that value.
