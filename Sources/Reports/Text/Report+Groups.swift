@@ -1,8 +1,10 @@
 /// Violations with one cause: same platform, rule, place and consequence.
 package struct ViolationGroup: Sendable, Equatable {
+    /// First part of the names of its scenarios.
     package var platform: String
     /// The first, in scenario order; it stands for all.
     package var first: Report.Violation
+    /// Names, each once, in scenario order.
     package var scenarios: [String]
     /// Events of the scenarios, each once, in scenario order.
     package var events: [String]
