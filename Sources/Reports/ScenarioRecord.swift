@@ -6,11 +6,17 @@ package import Verification
 ///
 /// What `GET …/scenarios` lists and the store keeps for each scenario of a simulation.
 package struct ScenarioRecord: Sendable, Equatable {
+    /// `platform/event/context/probe` and nested events.
     package var name: String
+    /// First part of the name.
     package var platform: String
+    /// Symbol of the entry, second part of the name.
     package var event: String
+    /// What was running, third part of the name.
     package var context: String
+    /// What the handler does, fourth part of the name.
     package var probe: String
+    /// `holds`, `violated` or `undecided`.
     package var verdict: String
     /// Why Linux can meet it.
     package var reason: String
@@ -18,9 +24,11 @@ package struct ScenarioRecord: Sendable, Equatable {
     package var rule: String?
     /// How the run ended: `resumed`, `oops`, `domain-crash` and so on.
     package var ending: String
+    /// Instructions until the end.
     package var steps: Int
     /// The limit that left it undecided.
     package var limit: String?
+    /// What it executed.
     package var cost: Report.Cost
     /// Violations, then warnings.
     package var violations: [Report.Violation]

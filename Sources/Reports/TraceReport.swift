@@ -6,7 +6,9 @@ package import Verification
 package struct TraceReport: Sendable, Equatable {
     /// The row of the scenario, with its violations.
     package var record: ScenarioRecord
+    /// In the order of execution.
     package var steps: [TraceStep]
+    /// In the order in which they were taken.
     package var pictures: [StackPicture]
     /// The trace stops before the run did.
     package var isTruncated: Bool

@@ -4,6 +4,7 @@ import EntryCode
 package struct ReportReadError: Error, Sendable, Hashable {
     /// JSON pointer of the value at fault (RFC 6901).
     package var pointer: String
+    /// What was expected and what is there.
     package var message: String
 }
 

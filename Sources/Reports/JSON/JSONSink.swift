@@ -8,7 +8,10 @@ protocol JSONSink {
     mutating func endObject()
     mutating func beginArray()
     mutating func endArray()
-    mutating func key(_ name: String)
+    /// Names of members are literals without characters to escape, so they are copied as they are.
+    mutating func key(_ name: StaticString)
+    /// A name that comes from data.
+    mutating func key(data name: String)
     mutating func string(_ text: String)
     mutating func integer(_ value: Int)
     mutating func number(_ value: Double)
@@ -17,65 +20,43 @@ protocol JSONSink {
 }
 
 extension JSONSink {
-    mutating func member(_ name: String, _ text: String) {
+    mutating func member(_ name: StaticString, _ text: String) {
         key(name)
         string(text)
     }
 
-    mutating func member(_ name: String, _ text: String?) {
+    mutating func member(_ name: StaticString, _ text: String?) {
         key(name)
         if let text { string(text) } else { null() }
     }
 
-    mutating func member(_ name: String, _ value: Int) {
+    mutating func member(_ name: StaticString, _ value: Int) {
         key(name)
         integer(value)
     }
 
-    mutating func member(_ name: String, _ value: Bool) {
+    mutating func member(_ name: StaticString, _ value: Bool) {
         key(name)
         bool(value)
     }
 
-    mutating func member(_ name: String, _ values: [String]) {
+    mutating func member(_ name: StaticString, _ values: [String]) {
         key(name)
         beginArray()
         for value in values { string(value) }
         endArray()
     }
 
-    mutating func member<Element: JSONWritable>(_ name: String, _ values: [Element]) {
+    mutating func member<Element: JSONWritable>(_ name: StaticString, _ values: [Element]) {
         key(name)
         beginArray()
         for value in values { value.write(to: &self) }
         endArray()
     }
 
-    mutating func member(_ name: String, _ value: some JSONWritable) {
+    mutating func member(_ name: StaticString, _ value: some JSONWritable) {
         key(name)
         value.write(to: &self)
-    }
-
-    /// A member whose value may be large or of any form.
-    mutating func json(_ value: JSON) {
-        switch value {
-        case .null: null()
-        case .bool(let value): bool(value)
-        case .integer(let value): integer(Int(value))
-        case .number(let value): number(value)
-        case .string(let text): string(text)
-        case .array(let elements):
-            beginArray()
-            for element in elements { json(element) }
-            endArray()
-        case .object(let members):
-            beginObject()
-            for member in members {
-                key(member.key)
-                json(member.value)
-            }
-            endObject()
-        }
     }
 }
 
@@ -127,7 +108,16 @@ struct JSONByteSink: JSONSink {
     mutating func beginArray() { open(UInt8(ascii: "[")) }
     mutating func endArray() { close(UInt8(ascii: "]")) }
 
-    mutating func key(_ name: String) {
+    mutating func key(_ name: StaticString) {
+        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        bytes.append(UInt8(ascii: "\""))
+        name.withUTF8Buffer { bytes.append(contentsOf: $0) }
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(UInt8(ascii: ":"))
+        needsComma = false
+    }
+
+    mutating func key(data name: String) {
         comma()
         quote(name)
         bytes.append(UInt8(ascii: ":"))
@@ -141,6 +131,7 @@ struct JSONByteSink: JSONSink {
 
     mutating func integer(_ value: Int) {
         comma()
+        if value >= 0 && value < 10 { return bytes.append(UInt8(ascii: "0") + UInt8(value)) }
         bytes.append(contentsOf: String(value).utf8)
     }
 
@@ -165,15 +156,24 @@ struct JSONByteSink: JSONSink {
         needsComma = false
     }
 
-    /// Copies runs without escapes at once: nearly every string of a report is one run.
+    /// Copies a string without escapes at once: nearly every string of a report is one. The test has no branches, so
+    /// that it becomes vector instructions.
     private mutating func quote(_ text: String) {
         bytes.append(UInt8(ascii: "\""))
         var text = text
         text.withUTF8 { source in
+            var dirty: UInt8 = 0
+            for byte in source {
+                dirty |=
+                    (byte < 0x20 ? 1 : 0) | (byte == 0x22 ? 1 : 0) | (byte == 0x5C ? 1 : 0) | (byte == 0x7F ? 1 : 0)
+            }
+            if dirty == 0 { return bytes.append(contentsOf: source) }
             var start = 0
             for index in source.indices {
                 let byte = source[index]
-                guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F else { continue }
+                guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F else {
+                    continue
+                }
                 bytes.append(contentsOf: source[start..<index])
                 escape(byte)
                 start = index + 1
@@ -232,7 +232,9 @@ struct JSONTreeSink: JSONSink {
     mutating func beginArray() { levels.append(.array([])) }
     mutating func endArray() { end() }
 
-    mutating func key(_ name: String) {
+    mutating func key(_ name: StaticString) { key(data: name.description) }
+
+    mutating func key(data name: String) {
         if case .object(let members, _) = levels.popLast() { levels.append(.object(members, key: name)) }
     }
 

@@ -31,7 +31,10 @@ extension Report: JSONWritable {
         sink.member("version", modelVersion)
         sink.key("limits")
         sink.beginObject()
-        for limit in limits { sink.member(limit.name, limit.value) }
+        for limit in limits {
+            sink.key(data: limit.name)
+            sink.integer(limit.value)
+        }
         sink.endObject()
         sink.endObject()
         if let created { sink.member("created", created) }

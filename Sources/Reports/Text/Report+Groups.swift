@@ -1,16 +1,21 @@
 /// Violations with one cause: same platform, rule, place and consequence.
 package struct ViolationGroup: Sendable, Equatable {
+    /// First part of the names of its scenarios.
     package var platform: String
     /// The first, in scenario order; it stands for all.
     package var first: Report.Violation
+    /// Names, each once, in scenario order.
     package var scenarios: [String]
     /// Events of the scenarios, each once, in scenario order.
     package var events: [String]
 }
 
 extension Report {
-    /// Violations by cause, in the order of the first of each.
-    package var violationGroups: [ViolationGroup] { Self.groups(violations) }
+    /// Violations by cause: first those that something follows from, then the latent ones; both in scenario order.
+    package var violationGroups: [ViolationGroup] {
+        let groups = Self.groups(violations)
+        return groups.filter { $0.first.consequence != nil } + groups.filter { $0.first.consequence == nil }
+    }
 
     /// Warnings by cause, in the order of the first of each.
     package var warningGroups: [ViolationGroup] { Self.groups(warnings) }
@@ -34,7 +39,9 @@ extension Report {
                 next: violation.consequence.map { [$0.rule, $0.vector, $0.errorCode] } ?? [])
             let event = String(parts.event)
             if let place = places[key] {
-                if groups[place].scenarios.last != violation.scenario { groups[place].scenarios.append(violation.scenario) }
+                if groups[place].scenarios.last != violation.scenario {
+                    groups[place].scenarios.append(violation.scenario)
+                }
                 if !groups[place].events.contains(event) { groups[place].events.append(event) }
             } else {
                 places[key] = groups.count

@@ -82,40 +82,46 @@ extension Report {
         }
     }
 
-    /// Instructions of the scenarios that hold: a run that went astray says nothing about cost.
+    /// Instructions of events that are handled and returned from: probe `return`, unless the run went astray.
     func writeCosts(to page: inout TextPage) {
         struct Row {
             var platform: Substring
-            var context: String
-            var counts: [Int] = []
+            var user: [Int] = []
+            var kernel: [Int] = []
         }
-        let broken = Set(violations.map(\.scenario)).union(undecided.map(\.scenario))
+        let astray = Set(violations.lazy.filter { $0.consequence != nil }.map(\.scenario)).union(
+            undecided.map(\.scenario))
         var rows: [Row] = []
-        for cost in costs where !broken.contains(cost.scenario) {
+        for cost in costs where !astray.contains(cost.scenario) {
             let parts = scenarioParts(cost.scenario)
-            let context = parts.context == "user" ? "user" : "kernel"
-            if let place = rows.firstIndex(where: { $0.platform == parts.platform && $0.context == context }) {
-                rows[place].counts.append(cost.instructions)
+            guard parts.probe == "return" else { continue }
+            if rows.last?.platform != parts.platform { rows.append(Row(platform: parts.platform)) }
+            if parts.context == "user" {
+                rows[rows.count - 1].user.append(cost.instructions)
             } else {
-                rows.append(Row(platform: parts.platform, context: context, counts: [cost.instructions]))
+                rows[rows.count - 1].kernel.append(cost.instructions)
             }
         }
         if rows.isEmpty { return }
         page.blank()
-        page.verbatim("instructions of scenarios that hold     minimum    median   maximum", indent: 0)
+        page.verbatim("instructions of an event and its return  minimum    median   maximum", indent: 0)
         for row in rows {
-            let sorted = row.counts.sorted()
-            let numbers = [sorted[0], sorted[sorted.count / 2], sorted[sorted.count - 1]]
-            page.verbatim(
-                (String(row.platform).padded(19) + "from \(row.context)").padded(37)
-                    + numbers.map { String($0).aligned(10) }.joined(), indent: 0)
+            for (context, counts) in [("user", row.user.sorted()), ("kernel", row.kernel.sorted())]
+            where !counts.isEmpty {
+                let numbers = [counts[0], counts[counts.count / 2], counts[counts.count - 1]]
+                page.verbatim(
+                    (ascii(String(row.platform)).padded(19) + "from \(context)").padded(38)
+                        + numbers.map { String($0).aligned(10) }.joined(), indent: 0)
+            }
         }
     }
 }
 
 /// A field with quotes where RFC 4180 asks for them.
 func csvField(_ text: String) -> String {
-    let needsQuotes = text.utf8.contains { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\"") || $0 == 0x0A || $0 == 0x0D }
+    let needsQuotes = text.utf8.contains {
+        $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\"") || $0 == 0x0A || $0 == 0x0D
+    }
     if !needsQuotes { return text }
     return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
 }

@@ -18,13 +18,15 @@ extension Report {
         var facts: [String] = []
         if summary.scenarios > 0 {
             facts.append(
-                "\(counted(summary.scenarios, "scenario")): \(summary.holds) hold, \(summary.violated) violated, \(summary.undecided) undecided.")
+                "\(counted(summary.scenarios, "scenario")): \(summary.holds) hold, \(summary.violated) violated, \(summary.undecided) undecided."
+            )
             if summary.warnings > 0 { facts.append("\(counted(summary.warnings, "warning")).") }
         } else {
             facts.append("No scenario ran.")
         }
-        facts.append("Entry code of \(kernel), Xen \(xen), model \(modelVersion), nesting \(summary.nesting);")
-        facts.append("\(counted(summary.instructions, "instruction")) in \(duration(seconds: summary.elapsed_seconds)).")
+        let machine = "Entry code of \(kernel), Xen \(xen), model \(modelVersion), nesting \(summary.nesting)"
+        let work = "\(counted(summary.instructions, "instruction")) in \(duration(seconds: summary.elapsed_seconds))"
+        facts.append(summary.scenarios > 0 ? "\(machine); \(work)." : "\(machine).")
         if request.stopAtFirst { facts.append("It stopped at the first violated scenario.") }
         page.line(facts.joined(separator: " "))
         if let id { page.line("Simulation \(id).") }
@@ -53,18 +55,20 @@ extension Report {
 
     private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
         let violation = group.first
-        page.line("\(number). \(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", hanging: 3)
-        page.line(others(group), indent: 3, hanging: 5)
+        let head = "\(number).".padded(4)
+        page.verbatim(
+            head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
+        page.line(others(group), indent: 4, hanging: 6)
         let at = violation.at
         if !at.routine.isEmpty {
-            let source = at.source.isEmpty ? "" : " (\(at.source))"
-            page.line("at step \(at.step), \(at.routine): \(at.instruction)\(source)", indent: 3, hanging: 5)
+            let source = at.source.isEmpty || at.isCFunction ? "" : " (\(at.source))"
+            page.line("at step \(at.step), \(at.routine): \(at.instruction)\(source)", indent: 4, hanging: 6)
         }
-        page.line("cause: \(violation.explanation)", indent: 3, hanging: 5)
-        if let next = violation.consequence { page.line("then: \(Self.sentence(next))", indent: 3, hanging: 5) }
+        page.line("cause: \(violation.explanation)", indent: 4, hanging: 6)
+        if let next = violation.consequence { page.line("then: \(Self.sentence(next))", indent: 4, hanging: 6) }
         if !violation.console.isEmpty {
-            page.line("console:", indent: 3)
-            page.verbatim(violation.console, indent: 5)
+            page.line("console:", indent: 4)
+            page.verbatim(violation.console, indent: 6)
         }
         writeTraceCommand(violation.scenario, to: &page)
     }
@@ -76,7 +80,8 @@ extension Report {
         let shown = group.events.prefix(6).joined(separator: ", ")
         let hidden = group.events.count - 6
         let noun = group.events.count == 1 ? "event" : "events"
-        return "\(name) and \(rest) more \(rest == 1 ? "scenario" : "scenarios") (of \(noun) \(shown)\(hidden > 0 ? " and \(counted(hidden, "other"))" : ""))"
+        return
+            "\(name) and \(rest) more \(rest == 1 ? "scenario" : "scenarios") (of \(noun) \(shown)\(hidden > 0 ? " and \(counted(hidden, "other"))" : ""))"
     }
 
     /// `general_protection, error code 0x0: the kernel reports …`.
@@ -91,11 +96,11 @@ extension Report {
     private func writeTraceCommand(_ scenario: String, to page: inout TextPage) {
         let head = "gatehouse trace \(shellWord(title))"
         let tail = shellWord(scenario)
-        if 10 + head.utf8.count + 1 + tail.utf8.count <= textWidth_columns {
-            page.verbatim("trace: \(head) \(tail)", indent: 3)
+        if 11 + head.utf8.count + 1 + tail.utf8.count <= textWidth_columns {
+            page.verbatim("trace: \(head) \(tail)", indent: 4)
         } else {
-            page.verbatim("trace: \(head) \\", indent: 3)
-            page.verbatim(tail, indent: 5)
+            page.verbatim("trace: \(head) \\", indent: 4)
+            page.verbatim(tail, indent: 6)
         }
     }
 
@@ -109,6 +114,11 @@ extension Report {
         }
         if undecided.count > 20 { page.line("and \(undecided.count - 20) more", indent: 2) }
     }
+}
+
+extension Report.Location {
+    /// The cause is a model of a C function, which has no source line.
+    var isCFunction: Bool { instruction == "(C function)" }
 }
 
 /// A word as a POSIX shell reads it back.

@@ -60,15 +60,16 @@ struct TextPage: Sendable {
         }
     }
 
-    /// Lines that keep their spaces; only those too wide are broken, wherever the width ends.
+    /// Lines that keep their spaces, but for those at the end; only lines too wide are broken, wherever the width ends.
     mutating func verbatim(_ content: String, indent: Int) {
         let width = textWidth_columns - indent
         let margin = String(repeating: " ", count: indent)
         for line in ascii(content).split(separator: "\n", omittingEmptySubsequences: false) {
             var rest = Substring(line)
             repeat {
-                let part = rest.prefix(width)
+                var part = rest.prefix(width)
                 rest = rest.dropFirst(part.count)
+                while part.last == " " { part.removeLast() }
                 text += part.isEmpty ? "" : margin + part
                 text += "\n"
             } while !rest.isEmpty
@@ -77,7 +78,6 @@ struct TextPage: Sendable {
 
     /// Items separated by `; `, broken between items where possible.
     mutating func items(_ items: [String], indent: Int) {
-        let margin = String(repeating: " ", count: indent)
         var line = ""
         for (index, item) in items.enumerated() {
             let piece = ascii(item) + (index + 1 < items.count ? ";" : "")
@@ -86,7 +86,7 @@ struct TextPage: Sendable {
             } else if indent + line.utf8.count + 1 + piece.utf8.count <= textWidth_columns {
                 line += " " + piece
             } else {
-                verbatim(line, indent: margin.utf8.count)
+                verbatim(line, indent: indent)
                 line = piece
             }
         }
@@ -135,7 +135,11 @@ func wrap(_ content: String, indent: Int = 0, hanging: Int = 0) -> [String] {
             if word.isEmpty { break }
         }
     }
-    if !isEmpty || lines.isEmpty { lines.append(line) }
+    if !isEmpty {
+        lines.append(line)
+    } else if lines.isEmpty {
+        lines.append("")
+    }
     return lines
 }
 

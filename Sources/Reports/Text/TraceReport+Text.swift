@@ -21,7 +21,8 @@ extension TraceReport {
 
     private func writeSteps(to page: inout TextPage) {
         page.blank()
-        let width = min(40, (steps.map(\.symbol.utf8.count).max() ?? 0) + 2)
+        let width = min(36, (steps.map(\.symbol.utf8.count).max() ?? 0) + 2)
+        let lastWrites = lastWrites
         var activation = steps.first?.activation ?? 0
         var shown = 0
         for (index, step) in steps.enumerated() {
@@ -29,7 +30,7 @@ extension TraceReport {
                 activation = step.activation
                 page.line("=== \(name(ofActivation: activation))", indent: 2)
             }
-            write(step, width: width, to: &page)
+            write(step, width: width, lastWrites, to: &page)
             let next = index + 1 < steps.count ? steps[index + 1].step : .max
             while shown < causes.count, causes[shown].at.step < Int(next) {
                 page.line("!!! \(causes[shown].rule): \(causes[shown].explanation)", indent: 7, hanging: 11)
@@ -53,28 +54,39 @@ extension TraceReport {
         }
     }
 
-    private func write(_ step: TraceStep, width: Int, to page: inout TextPage) {
-        let head =
-            String(step.step).aligned(5) + "  " + hexadecimal(step.address) + "  " + ascii(step.symbol).padded(width)
-        let instruction = ascii(step.instruction)
-        if head.utf8.count + instruction.utf8.count + 1 <= textWidth_columns {
-            page.verbatim(head.hasSuffix(" ") ? head + instruction : head + " " + instruction, indent: 0)
+    private func write(_ step: TraceStep, width: Int, _ lastWrites: [UInt64: UInt32], to page: inout TextPage) {
+        let isModel = step.instruction.hasPrefix("(C function ")
+        let instruction = isModel ? "(C function)" : ascii(step.instruction)
+        let place = String(step.step).aligned(5) + "  " + hexadecimal(step.address) + "  "
+        let symbol = ascii(step.symbol) + "  "
+        if place.utf8.count + max(symbol.utf8.count, width) + instruction.utf8.count <= textWidth_columns {
+            page.verbatim(place + symbol.padded(width) + instruction, indent: 0)
+        } else if place.utf8.count + symbol.utf8.count + instruction.utf8.count <= textWidth_columns {
+            page.verbatim(place + symbol + instruction, indent: 0)
         } else {
-            page.verbatim(head, indent: 0)
+            page.verbatim(place + symbol, indent: 0)
             page.line(instruction, indent: 27, hanging: 29)
         }
         page.items(
             step.changes.map { "\($0.name) \(short($0.old)) -> \(short($0.new))" }
-                + step.writes.map(describe), indent: 7)
-        if let outcome = step.outcome { page.line("*** \(outcome)", indent: 7, hanging: 11) }
+                + step.writes.map { describe($0, isLast: lastWrites[$0.address] == step.step) }, indent: 7)
+        if let outcome = step.outcome, !isModel { page.line("*** \(outcome)", indent: 7, hanging: 11) }
     }
 
-    private func describe(_ write: TraceStep.Write) -> String {
+    /// The step that wrote each address last.
+    private var lastWrites: [UInt64: UInt32] {
+        var result: [UInt64: UInt32] = [:]
+        for step in steps { for write in step.writes { result[write.address] = step.step } }
+        return result
+    }
+
+    private func describe(_ write: TraceStep.Write, isLast: Bool) -> String {
         let size = write.size_bytes == 8 ? "" : " (\(counted(write.size_bytes, "byte")))"
-        return "[\(hexadecimal(write.address))] = \(short(write.value))\(size)\(owner(of: write).map { " \($0)" } ?? "")"
+        return
+            "[\(hexadecimal(write.address))] = \(short(write.value))\(size)\((isLast ? owner(of: write) : nil).map { " (\($0))" } ?? "")"
     }
 
-    /// Who owns the word according to the pictures, where it still has the value that was written.
+    /// Who owns the word according to the pictures, which show the last write alone: where it still has that value.
     private func owner(of write: TraceStep.Write) -> String? {
         for picture in pictures {
             for word in picture.words where word.address == write.address && word.value == write.value {
