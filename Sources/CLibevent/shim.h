@@ -1,7 +1,4 @@
-// Both C modules of the HTTP targets ask for the same GNU declarations: modules that disagree about `fd_set` clash.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
+// No feature macros here: Swift's Glibc module has none, and modules that disagree about `fd_set` clash.
 // The one door to libevent, and to two Linux calls that Swift's Glibc module leaves out; only HTTPTransport opens it.
 #include <event2/event.h>
 #include <sys/eventfd.h>
@@ -10,6 +7,9 @@
 static inline int gatehouse_eventfd(void) {
     return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
+
+// Declared by <sys/socket.h> under _GNU_SOURCE only.
+extern int accept4(int listener, struct sockaddr *peer, socklen_t *size, int flags);
 
 // `accept4` with a descriptor that does not block and is not inherited.
 static inline int gatehouse_accept(int listener, struct sockaddr_storage *peer) {

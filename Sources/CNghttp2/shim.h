@@ -1,7 +1,4 @@
-// Both C modules of the HTTP targets ask for the same GNU declarations: modules that disagree about `fd_set` clash.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
+// No feature macros here: Swift's Glibc module has none, and modules that disagree about `fd_set` clash.
 // The one door to libnghttp2; only HTTPWire (and its tests) opens it.
 #include <nghttp2/nghttp2.h>
 

@@ -2,7 +2,7 @@ package import API
 import Dispatch
 import Foundation
 package import HTTPTransport
-import Logging
+package import Logging
 package import Store
 
 /// What `gatehouse serve` is told.

@@ -39,7 +39,7 @@ struct Serve: ParsableCommand {
         configuration.eventLoops = loops
         configuration.workers = workers
         configuration.grace_seconds = grace
-        let logger = Logger(label: "gatehouse", factory: StreamLogHandler.standardError)
+        let logger = Logger(label: "gatehouse", factory: { StreamLogHandler.standardError(label: $0) })
         let service = try GatehouseService(configuration, logger: logger)
         for address in service.addresses { writeOutput("listening on http://\(address)\n") }
         writeOutput("no tokens: only loopback addresses are served; database \(database)\n")

@@ -21,10 +21,10 @@ struct Listing: ParsableCommand {
     func run() throws {
         let entryTable = try readTable(table)
         let image: EntryImage
-        do {
+        do throws(InvalidConfiguration) {
             image = try entryTable.expand(for: platform)
-        } catch let invalid as InvalidConfiguration {
-            throw CommandError(describe(invalid))
+        } catch {
+            throw CommandError(describe(error))
         }
         guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
             let names = image.program.routines.map(\.name)
@@ -61,19 +61,21 @@ struct Trace: ParsableCommand {
         let entryTable = try readTable(table)
         var request = SimulationRequest()
         request.xen = xen
-        do {
-            guard let traced = try entryTable.trace(scenario: scenario, request) else {
-                throw CommandError("there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
-            }
-            let report = TraceReport(traced.result, traced.trace)
-            switch format {
-            case .json: writeOutput(report.json.prettyBytes)
-            case .text: writeOutput(report.text)
-            case .ndjson: writeOutput(report.ndjson)
-            case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
-            }
-        } catch let invalid as InvalidConfiguration {
-            throw CommandError(describe(invalid))
+        let traced: (result: ScenarioResult, trace: TraceRecorder)?
+        do throws(InvalidConfiguration) {
+            traced = try entryTable.trace(scenario: scenario, request)
+        } catch {
+            throw CommandError(describe(error))
+        }
+        guard let traced else {
+            throw CommandError("there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
+        }
+        let report = TraceReport(traced.result, traced.trace)
+        switch format {
+        case .json: writeOutput(report.json.prettyBytes)
+        case .text: writeOutput(report.text)
+        case .ndjson: writeOutput(report.ndjson)
+        case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
         }
     }
 }
