@@ -220,6 +220,41 @@ package struct Memory: Sendable {
         return best
     }
 
+    // MARK: Journal
+
+    private struct JournalEntry: Sendable {
+        var index: Int
+        var word: UInt64
+        var owner: UInt32
+        var writer: UInt32
+    }
+
+    private var isJournaling = false
+    private var journal: [JournalEntry] = []
+
+    /// Starts to note what is overwritten, so that `rollBack` can undo it.
+    package mutating func startJournal() {
+        journal.removeAll(keepingCapacity: true)
+        isJournaling = true
+    }
+
+    @inline(never)
+    private mutating func note(_ index: Int) {
+        journal.append(JournalEntry(index: index, word: words[index], owner: owners[index], writer: writers[index]))
+    }
+
+    /// Undoes every write since `startJournal`, the latest first.
+    package mutating func rollBack(overwriteCount: Int) {
+        isJournaling = false
+        for entry in journal.reversed() {
+            words[entry.index] = entry.word
+            owners[entry.index] = entry.owner
+            writers[entry.index] = entry.writer
+        }
+        journal.removeAll(keepingCapacity: true)
+        if overwrites.count > overwriteCount { overwrites.removeLast(overwrites.count - overwriteCount) }
+    }
+
     // MARK: Words
 
     @inline(__always)
@@ -234,6 +269,7 @@ package struct Memory: Sendable {
     @inline(__always)
     package mutating func setWord(_ value: UInt64, atOffset offset: Int, owner: Owner, step: UInt32) {
         let index = offset >> 3
+        if isJournaling { note(index) }
         words[index] = value
         owners[index] = owner.rawValue
         writers[index] = step
