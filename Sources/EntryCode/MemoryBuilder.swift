@@ -86,14 +86,14 @@ struct MemoryBuilder {
 
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
         fillPerCPU(&memory, perCPUBase, symbols: tops, perCPU)
-        if let guardian = perCPU["current_task"] { _ = guardian }
 
         let isolates = platform.usesPageTableIsolation(options: table.options)
         let hasPCID = (table.options["PCID"] ?? false) && !platform.isXen
         let userHalf: UInt64 = 0x1000 | (hasPCID && isolates ? 0x800 : 0)
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
         let layout = ImageLayout(
-            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase, perCPU: perCPU,
+            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase,
+            currentTaskOffset: perCPU["current_task"] ?? 0, tssOffset: perCPU["cpu_tss_rw"] ?? 0,
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
             userStackPointer: Addresses.userStackPointer,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,

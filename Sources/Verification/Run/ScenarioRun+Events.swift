@@ -11,9 +11,8 @@ extension ScenarioRun {
             ending = .endlessRecursion(vector: event.vector, address: before.rip)
             return
         }
-        let program = image.program
         if hypervisor != nil {
-            let delivery = hypervisor?.deliver(event, activation: number, &machine, program)
+            let delivery = hypervisor?.deliver(event, activation: number, &machine, image.program)
             switch delivery {
             case .entered(let delivered, let frame):
                 let slot = frame &+ 16 &+ (delivered.pushesErrorCode ? 8 : 0)
@@ -25,7 +24,7 @@ extension ScenarioRun {
             }
             return
         }
-        switch machine.deliver(event, activation: number, program) {
+        switch machine.deliver(event, activation: number, image.program) {
         case .entered(let delivered, let frame):
             let slot = frame &+ (delivered.pushesErrorCode ? 8 : 0)
             let changed = delivered.vector != event.vector && !(event.source == .software)
@@ -82,7 +81,7 @@ extension ScenarioRun {
 
     mutating func handleFault(_ fault: Fault) {
         if machine.cpu.index >= 0, hypervisor != nil {
-            let instruction = program.instructions[Int(machine.cpu.index)]
+            let instruction = image.program.instructions[Int(machine.cpu.index)]
             let index = machine.cpu.index
             if hypervisor?.emulate(instruction, fault, &machine) == true {
                 record(NeedlessHypervisorEntry.finding(self, instruction: index))
@@ -103,7 +102,7 @@ extension ScenarioRun {
     /// The processor is at an IRET to user mode with the target that a sigreturn probe damaged.
     private func isMeantReturnFault() -> Bool {
         guard expectsReturnFault, hardCause == nil, machine.cpu.index >= 0,
-            program.instructions[Int(machine.cpu.index)].opcode == .iret
+            image.program.instructions[Int(machine.cpu.index)].opcode == .iret
         else { return false }
         return machine.memory.peek(machine.cpu[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
     }
@@ -140,7 +139,7 @@ extension ScenarioRun {
 
     private mutating func finishReturn(_ activation: Activation) {
         pop()
-        let rip = machine.instructionPointer(program)
+        let rip = machine.instructionPointer(image.program)
         guard rip == activation.expected.rip, machine.isKernelMode == activation.expected.isKernelMode else {
             if hardCause == nil { record(Resumption.wrongPlace(self, activation, rip)) }
             return
@@ -171,8 +170,7 @@ extension ScenarioRun {
             return
         }
         let number = nextActivation
-        let program = image.program
-        guard let result = hypervisor?.hypercall(activation: number, &machine, program) else { return }
+        guard let result = hypervisor?.hypercall(activation: number, &machine, image.program) else { return }
         switch result {
         case .continue: break
         case .returned(let frame): handleReturn(frame)

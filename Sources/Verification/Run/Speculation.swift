@@ -38,8 +38,7 @@ extension ScenarioRun {
             UInt64(UInt32(bitPattern: branch)) << 2 | (taken ? 2 : 0) | (hasKernelBase ? 1 : 0)
             ^ (top & 0xFFFF_FFFF) << 34
         if speculation.isClean(key) { return }
-        let program = image.program
-        let instruction = program.instructions[Int(branch)]
+        let instruction = image.program.instructions[Int(branch)]
         let before = machine.cpu
         let cost = machine.cost
         let step = machine.stepNumber
@@ -47,7 +46,7 @@ extension ScenarioRun {
         machine.memory.startJournal()
         machine.stopAtBranches = false
         machine.cpu.index = taken ? branch + 1 : instruction.target
-        let gadget = runAhead(program)
+        let gadget = runAhead()
         machine.memory.rollBack(overwriteCount: overwrites)
         machine.cpu = before
         machine.cost = cost
@@ -60,11 +59,11 @@ extension ScenarioRun {
     }
 
     /// Executes until the processor would stop; the instruction that uses the user's GS base, if one does.
-    private mutating func runAhead(_ program: Program) -> Int32? {
+    private mutating func runAhead() -> Int32? {
         for _ in 0..<ScenarioRun.speculationWindow {
             let index = machine.cpu.index
-            guard index >= 0, Int(index) < program.instructions.count else { return nil }
-            let instruction = program.instructions[Int(index)]
+            guard index >= 0, Int(index) < image.program.instructions.count else { return nil }
+            let instruction = image.program.instructions[Int(index)]
             let hasUserBase = machine.cpu.gsBase != layout.perCPUBase
             if hasUserBase && (instruction.opcode == .model || instruction.readsThroughGS) { return index }
             switch instruction.opcode {
@@ -75,7 +74,7 @@ extension ScenarioRun {
             case .swapgs where !machine.traits.swapgsSpeculates: return nil
             default: break
             }
-            guard case .next = machine.step(program) else { return nil }
+            guard case .next = machine.step(image.program) else { return nil }
         }
         return nil
     }
