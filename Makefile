@@ -16,7 +16,7 @@ bench-packages: packages
 	@deploy/install-packages $(BENCH_PACKAGES)
 
 build: packages
-	swift build -c release --product gatehouse
+	swift build -c release --static-swift-stdlib --product gatehouse
 
 run: build
 	@deploy/demo $(BUILD)
@@ -25,8 +25,7 @@ test: packages lint
 	swift build --build-tests
 	swift test --skip-build --parallel
 
-bench: bench-packages
-	swift build -c release
+bench: bench-packages build
 	Benchmarks/run
 
 format:

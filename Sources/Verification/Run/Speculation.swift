@@ -6,7 +6,7 @@ package struct SpeculationMemo: Sendable {
     /// Follow the other side of conditional branches until the handler runs.
     var isArmed = false
     private let isVulnerable: Bool
-    fileprivate var clean: Set<UInt64> = []
+    private var walks: [UInt64: Finding?] = [:]
 
     init(image: EntryImage) {
         let traits = image.machine.traits
@@ -37,7 +37,12 @@ extension ScenarioRun {
         let key =
             UInt64(UInt32(bitPattern: branch)) << 2 | (taken ? 2 : 0) | (hasKernelBase ? 1 : 0)
             ^ (top & 0xFFFF_FFFF) << 34
-        if speculation.isClean(key) { return }
+        if let known = speculation.result(key) {
+            if let finding = known.finding {
+                record(Finding(finding.rule, finding.explanation, at: CausePoint(step: machine.stepNumber, instruction: branch)))
+            }
+            return
+        }
         let instruction = image.program.instructions[Int(branch)]
         let before = machine.cpu
         let cost = machine.cost
@@ -51,11 +56,9 @@ extension ScenarioRun {
         machine.cpu = before
         machine.cost = cost
         machine.stepNumber = step
-        if let gadget {
-            record(SpeculationBarrier.finding(self, branch: branch, taken: taken, gadget: gadget))
-        } else {
-            speculation.markClean(key)
-        }
+        let finding = gadget.map { SpeculationBarrier.finding(self, branch: branch, taken: taken, gadget: $0) }
+        speculation.keep(finding, for: key)
+        if let finding { record(finding) }
     }
 
     /// Executes until the processor would stop; the instruction that uses the user's GS base, if one does.
@@ -94,8 +97,11 @@ extension Instruction {
 }
 
 extension SpeculationMemo {
-    func isClean(_ key: UInt64) -> Bool { clean.contains(key) }
+    struct Known { var finding: Finding? }
 
-    /// A side that stops in time stops in time again; one that does not is walked, and reported, again.
-    mutating func markClean(_ key: UInt64) { clean.insert(key) }
+    /// What the walk from a branch found before.
+    func result(_ key: UInt64) -> Known? { walks[key].map { Known(finding: $0) } }
+
+    /// The same branch, side, GS base and return address lead the same way again.
+    mutating func keep(_ finding: Finding?, for key: UInt64) { walks[key] = .some(finding) }
 }
