@@ -5,18 +5,20 @@ package import XenPV
 package enum EntryHelpers {
     /// Runs a helper's body. RIP is at the function; the caller has called `CFunctionCall.enter`.
     ///
+    /// - Parameter tracingMayFault: Traced code takes a page fault of its own, so that CR2 changes.
     /// - Returns: The function's result.
     package static func run(
-        _ model: HandlerModel, _ machine: inout Machine, _ hypervisor: inout Hypervisor?, _ layout: ImageLayout
+        _ model: HandlerModel, _ machine: inout Machine, _ hypervisor: inout Hypervisor?, _ layout: ImageLayout,
+        tracingMayFault: Bool
     ) throws(Fault) -> UInt64 {
         switch model {
         case .syncRegs: return try syncRegs(&machine, layout)
         case .fixupBadIRET: return try fixupBadIRET(&machine, layout)
         case .trace, .enterFromUser:
-            CFunctionCall.clobberFaultAddress(&machine, hypervisor)
+            if tracingMayFault { CFunctionCall.clobberFaultAddress(&machine, hypervisor) }
         case .exitToUser:
             // Exit work runs with interrupts on; they are off again when it returns.
-            CFunctionCall.clobberFaultAddress(&machine, hypervisor)
+            if tracingMayFault { CFunctionCall.clobberFaultAddress(&machine, hypervisor) }
             CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
         case .debugStackSetZero:
             if hypervisor == nil { machine.idt[Int(Vector.debug)].ist = 0 }

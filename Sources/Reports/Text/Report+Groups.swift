@@ -14,7 +14,8 @@ extension Report {
     /// Violations by cause: first those that something follows from, then the latent ones; both in scenario order.
     package var violationGroups: [ViolationGroup] {
         let groups = Self.groups(violations)
-        return groups.filter { $0.first.consequence != nil } + groups.filter { $0.first.consequence == nil }
+        // What a user sees crash comes before what stays silent.
+        return groups.filter { !$0.first.console.isEmpty } + groups.filter { $0.first.console.isEmpty }
     }
 
     /// Warnings by cause, in the order of the first of each.

@@ -78,10 +78,13 @@ enum FaultAddress {
             ? "traced code ran before and may have faulted, which overwrote CR2" : "CR2 was not read in time"
         return Finding(
             latentRule,
-            "\(run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)")
+            "\(run.functionAtRIP?.name ?? run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)")
     }
 
     private static let latentRule = Rule(
-        ErrorCode.rule.id, isLatent: true, statement: ErrorCode.rule.statement, why: ErrorCode.rule.why,
+        ErrorCode.rule.id, isLatent: true,
+        latentConsequence:
+            "the fault is handled at a wrong address: the program faults again, or gets a SIGSEGV that it did not earn",
+        statement: ErrorCode.rule.statement, why: ErrorCode.rule.why,
         sources: ErrorCode.rule.sources)
 }

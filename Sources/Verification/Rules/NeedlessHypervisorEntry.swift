@@ -13,7 +13,8 @@ enum NeedlessHypervisorEntry: Invariant {
 
     static func finding(_ run: ScenarioRun, instruction: Int32) -> Finding {
         Finding(
-            rule, "Xen emulates \(run.instructionText(instruction)) for the guest kernel",
+            rule,
+            "\(run.instructionText(instruction)) raises #GP in ring 3; Xen decodes and emulates it, one more entry into the hypervisor for each event",
             at: CausePoint(step: run.machine.stepNumber, instruction: instruction))
     }
 }

@@ -15,14 +15,18 @@ package struct Rule: Sendable, Hashable {
     package var sources: [String]
     /// Execution goes on as if nothing had happened: other faults of the same scenario are independent of it.
     package var isLatent: Bool
+    /// What follows from a latent violation, where nothing crashes.
+    package var latentConsequence: String
 
     package init(
-        _ id: String, severity: Severity = .violation, isLatent: Bool = false, statement: String, why: String,
+        _ id: String, severity: Severity = .violation, isLatent: Bool = false,
+        latentConsequence: String = "nothing crashes in this scenario: the state stays wrong without a message", statement: String, why: String,
         sources: [String]
     ) {
         self.id = id
         self.severity = severity
         self.isLatent = isLatent
+        self.latentConsequence = latentConsequence
         self.statement = statement
         self.why = why
         self.sources = sources

@@ -5,6 +5,7 @@ import Machine
 enum SpeculationBarrier: Invariant {
     static let rule = Rule(
         "speculation-barrier", isLatent: true,
+        latentConsequence: "nothing crashes: kernel memory can be read through the cache",
         statement:
             "On processors that speculate past SWAPGS, both sides of a branch that decides about it reach a serialising instruction before the first use of GS.",
         why: "A processor that mispredicts the branch reads per-CPU data through the user's GS base, and leaves traces in the cache.",

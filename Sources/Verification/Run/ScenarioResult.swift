@@ -60,7 +60,8 @@ extension ScenarioRun {
         var violations: [Violation] = []
         for (index, recorded) in findings.enumerated() {
             let isHard = index == hardCause
-            violations.append(violation(recorded, consequence: isHard ? consequence : nil, isHard: isHard))
+            violations.append(
+                violation(recorded, consequence: isHard ? consequence : latentConsequence(recorded), isHard: isHard))
         }
         violations.sort { $0.severity == .violation && $1.severity != .violation }
         return ScenarioResult(
@@ -95,7 +96,9 @@ extension ScenarioRun {
         if index >= 0, Int(index) < program.instructions.count {
             routine = program.routines[Int(program.routineOf[Int(index)])].name
             let line = program.lines[Int(index)]
-            source = "\(program.files[Int(line.file)]):\(line.line)"
+            let file = program.files[Int(line.file)]
+            // Stand-ins for C and for interrupted code have no source that a user could open.
+            if file.contains("/") { source = "\(file):\(line.line)" }
         }
         return Violation(
             rule: recorded.finding.rule.id, severity: recorded.finding.rule.severity, routine: routine,
@@ -109,6 +112,12 @@ extension ScenarioRun {
         let instruction = program.instructions[Int(index)]
         if instruction.opcode == .model { return "(C function)" }
         return image.text(instruction, at: program.addresses[Int(index)])
+    }
+
+    private func latentConsequence(_ recorded: RecordedFinding) -> Consequence? {
+        let rule = recorded.finding.rule
+        guard rule.severity == .violation else { return nil }
+        return Consequence(rule: rule.id, vector: nil, errorCode: nil, text: rule.latentConsequence)
     }
 
     private func endingConsole() -> [String] {
@@ -137,7 +146,7 @@ extension ScenarioRun {
         case .oops(let vector, let code):
             return Consequence(
                 rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id, vector: symbol(vector),
-                errorCode: code, text: "the kernel reports \(Console.trapName(vector)) and the task dies")
+                errorCode: code, text: "an oops (\(Console.trapName(vector))): the task dies")
         case .processKilled(let vector, let code):
             return Consequence(
                 rule: UnexpectedFault.rule.id, vector: symbol(vector), errorCode: code,

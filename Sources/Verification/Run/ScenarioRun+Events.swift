@@ -6,6 +6,9 @@ extension ScenarioRun {
     /// Delivers an event and opens its activation.
     mutating func deliver(_ event: Event, isUnexpected: Bool) {
         let before = savedContext()
+        let processor = machine.cpu
+        if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
+        defer { recordDelivery(before: processor) }
         let number = nextActivation
         if activations.count >= limits.activations {
             ending = .endlessRecursion(vector: event.vector, address: before.rip)
@@ -53,6 +56,18 @@ extension ScenarioRun {
             number: nextActivation, event: event, interrupted: interrupted, expected: interrupted, frameWords: words,
             frame: frame, isUnexpected: isUnexpected)
         push(activation)
+    }
+
+    /// Shows in a trace how the latest event came in, and the frame that it left.
+    private mutating func recordDelivery(before: Processor) {
+        guard recorder != nil, let activation = activations.last else { return }
+        let text = "\(eventName(activation)) is delivered (activation \(activation.number)), RIP slot at \(hexadecimal(activation.frame))"
+        recorder?.deliver(
+            text, by: hypervisor == nil ? "processor" : "Xen", step: machine.stepNumber, frame: activation.frame,
+            before: before, machine: machine, activation: activation.number)
+        let picture = picture("frame of \(eventName(activation)), activation \(activation.number)", words: 12)
+        recorder?.pictures.append(picture)
+        machine.writes.removeAll(keepingCapacity: true)
     }
 
     private mutating func push(_ activation: Activation) {
@@ -170,6 +185,8 @@ extension ScenarioRun {
             return
         }
         let number = nextActivation
+        let processor = machine.cpu
+        if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
         guard let result = hypervisor?.hypercall(activation: number, &machine, image.program) else { return }
         switch result {
         case .continue: break
@@ -206,6 +223,7 @@ extension ScenarioRun {
                 // The failsafe stub of Linux supplies an error code of zero (F12, F23).
                 if isFailsafe { delivered.errorCode = 0 }
                 open(delivered, frame: slot, interrupted: context, isUnexpected: !isMeant)
+                recordDelivery(before: processor)
                 if isMeant, var activation = activations.popLast() {
                     activation.isReturnFault = true
                     activations.append(activation)

@@ -11,13 +11,19 @@ extension ScenarioRun {
         }
         let function = image.functions[number]
         check(.cFunction)
+        let before = machine.cpu
+        if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
+        defer { recorder?.amend(before: before, machine: machine) }
         do throws(Fault) {
             try CFunctionCall.enter(&machine, layout)
             switch function.model {
             case .exception, .doubleFault, .nmi, .int80Syscall, .interrupt:
                 try runHandler(function)
             default:
-                let result = try EntryHelpers.run(function.model, &machine, &hypervisor, layout)
+                // Tracing may fault at any time; it matters to events that have a fault address to lose.
+                let mayFault = activations.contains { $0.event.vector == Vector.pageFault }
+                let result = try EntryHelpers.run(
+                    function.model, &machine, &hypervisor, layout, tracingMayFault: mayFault)
                 CFunctionCall.leave(&machine, result: result)
             }
         } catch {
@@ -64,7 +70,6 @@ extension ScenarioRun {
         }
         if function.model == .int80Syscall {
             edit(regs, PtRegs.rax, UInt64(bitPattern: -38))
-            CFunctionCall.clobberFaultAddress(&machine, hypervisor)
             CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
         }
         try act(regs, activation, errorCode: errorCode)
@@ -153,6 +158,7 @@ extension ScenarioRun {
         let address = regs &+ UInt64(slot) &* 8
         let owner = machine.memory.owner(at: address) ?? .free
         machine.memory.poke(value, at: address, owner: owner, step: machine.stepNumber)
+        if machine.isTracing { machine.writes.append((address, value, .quad)) }
         guard !activations.isEmpty else { return }
         let last = activations.count - 1
         if slot < PtRegs.registers.count {

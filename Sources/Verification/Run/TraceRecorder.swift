@@ -66,6 +66,50 @@ package struct TraceRecorder: Sendable {
         isTruncated = false
     }
 
+    /// Adds what the processor, Xen or a handler's model did to the latest step.
+    mutating func amend(before: Processor, machine: Machine) {
+        guard !isTruncated, var last = steps.popLast() else { return }
+        last.changes = Self.changes(before, machine.cpu)
+        last.writes = Self.writes(machine)
+        steps.append(last)
+    }
+
+    /// Adds a step of the processor's or Xen's own: the delivery of an event.
+    mutating func deliver(
+        _ text: String, by whom: String, step: UInt32, frame: UInt64, before: Processor, machine: Machine,
+        activation: UInt32
+    ) {
+        guard steps.count < limit else {
+            isTruncated = true
+            return
+        }
+        steps.append(
+            TraceStep(
+                step: step, address: frame, symbol: "(\(whom))", instruction: text, activation: activation,
+                changes: Self.changes(before, machine.cpu), writes: Self.writes(machine), outcome: nil, source: ""))
+    }
+
+    private static func writes(_ machine: Machine) -> [TraceStep.Write] {
+        machine.writes.map {
+            TraceStep.Write(address: $0.address, value: $0.value, size_bytes: Int($0.width.rawValue))
+        }
+    }
+
+    private static func changes(_ before: Processor, _ after: Processor) -> [TraceStep.Change] {
+        var changes: [TraceStep.Change] = []
+        func note(_ name: String, _ old: UInt64, _ new: UInt64) {
+            if old != new { changes.append(TraceStep.Change(name: name, old: old, new: new)) }
+        }
+        for register in Register.general { note(register.name, before[register], after[register]) }
+        note("RFLAGS", before.flags, after.flags)
+        note("CS", UInt64(before.cs), UInt64(after.cs))
+        note("SS", UInt64(before.ss), UInt64(after.ss))
+        note("GS base", before.gsBase, after.gsBase)
+        note("CR2", before.cr2, after.cr2)
+        note("CR3", before.cr3, after.cr3)
+        return changes
+    }
+
     mutating func record(
         step: UInt32, before: Processor, outcome: Outcome, machine: Machine, program: Program, activation: UInt32
     ) {
@@ -76,19 +120,6 @@ package struct TraceRecorder: Sendable {
         let index = before.index
         let isCode = index >= 0
         let address = isCode ? program.addresses[Int(index)] : before.outsideRIP
-        var changes: [TraceStep.Change] = []
-        for register in Register.general where before[register] != machine.cpu[register] {
-            changes.append(TraceStep.Change(name: register.name, old: before[register], new: machine.cpu[register]))
-        }
-        func note(_ name: String, _ old: UInt64, _ new: UInt64) {
-            if old != new { changes.append(TraceStep.Change(name: name, old: old, new: new)) }
-        }
-        note("RFLAGS", before.flags, machine.cpu.flags)
-        note("CS", UInt64(before.cs), UInt64(machine.cpu.cs))
-        note("SS", UInt64(before.ss), UInt64(machine.cpu.ss))
-        note("GS base", before.gsBase, machine.cpu.gsBase)
-        note("CR2", before.cr2, machine.cpu.cr2)
-        note("CR3", before.cr3, machine.cpu.cr3)
         var source = ""
         var symbol = hexadecimal(address)
         var text = "(no code here)"
@@ -105,15 +136,14 @@ package struct TraceRecorder: Sendable {
         steps.append(
             TraceStep(
                 step: step, address: address, symbol: symbol, instruction: text, activation: activation,
-                changes: changes,
-                writes: machine.writes.map {
-                    TraceStep.Write(address: $0.address, value: $0.value, size_bytes: Int($0.width.rawValue))
-                }, outcome: Self.describe(outcome), source: source))
+                changes: Self.changes(before, machine.cpu), writes: Self.writes(machine),
+                outcome: Self.describe(outcome), source: source))
     }
 
     private static func describe(_ outcome: Outcome) -> String? {
         switch outcome {
-        case .next, .branch: nil
+        case .next: nil
+        case .branch(_, let taken): taken ? "taken" : "not taken"
         case .fault(let fault):
             "\(Console.vectorMnemonic(fault.vector))(\(String(fault.errorCode, radix: 16)))"
                 + (fault.vector == Vector.pageFault ? " at address \(hexadecimal(fault.address))" : "")
