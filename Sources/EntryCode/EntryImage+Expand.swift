@@ -15,9 +15,25 @@ extension EntryTable {
                     rule: "dangling-reference", pointer: "/kernel", message: "no kernel '\(self.kernel)' ships with the program")
             ])
         }
-        var expansion = Expansion(table: self, platform: platform, generation: kernel.generation)
+        if platform.isXen && options["XEN_PV"] == false {
+            throw InvalidConfiguration(findings: [EntryTable.withoutXen])
+        }
+        var table = self
+        // An option that means nothing here is as good as off.
+        for (option, platforms) in kernel.generation.optionPlatforms where !platforms.contains(platform) {
+            if table.options[option] != nil { table.options[option] = false }
+        }
+        var expansion = Expansion(
+            table: table, platform: platform, generation: kernel.generation, standard: kernel.document)
         return try expansion.image(release: release ?? self.xen.version.flatMap(XenVersion.init) ?? .v4_17)
     }
+}
+
+extension EntryTable {
+    /// Why a table is not run on Xen PV: no fault of it.
+    package static let withoutXen = ConfigurationFinding(
+        rule: "platform-not-configured", pointer: "/options/XEN_PV",
+        message: "a kernel without XEN_PV does not run as a PV guest: no scenarios on xen-pv")
 }
 
 /// The work of one expansion.
@@ -27,12 +43,30 @@ struct Expansion {
     let generation: Generation
     var findings: [ConfigurationFinding] = []
     var functions: [CFunction]
+    /// Vectors that events come by, in their order.
+    let vectors: [(vector: UInt8, entry: String)]
 
-    init(table: EntryTable, platform: Platform, generation: Generation) {
+    init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON) {
         self.table = table
+        vectors = Expansion.vectors(table, standard)
         self.platform = platform
         self.generation = generation
         functions = generation.functions
+    }
+
+    /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not.
+    private static func vectors(_ table: EntryTable, _ standard: JSON) -> [(vector: UInt8, entry: String)] {
+        var names: [UInt8: String] = [:]
+        // Where a vector has two rows the later one is loaded over the first, as Linux does for KVM guests.
+        for row in table.idt where table.applies(row.option) { names[row.vector] = row.entry }
+        for row in standard["idt"]?.arrayValue ?? [] {
+            // 9 and 15 are not raised by any processor that runs 64-bit code (SDM vol. 3, table 6-1).
+            guard let number = row["vector"]?.integerValue, number < 32, number != 9, number != 15,
+                table.applies(row["option"]?.stringValue), let entry = row["entry"]?.stringValue
+            else { continue }
+            if names[UInt8(number)] == nil { names[UInt8(number)] = entry }
+        }
+        return names.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
     mutating func dangling(_ pointer: String, _ message: String) {
@@ -54,7 +88,7 @@ struct Expansion {
                             location: "\(diagnostic.file):\(diagnostic.line):\(diagnostic.column)")
                     })
         }
-        var builder = MemoryBuilder(table: table, platform: platform, generation: generation, program: program)
+        var builder = MemoryBuilder(table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector))
         var (machine, layout) = builder.build()
         findings += builder.findings
         var hypervisor: Hypervisor?
@@ -69,7 +103,7 @@ struct Expansion {
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
-            release: kernelRelease(), findings: findings)
+            release: kernelRelease(), vectors: vectors, findings: findings)
     }
 
     private func kernelRelease() -> String {
@@ -83,11 +117,29 @@ struct Expansion {
             return EntryCode.pointer("/routines", String(diagnostic.file.dropFirst("routines/".count)))
         }
         if diagnostic.file == Expansion.tableFile {
-            let rows = generatedRows()
-            let index = diagnostic.line - 1
-            if index >= 0 && index < rows.count { return rows[index].pointer }
+            return pointer(ofGeneratedLine: diagnostic.line) ?? ""
+        }
+        // A fault inside a macro: the outermost call that stands in a row or a routine of the table.
+        for note in diagnostic.notes.reversed() {
+            guard let range = note.firstRange(of: ", from ") else { continue }
+            let place = note[range.upperBound...]
+            guard let colon = place.lastIndex(of: ":") else { continue }
+            let file = place[..<colon]
+            if file == Expansion.tableFile, let line = Int(place[place.index(after: colon)...]),
+                let pointer = pointer(ofGeneratedLine: line)
+            {
+                return pointer
+            }
+            if file.hasPrefix("routines/") {
+                return EntryCode.pointer("/routines", String(file.dropFirst("routines/".count)))
+            }
         }
         return ""
+    }
+
+    private func pointer(ofGeneratedLine line: Int) -> String? {
+        let rows = generatedRows()
+        return rows.indices.contains(line - 1) ? rows[line - 1].pointer : nil
     }
 
     // MARK: Text for the assembler
@@ -142,6 +194,9 @@ struct Expansion {
             GLOBAL(kernel_fixup)
             \tnop
             \tnop
+            GLOBAL(kernel_push)
+            \tpushq %rax
+            \tnop
             END(kernel_code)
             ENTRY(emulated_function)
             \tret
@@ -149,7 +204,7 @@ struct Expansion {
 
             """
         // The event's own instruction, then four bytes that a patched CALL would have covered.
-        for vector in Set(table.idt.map(\.vector)).sorted() {
+        for (vector, _) in vectors {
             let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
             text += "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
@@ -196,7 +251,9 @@ struct Expansion {
         }
         placements["user_code"] = Addresses.userCode
         placements["user_signal_handler"] = Addresses.userSignalHandler
-        for row in table.idt { placements["user_int_\(row.vector)"] = Addresses.userInterrupts + UInt64(row.vector) * 16 }
+        for (vector, _) in vectors {
+            placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
+        }
         if let test = table.machine.selfTest {
             placements[test.routine] = test.address
             sizes[test.routine] = test.size_bytes

@@ -18,6 +18,8 @@ package struct EntryImage: Sendable {
     package var roles: [String: String]
     /// The kernel's release as a console shows it.
     package var release: String
+    /// Vectors that events come by, with the name of the entry that the table, or else its kernel's own, gives them.
+    package var vectors: [(vector: UInt8, entry: String)] = []
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -52,6 +54,8 @@ package struct ImageLayout: Sendable {
     package var perCPUBase: UInt64
     /// Offsets of per-CPU variables by name.
     package var perCPU: [String: UInt64]
+    /// Per-CPU variables that entry code leaves as it found them: name, address, size.
+    package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
     package var vcpuInfo: UInt64
     package var current: UInt64
     package var userStackPointer: UInt64
@@ -64,6 +68,8 @@ package struct ImageLayout: Sendable {
     package var kernelCode: UInt64
     package var kernelInterrupt: [UInt8: UInt64]
     package var kernelFixup: UInt64
+    /// Kernel code that pushes a register.
+    package var kernelPush: UInt64
     package var emulatedFunction: UInt64
     package var selfTestSite: UInt64?
     package var selfTestTarget: UInt64?

@@ -14,6 +14,8 @@ package struct PerCPUVariable: Sendable, Hashable {
     package var size_bytes: UInt64
     /// Field offset and value; one field at 0 for a plain variable.
     package var holds: JSON
+    /// Entry code leaves it as it found it.
+    package var isKept = false
 }
 
 /// A generation of entry code: listings in AT&T syntax and the map of its C functions to models. Pure data.
@@ -22,6 +24,8 @@ package struct Generation: Sendable {
     package var listings: [SourceText] = []
     package var functions: [CFunction] = []
     package var perCPU: [PerCPUVariable] = []
+    /// Options that mean nothing on some platforms: the platforms on which they do.
+    package var optionPlatforms: [String: [Platform]] = [:]
     /// Roles that reports and models need a symbol for, such as `bad_iret`.
     package var roles: [String: String] = [:]
 }
@@ -95,7 +99,11 @@ package struct KernelLibrary: Sendable {
                     PerCPUVariable(
                         name: member.key, offset: offset,
                         size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 8),
-                        holds: member.value["holds"] ?? 0))
+                        holds: member.value["holds"] ?? 0, isKept: member.value["kept"]?.boolValue ?? false))
+            }
+            for member in root["option_platforms"]?.objectValue ?? [] {
+                generation.optionPlatforms[member.key] =
+                    (member.value.arrayValue ?? []).compactMap { $0.stringValue.flatMap(Platform.init) }
             }
             for member in root["symbols"]?.objectValue ?? [] {
                 generation.roles[member.key] = member.value.stringValue

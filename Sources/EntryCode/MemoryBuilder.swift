@@ -6,6 +6,7 @@ struct MemoryBuilder {
     let platform: Platform
     let generation: Generation
     let program: Program
+    let vectors: [UInt8]
     var findings: [ConfigurationFinding] = []
 
     private static let kernel: PageAttributes = [.kernelMap, .writable]
@@ -13,11 +14,12 @@ struct MemoryBuilder {
     private static let bothReadOnly: PageAttributes = [.kernelMap, .userMap]
     private static let user: PageAttributes = [.kernelMap, .userMap, .writable, .user]
 
-    init(table: EntryTable, platform: Platform, generation: Generation, program: Program) {
+    init(table: EntryTable, platform: Platform, generation: Generation, program: Program, vectors: [UInt8]) {
         self.table = table
         self.platform = platform
         self.generation = generation
         self.program = program
+        self.vectors = vectors
     }
 
     private func stack(_ name: String, _ base: UInt64, _ size_bytes: UInt64) -> EntryTable.Stretch {
@@ -86,7 +88,6 @@ struct MemoryBuilder {
 
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
         fillPerCPU(&memory, perCPUBase, symbols: tops, perCPU)
-        if let guardian = perCPU["current_task"] { _ = guardian }
 
         let isolates = platform.usesPageTableIsolation(options: table.options)
         let hasPCID = (table.options["PCID"] ?? false) && !platform.isXen
@@ -94,12 +95,13 @@ struct MemoryBuilder {
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
         let layout = ImageLayout(
             taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase, perCPU: perCPU,
+            keptVariables: generation.perCPU.filter(\.isKept).map { ($0.name, perCPUBase &+ $0.offset, $0.size_bytes) },
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
             userStackPointer: Addresses.userStackPointer,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
             userInterrupt: interruptSites("user_int_"), userSignal: Addresses.userSignalHandler,
             kernelCode: program.address(of: "kernel_interrupted") ?? 0, kernelInterrupt: interruptSites("kernel_int_"),
-            kernelFixup: program.address(of: "kernel_fixup") ?? 0,
+            kernelFixup: program.address(of: "kernel_fixup") ?? 0, kernelPush: program.address(of: "kernel_push") ?? 0,
             emulatedFunction: program.address(of: "emulated_function") ?? 0,
             selfTestSite: table.machine.selfTest.map { $0.address &+ $0.siteOffset },
             selfTestTarget: table.machine.selfTest.flatMap { program.address(of: $0.target) },
@@ -119,7 +121,7 @@ struct MemoryBuilder {
 
     private func interruptSites(_ prefix: String) -> [UInt8: UInt64] {
         var sites: [UInt8: UInt64] = [:]
-        for row in table.idt { sites[row.vector] = program.address(of: "\(prefix)\(row.vector)") }
+        for vector in vectors { sites[vector] = program.address(of: "\(prefix)\(vector)") }
         return sites
     }
 
@@ -163,7 +165,7 @@ struct MemoryBuilder {
         var value: UInt64?
         switch holds {
         case .integer(let number): value = UInt64(bitPattern: number)
-        case .object: 
+        case .object:
             if let own = holds[platform.isXen ? "xen-pv" : "native"] {
                 return write(own, variable, at: address, size, &memory, symbols, base, offsets)
             }

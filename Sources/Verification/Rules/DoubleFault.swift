@@ -11,6 +11,12 @@ enum DoubleFault: Invariant {
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
+    static func unhandled(_ run: ScenarioRun) -> Finding {
+        Finding(
+            rule,
+            "the #DF that stands for a fault of the IRET on the espfix stack is not turned back into that fault: \(run.here) does not recognise it")
+    }
+
     static func finding(_ run: ScenarioRun, during event: Event) -> Finding {
         Finding(
             rule,

@@ -33,11 +33,8 @@ enum LiveFrameOverwritten: Invariant {
     /// The earliest write onto a word that its owner read afterwards; nil if no such write happened.
     static func rootCause(_ run: ScenarioRun) -> Finding? {
         for overwrite in run.machine.memory.overwrites where overwrite.wasRead {
-            // An activation may rewrite its own frame; only a foreign use of the word is a loss.
-            let isOwnEdit =
-                overwrite.newOwner.activation == overwrite.oldOwner.activation && overwrite.newOwner.kind != .emulatedPush
-                && overwrite.newOwner.kind != .hardwareFrame
-            if isOwnEdit { continue }
+            // An activation may rewrite and move its own frame; only a foreign use of the word is a loss.
+            if overwrite.newOwner.activation == overwrite.oldOwner.activation { continue }
             return finding(run, overwrite)
         }
         return nil

@@ -9,7 +9,7 @@ enum RegisterHygiene: Invariant {
         why: "Values that a user chose in registers that C does not write soon feed speculative gadgets.",
         sources: ["Linux commit 8e1eb3fa009a (x86/entry/64: Clear extra registers beyond syscall arguments)"])
 
-    private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx]
+    private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx, .rdx]
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current, activation.fromUser, run.clearsRegisters else {

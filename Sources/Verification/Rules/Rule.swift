@@ -97,11 +97,11 @@ enum InvariantTable {
     ]
     static let atReturn: [any Invariant.Type] = [LiveFrameOverwritten.self, Resumption.self, InterruptFlag.self]
     static let atResumption: [any Invariant.Type] = [
-        UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self, NMIMasking.self,
-        InterruptFlag.self,
+        Progress.self, UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self,
+        NMIMasking.self, InterruptFlag.self, StackBounds.self,
     ]
     static let atFault: [any Invariant.Type] = [
-        LiveFrameOverwritten.self, KernelPageTable.self, KernelGSBase.self, StackBounds.self, ErrorCode.self,
+        LiveFrameOverwritten.self, KernelPageTable.self, KernelGSBase.self, StackBounds.self,
     ]
 
     static func list(_ checkpoint: Checkpoint) -> [any Invariant.Type] {

@@ -5,7 +5,8 @@ import Machine
 enum StackBounds: Invariant {
     static let rule = Rule(
         "stack-bounds",
-        statement: "C code runs on a kernel stack; a handler has at least 1024 bytes of it below RSP.",
+        statement:
+            "C code runs on a kernel stack; a handler has at least 1024 bytes of it below RSP. What chooses the stack of the next event is afterwards as it was.",
         why: "The entry trampoline has 512 bytes next to the GDT and the TSS, and a user's RSP is the user's choice.",
         sources: [
             "Linux 5.2 arch/x86/include/asm/processor.h, struct entry_stack", "Linux Documentation/x86/kernel-stacks.rst",
@@ -34,11 +35,36 @@ enum StackBounds: Invariant {
             if let inside = run.machine.memory.region(containing: place), inside.isKernelStack, inside.kind != .guardPage {
                 return nil
             }
-            if let region, region.isKernelStack { _ = region }
             return Finding(
                 rule,
                 "the push at \(run.here) goes to \(hexadecimal(place)), \(run.machine.memory.region(containing: place).map { "in the \($0.name)" } ?? "where no memory is mapped"): below the end of the stack")
+        case .resumed where run.activations.count == 1: return changedVariable(run)
         default: return nil
         }
     }
+
+    /// Compares the stack pointers of the TSS and the counters beside them with what they were before the event.
+    private static func changedVariable(_ run: ScenarioRun) -> Finding? {
+        for variable in run.layout.keptVariables {
+            var offset: UInt64 = 0
+            while offset < variable.size_bytes {
+                let address = variable.address &+ offset
+                offset += 8
+                guard let before = run.image.machine.memory.peek(address), let after = run.machine.memory.peek(address),
+                    before != after
+                else { continue }
+                return Finding(
+                    latentRule,
+                    "the entry path leaves \(hexadecimal(after)) in \(variable.name) at \(hexadecimal(address)), which held \(hexadecimal(before)): the next event takes another stack")
+            }
+        }
+        let gate = run.machine.idt[Int(Vector.debug)].ist
+        if gate == run.machine.debugGateIST { return nil }
+        return Finding(
+            latentRule,
+            "the entry path leaves an IDT loaded whose #DB gate has IST \(gate); the ordinary one has \(run.machine.debugGateIST)")
+    }
+
+    private static let latentRule = Rule(
+        rule.id, isLatent: true, statement: rule.statement, why: rule.why, sources: rule.sources)
 }

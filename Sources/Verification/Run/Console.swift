@@ -21,6 +21,7 @@ package enum Console {
         case Vector.segmentNotPresent: "segment not present"
         case Vector.stackSegment: "stack segment"
         case Vector.generalProtection: "general protection fault"
+        case Vector.pageFault: "page fault"
         case Vector.floatingPoint: "fpu exception"
         case Vector.alignmentCheck: "alignment check"
         case Vector.machineCheck: "machine check"

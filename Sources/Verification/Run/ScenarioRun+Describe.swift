@@ -17,7 +17,7 @@ extension ScenarioRun {
 
     /// The symbol of the entry that an activation's vector has in the table.
     func eventName(_ activation: Activation) -> String {
-        let row = image.table.idt.first { $0.vector == activation.event.vector && image.table.applies($0.option) }
+        let row = image.vectors.first { $0.vector == activation.event.vector }
         return row?.entry ?? Console.vectorMnemonic(activation.event.vector)
     }
 
@@ -52,6 +52,12 @@ extension ScenarioRun {
         case .model: return machine.cpu[.rsp] &- 8 &* CFunctionCall.frameWords
         default: return nil
         }
+    }
+
+    /// 32-bit code on a 16-bit stack segment: its RSP has 32 bits.
+    func hasSmallStack(_ context: SavedContext) -> Bool {
+        guard !context.isKernelMode, machine.descriptor(context.cs)?.isLong == false else { return false }
+        return machine.descriptor(context.ss)?.isBig == false
     }
 
     /// The kernel generation clears registers at entry at all (since Linux 4.16).

@@ -45,11 +45,16 @@ extension ScenarioRun {
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         let fromUser = cs & 3 != 0
         let errorCode = machine.cpu[.rsi]
-        if function.model == .doubleFault, activation.isUnexpected || scenario.probe != .oops,
-            try rewriteEspfixFault(regs)
-        {
-            CFunctionCall.leave(&machine)
-            return
+        if function.model == .doubleFault, activation.isUnexpected || scenario.probe != .oops {
+            if try rewriteEspfixFault(regs) {
+                CFunctionCall.leave(&machine)
+                return
+            }
+            if targetBehindDoubleFault != nil {
+                record(DoubleFault.unhandled(self))
+                endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
+                return
+            }
         }
         if activation.isUnexpected {
             endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
@@ -102,6 +107,11 @@ extension ScenarioRun {
             expectsReturnFault = true
         case .sigreturnLDTStack:
             edit(regs, PtRegs.ss, 0x07)
+            edit(regs, PtRegs.cs, 0x23)
+            edit(regs, PtRegs.rsp, layout.userStackPointer & 0xFFFF_FFFF)
+        case .sigreturnAbsentSS:
+            edit(regs, PtRegs.ss, 0x0F)
+            expectsReturnFault = true
         case .fixup:
             edit(regs, PtRegs.rip, layout.kernelFixup)
         case .emulateJump:
