@@ -45,10 +45,15 @@ struct Expansion {
     var functions: [CFunction]
     /// Vectors that events come by, in their order.
     let vectors: [(vector: UInt8, entry: String)]
+    let deviceVectors: Set<UInt8>
 
     init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON) {
         self.table = table
-        vectors = Expansion.vectors(table, standard)
+        let exceptions = Expansion.vectors(table, standard)
+        let taken = Set(exceptions.map(\.vector))
+        let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
+        deviceVectors = Set(devices.map(\.vector))
+        vectors = (exceptions + devices).sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
         functions = generation.functions
@@ -67,6 +72,13 @@ struct Expansion {
             if names[UInt8(number)] == nil { names[UInt8(number)] = entry }
         }
         return names.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    private static func deviceVectors(
+        _ table: EntryTable, _ platform: Platform, _ generation: Generation
+    ) -> [(vector: UInt8, entry: String)] {
+        if !platform.isXen { return generation.interrupts.map { ($0.vector, $0.entry) } }
+        return table.xen.callbacks["event"].map { [(Platform.callbackVector, $0)] } ?? []
     }
 
     mutating func dangling(_ pointer: String, _ message: String) {
@@ -103,7 +115,8 @@ struct Expansion {
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
-            release: kernelRelease(), vectors: vectors, findings: findings)
+            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors,
+            findings: findings)
     }
 
     private func kernelRelease() -> String {
@@ -300,6 +313,10 @@ struct Expansion {
             machine.idt[Int(row.vector)] = Gate(
                 offset: address, selector: 0x10, ist: row.ist, privilege: row.dpl, isPresent: true,
                 isInterruptGate: row.isInterruptGate)
+        }
+        for row in generation.interrupts where !machine.idt[Int(row.vector)].isPresent {
+            guard let address = program.address(of: row.entry) else { continue }
+            machine.idt[Int(row.vector)] = Gate(offset: address, selector: 0x10, isPresent: true)
         }
         machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
     }

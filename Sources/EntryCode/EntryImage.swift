@@ -20,6 +20,8 @@ package struct EntryImage: Sendable {
     package var release: String
     /// Vectors that events come by, with the name of the entry that the table, or else its kernel's own, gives them.
     package var vectors: [(vector: UInt8, entry: String)] = []
+    /// Those of them that devices raise; on Xen PV the vector that stands for the event callback.
+    package var deviceVectors: Set<UInt8> = []
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }

@@ -24,6 +24,8 @@ package struct Generation: Sendable {
     package var listings: [SourceText] = []
     package var functions: [CFunction] = []
     package var perCPU: [PerCPUVariable] = []
+    /// Gates of device interrupts, which no table lists: the first of the common stubs and one with a handler of its own.
+    package var interrupts: [EntryTable.IDTRow] = []
     /// Options that mean nothing on some platforms: the platforms on which they do.
     package var optionPlatforms: [String: [Platform]] = [:]
     /// Roles that reports and models need a symbol for, such as `bad_iret`.
@@ -100,6 +102,15 @@ package struct KernelLibrary: Sendable {
                         name: member.key, offset: offset,
                         size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 8),
                         holds: member.value["holds"] ?? 0, isKept: member.value["kept"]?.boolValue ?? false))
+            }
+            for row in root["interrupts"]?.arrayValue ?? [] {
+                guard let vector = row["vector"]?.integerValue, (32...255).contains(vector),
+                    let entry = row["entry"]?.stringValue
+                else {
+                    faults.append("\(folder)/kernel.json has an interrupt without vector or entry")
+                    continue
+                }
+                generation.interrupts.append(EntryTable.IDTRow(vector: UInt8(vector), entry: entry))
             }
             for member in root["option_platforms"]?.objectValue ?? [] {
                 generation.optionPlatforms[member.key] =

@@ -114,7 +114,7 @@ extension EntryImage {
     /// Every base scenario of the table on this platform, in the order of the vectors.
     package func scenarios() -> [Scenario] {
         var result: [Scenario] = []
-        for (vector, entry) in vectors where vector < 32 || vector == 0x80 {
+        for (vector, entry) in vectors where vector < 32 || vector == 0x80 || deviceVectors.contains(vector) {
             // PV guests never get #DF (fact F20).
             if platform.isXen && vector == Vector.doubleFault { continue }
             for context in Context.allCases {
@@ -133,6 +133,7 @@ extension EntryImage {
         if vector == 0x80 { return context.isUser ? [.return, .modifyUserState] : [] }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
+        if deviceVectors.contains(vector) { return deviceProbes(context) }
         if context.isUser {
             if vector == Vector.nmi { return [.return, .softwareInterrupt] }
             var probes: [Probe] = [
@@ -157,6 +158,12 @@ extension EntryImage {
         }
     }
 
+    /// Devices interrupt only where interrupts are on.
+    private func deviceProbes(_ context: Context) -> [Probe] {
+        if context.isUser { return [.return, .signal, .modifyUserState, .sigreturnBadSS] }
+        return context.eventsOn ? [.return] : []
+    }
+
     private func reason(vector: UInt8, context: Context, probe: Probe) -> String {
         if context == .kernelBadStack { return "a kernel stack overflows: the page fault cannot be delivered" }
         return switch probe {
@@ -170,7 +177,7 @@ extension EntryImage {
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState: "the process gets a signal or is debugged"
         case .return:
-            vector == Vector.nmi || vector == Vector.machineCheck
+            vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
                 ? "comes at any time" : context.isUser ? "any instruction may raise it" : "the handler resolves it or ignores it"
         }
     }

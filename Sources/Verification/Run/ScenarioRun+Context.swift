@@ -97,6 +97,7 @@ extension ScenarioRun {
     }
 
     private func event(vector: UInt8, isUser: Bool) -> Event {
+        if image.deviceVectors.contains(vector) { return Event(vector: vector, source: .external) }
         switch vector {
         case Vector.nmi: return Event(vector: vector, source: .nmi)
         case Vector.debug: return Event(vector: vector, source: .trap, debugBits: 0x4000)

@@ -13,9 +13,15 @@ extension ScenarioRun {
         }
         let program = image.program
         if hypervisor != nil {
-            let delivery = hypervisor?.deliver(event, activation: number, &machine, program)
+            let isUpcall = event.source == .external
+            let delivery =
+                isUpcall
+                ? hypervisor?.deliverUpcall(activation: number, &machine, program)
+                : hypervisor?.deliver(event, activation: number, &machine, program)
             switch delivery {
-            case .entered(let delivered, let frame):
+            case .entered(var delivered, let frame):
+                // The callback has no vector of its own.
+                if isUpcall { delivered = event }
                 let slot = frame &+ 16 &+ (delivered.pushesErrorCode ? 8 : 0)
                 open(
                     delivered, frame: slot, interrupted: before,
