@@ -9,6 +9,14 @@ extension EntryTable {
     static let idtKeys = ["vector", "entry", "ist", "dpl", "type", "option"]
     static let trapKeys = ["native", "entry", "ist_okay", "option"]
     static let xenKeys = ["version", "traps", "thunks", "callbacks"]
+    static let sourceKeys = ["version", "tree"]
+    static let stackKeys = ["task", "entry", "irq", "df", "nmi", "db", "db1", "mce"]
+    static let stretchKeys = ["base", "size", "note"]
+    static let espfixKeys = ["stack", "waddr", "size", "note"]
+    static let kernelRSPKeys = ["aligned", "rsp8"]
+    static let placementKeys = ["address", "size"]
+    /// Columns of the `idtentry` macro, which a hand-written stub does not have.
+    static let columnKeys = ["has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
     static let callbackKeys = ["event", "failsafe", "syscall"]
     static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
     static let selfTestKeys = [
@@ -80,6 +88,11 @@ extension EntryTable {
         reader.readXen(section("xen").0, standard: standard["xen"], options: knownOptions, into: &table)
         reader.readMachine(standard["machine"] ?? .null, "/machine", into: &table)
         if let machine = members["machine"] { reader.readMachine(machine, "/machine", into: &table) }
+        reader.checkStackPointers(members["machine"], table)
+        if let source = members["source"], let keys = reader.object(source, "/source", keys: sourceKeys) {
+            for key in sourceKeys { _ = reader.string(keys[key], "/source/" + key) }
+        }
+        _ = reader.string(members["$schema"], "/$schema", limit_bytes: 4096)
         if let routines = members["routines"] { reader.readRoutines(routines, into: &table) }
         if !reader.faults.isEmpty { throw TableFaults(faults: reader.faults) }
         table.document = resolved(members: members, standard: standard, options: table.options)
@@ -179,6 +192,12 @@ extension TableReader {
             entry.istOffset = constant(keys["ist_offset"], place + "/ist_offset") ?? "0"
             entry.createGap = bool(keys["create_gap"], place + "/create_gap", default: false)
             entry.readCR2 = bool(keys["read_cr2"], place + "/read_cr2", default: false)
+            if entry.isInListing, let column = EntryTable.columnKeys.first(where: { keys[$0] != nil }) {
+                fault(place + "/" + column, "contradiction", "a hand-written stub has no columns")
+            }
+            if entry.shiftIST == nil && entry.istOffset != "0" {
+                fault(place + "/ist_offset", "contradiction", "ist_offset needs shift_ist: there is no slot to shift")
+            }
             if entry.shiftIST != nil && entry.paranoid != 1 {
                 fault(
                     place + "/shift_ist", "contradiction",

@@ -19,8 +19,10 @@ enum LiveFrameOverwritten: Invariant {
             for index in 0..<5 {
                 let address = frame &+ UInt64(index) &* 8
                 let read = run.machine.memory.peek(address) ?? 0
+                // A return that reads the wrong words is another matter.
                 guard read != activation.frameWords[index],
-                    let overwrite = run.machine.memory.overwrite(at: address)
+                    let overwrite = run.machine.memory.overwrite(at: address),
+                    overwrite.oldOwner.kind == .hardwareFrame, overwrite.oldOwner.slot == 4 - UInt8(index)
                 else { continue }
                 return finding(run, overwrite)
             }

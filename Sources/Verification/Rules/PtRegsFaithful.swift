@@ -55,6 +55,8 @@ enum PtRegsFaithful: Invariant {
         for index in 1...24 as ClosedRange<UInt64> {
             let address = activation.frame &- index &* 8
             guard run.machine.memory.owner(at: address) == saved else { continue }
+            // Above a return address RDI only waits there: the code moves the frame to another stack.
+            if run.machine.memory.owner(at: address &+ 8)?.kind == .returnAddress { return nil }
             guard let words = distance(of: address &+ 16, run, activation), words != 0 else { return nil }
             return Finding(
                 rule,

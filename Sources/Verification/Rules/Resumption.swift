@@ -61,7 +61,7 @@ enum Resumption: Invariant {
     static func wrongPlace(_ run: ScenarioRun, _ activation: Activation, _ rip: UInt64) -> Finding {
         Finding(
             rule,
-            "the return of \(run.eventName(activation)) (activation \(activation.number)) goes to \(hexadecimal(rip)) in \(run.machine.isKernelMode ? "kernel" : "user") mode instead of \(hexadecimal(activation.expected.rip))")
+            "the return of \(run.eventName(activation)) (activation \(activation.number)) goes to \(hexadecimal(rip)) in \(run.machine.isKernelMode ? "kernel" : "user") mode instead of \(hexadecimal(activation.expected.rip)) in \(activation.expected.isKernelMode ? "kernel" : "user") mode")
     }
 
     static func stray(_ run: ScenarioRun) -> Finding {

@@ -49,13 +49,15 @@ enum StackBounds: Invariant {
             var offset: UInt64 = 0
             while offset < variable.size_bytes {
                 let address = variable.address &+ offset
-                offset += 8
-                guard let before = run.image.machine.memory.peek(address), let after = run.machine.memory.peek(address),
-                    before != after
+                offset += 4
+                guard let oldWord = run.image.machine.memory.peek(address), let newWord = run.machine.memory.peek(address)
                 else { continue }
+                let before = oldWord >> (address & 4 &* 8) & 0xFFFF_FFFF
+                let after = newWord >> (address & 4 &* 8) & 0xFFFF_FFFF
+                if before == after { continue }
                 return Finding(
                     latentRule,
-                    "the entry path leaves \(hexadecimal(after)) in \(variable.name) at \(hexadecimal(address)), which held \(hexadecimal(before)): the next event takes another stack")
+                    "the entry path leaves \(hexadecimal(after, digits: 8)) in \(variable.name) at \(hexadecimal(address)), which held \(hexadecimal(before, digits: 8)): the next event takes another stack")
             }
         }
         let gate = run.machine.idt[Int(Vector.debug)].ist

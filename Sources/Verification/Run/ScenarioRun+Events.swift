@@ -141,7 +141,7 @@ extension ScenarioRun {
 
     /// The processor is at an IRET to user mode with the target that a sigreturn probe damaged.
     private func isMeantReturnFault() -> Bool {
-        guard expectsReturnFault, hardCause == nil, machine.cpu.index >= 0,
+        guard expectsReturnFault, machine.cpu.index >= 0,
             program.instructions[Int(machine.cpu.index)].opcode == .iret
         else { return false }
         return machine.memory.peek(machine.cpu[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
@@ -155,6 +155,7 @@ extension ScenarioRun {
             deliver(Event(fault), isUnexpected: true)
             return
         }
+        check(.leaving)
         expectsReturnFault = false
         pop()
         // On the read-only espfix stack the frame of the fault cannot be written: #DF stands for it (fact F30).
@@ -244,7 +245,10 @@ extension ScenarioRun {
         if isReturn {
             let wereMasked = hypervisor?.eventsMasked(machine) ?? true
             hypervisor?.eventsWereMaskedAtReturn = wereMasked
+            // RIP is behind the SYSCALL already.
+            machine.cpu.index -= 1
             broke = check(.returned(frame: machine.cpu[.rsp] &+ 32))
+            machine.cpu.index += 1
             if let ending = activations.last, ending.number < 63 {
                 machine.liveActivations &= ~(1 << UInt64(ending.number))
             }
@@ -257,9 +261,14 @@ extension ScenarioRun {
             record(UnexpectedFault.domainCrash(self, crash))
             ending = .domainCrash(crash)
         case .returnFaulted(_, let fault, let delivery):
-            let isMeant = expectsReturnFault && !broke && hardCause == nil
-            if !isMeant && !broke {
-                record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+            let isMeant = expectsReturnFault && !broke
+            if !isMeant {
+                if !broke { record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)) }
+                unwantedReturnFaults += 1
+                if unwantedReturnFaults > limits.recurrences {
+                    ending = .endlessRecursion(vector: fault.vector, address: machine.instructionPointer(program))
+                    return
+                }
             }
             expectsReturnFault = false
             guard let ended = activations.last else { return }

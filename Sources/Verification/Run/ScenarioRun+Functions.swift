@@ -41,6 +41,11 @@ extension ScenarioRun {
             ending = .halted
             return
         }
+        if activation.handlerCalls > limits.recurrences {
+            // The event's own return leads back to its handler.
+            ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
+            return
+        }
         // user_mode(regs)
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         let fromUser = cs & 3 != 0

@@ -69,6 +69,8 @@ package struct ScenarioRun: Sendable {
     var expectsReturnFault = false
     /// What could not be returned to while a #DF stands for the fault of the IRET (fact F30).
     var targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
+    /// Faults of IRETs that nothing asked for.
+    var unwantedReturnFaults = 0
     var eventIsPending = false
     /// Where the program must arrive once it runs again; nil to stop at once.
     var stopAddress: UInt64?
@@ -113,6 +115,7 @@ package struct ScenarioRun: Sendable {
         hypervisor?.nmiMasked = false
         faultAtHand = nil
         targetBehindDoubleFault = nil
+        unwantedReturnFaults = 0
         eventIsPending = false
         activations.removeAll(keepingCapacity: true)
         findings.removeAll(keepingCapacity: true)
