@@ -12,7 +12,8 @@ extension EntryTable {
         guard let kernel = kernels.kernel(named: kernel) else {
             throw InvalidConfiguration(findings: [
                 ConfigurationFinding(
-                    rule: "dangling-reference", pointer: "/kernel", message: "no kernel '\(self.kernel)' ships with the program")
+                    rule: "dangling-reference", pointer: "/kernel",
+                    message: "no kernel '\(self.kernel)' ships with the program")
             ])
         }
         if platform.isXen && options["XEN_PV"] == false {
@@ -100,7 +101,8 @@ struct Expansion {
                             location: "\(diagnostic.file):\(diagnostic.line):\(diagnostic.column)")
                     })
         }
-        var builder = MemoryBuilder(table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector))
+        var builder = MemoryBuilder(
+            table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector))
         var (machine, layout) = builder.build()
         findings += builder.findings
         var hypervisor: Hypervisor?
@@ -158,6 +160,8 @@ struct Expansion {
     // MARK: Text for the assembler
 
     static let tableFile = "entry-table"
+    /// Findings that get a look for the nearest name; the look costs time.
+    static let suggestions = 32
 
     /// One line per row of the table, with the pointer of the row.
     func generatedRows() -> [(text: String, pointer: String)] {
@@ -220,7 +224,8 @@ struct Expansion {
         for (vector, _) in vectors {
             let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
-            text += "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
+            text +=
+                "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
         if let test = table.machine.selfTest {
             text += """
@@ -281,123 +286,6 @@ struct Expansion {
             ],
             constants: constants, placements: placements, sizes: sizes, origin: table.machine.textOrigin,
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
-    }
-
-    // MARK: References
-
-    /// Every handler is a C function of this kernel or a routine of the table.
-    private mutating func checkHandlers() {
-        let known = Set(functions.map(\.name)).union(table.routines.map(\.name))
-        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
-            if known.contains(entry.handler) || generation.roles.values.contains(entry.handler) { continue }
-            if isListingRoutine(entry.handler) { continue }
-            var message = "no C function or routine '\(entry.handler)' in \(table.kernel)"
-            if let nearest = nearestName(to: entry.handler, among: Array(known)) { message += "; did you mean '\(nearest)'?" }
-            dangling(entry.pointer + "/handler", message)
-            // Stand in for it, so that further faults are found in the same run.
-            functions.append(CFunction(name: entry.handler, model: .exception, size_bytes: 64))
-        }
-    }
-
-    private func isListingRoutine(_ name: String) -> Bool {
-        let needle = Array("ENTRY(\(name))".utf8)
-        return generation.listings.contains { $0.text.firstRange(of: needle) != nil }
-    }
-
-    private mutating func fillIDT(_ machine: inout Machine, _ program: Program) {
-        for row in table.idt where table.applies(row.option) {
-            guard let address = program.address(of: row.entry) else {
-                danglingEntry(row.pointer + "/entry", row.entry, program)
-                continue
-            }
-            machine.idt[Int(row.vector)] = Gate(
-                offset: address, selector: 0x10, ist: row.ist, privilege: row.dpl, isPresent: true,
-                isInterruptGate: row.isInterruptGate)
-        }
-        for row in generation.interrupts where !machine.idt[Int(row.vector)].isPresent {
-            guard let address = program.address(of: row.entry) else { continue }
-            machine.idt[Int(row.vector)] = Gate(offset: address, selector: 0x10, isPresent: true)
-        }
-        machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
-    }
-
-    private mutating func danglingEntry(_ pointer: String, _ name: String, _ program: Program) {
-        var message = "no entry or routine '\(name)'"
-        let names = table.entries.map(\.symbol) + table.routines.map(\.name) + table.xen.thunks.map { "xen_" + $0 }
-        if let nearest = nearestName(to: name, among: names) { message += "; did you mean '\(nearest)'?" }
-        dangling(pointer, message)
-    }
-
-    /// Converts the IDT into Xen's trap table as Linux does (5.2 `arch/x86/xen/enlighten_pv.c`, `cvt_gate_to_trap`).
-    private mutating func makeHypervisor(
-        _ release: XenVersion, _ program: Program, _ layout: ImageLayout
-    ) -> Hypervisor {
-        var hypervisor = Hypervisor(version: release)
-        for row in table.idt where table.applies(row.option) {
-            guard let native = program.address(of: row.entry) else {
-                danglingEntry(row.pointer + "/entry", row.entry, program)
-                continue
-            }
-            var address = native
-            var istOkay = false
-            if let trap = table.xen.traps.first(where: { $0.native == row.entry && table.applies($0.option) }) {
-                guard let converted = program.address(of: trap.entry) else {
-                    danglingEntry(trap.pointer + "/entry", trap.entry, program)
-                    continue
-                }
-                address = converted
-                istOkay = trap.istOkay
-            }
-            // An IST gate that is not declared okay is not handed to Xen (WARN at boot).
-            if row.ist != 0 && !istOkay { continue }
-            hypervisor.trapTable[Int(row.vector)] = TrapTableEntry(
-                address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
-        }
-        for trap in table.xen.traps where table.applies(trap.option) {
-            if program.address(of: trap.entry) == nil { danglingEntry(trap.pointer + "/entry", trap.entry, program) }
-            if !table.entries.contains(where: { $0.symbol == trap.native }) && program.address(of: trap.native) == nil {
-                danglingEntry(trap.pointer + "/native", trap.native, program)
-            }
-        }
-        for (key, name) in table.xen.callbacks.sorted(by: { $0.key < $1.key }) {
-            guard let address = program.address(of: name) else {
-                danglingEntry("/xen/callbacks/" + key, name, program)
-                continue
-            }
-            switch key {
-            case "event": hypervisor.eventCallback = address
-            case "failsafe": hypervisor.failsafeCallback = address
-            default: hypervisor.syscallCallback = address
-            }
-        }
-        hypervisor.kernelStack = layout.taskStack.end
-        hypervisor.vcpuInfo = layout.vcpuInfo
-        return hypervisor
-    }
-
-    /// Entries that neither a gate nor a trap row nor a callback leads to.
-    private mutating func findUnreachable(_ program: Program) {
-        var reached = Set(table.idt.map(\.entry))
-        let xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
-        for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }
-        reached.formUnion(xenTargets)
-        // A listing or a routine may lead there by itself.
-        for instruction in program.instructions where instruction.form == .target {
-            let address = UInt64(bitPattern: instruction.immediate)
-            for entry in table.entries where !reached.contains(entry.symbol) {
-                if program.address(of: entry.symbol) == address,
-                    !table.xen.thunks.contains(entry.symbol) || reached.contains(entry.symbol)
-                {
-                    reached.insert(entry.symbol)
-                }
-            }
-        }
-        for entry in table.entries where table.applies(entry.option) && !reached.contains(entry.symbol) {
-            findings.append(
-                ConfigurationFinding(
-                    rule: "unreachable-entry", pointer: entry.pointer,
-                    message: "no gate, trap-table row or callback leads to '\(entry.symbol)'"))
-        }
     }
 }
 

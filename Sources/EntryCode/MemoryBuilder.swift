@@ -50,7 +50,8 @@ struct MemoryBuilder {
         for (key, name, base) in exceptionStacks {
             let stretch = stack(key, base, 4096)
             memory.map(
-                Region(name: name, kind: .exceptionStack, base: stretch.base, size_bytes: stretch.size_bytes), Self.both)
+                Region(name: name, kind: .exceptionStack, base: stretch.base, size_bytes: stretch.size_bytes), Self.both
+            )
             tops[key + "_stack_top"] = stretch.end
         }
         for guardPage in table.machine.guards {
@@ -59,7 +60,8 @@ struct MemoryBuilder {
         }
         let irq = stack("irq", perCPUBase + 0x10000, 16_384)
         memory.map(
-            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes), Self.kernel)
+            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes),
+            Self.kernel)
         // The top word links back to the interrupted stack; the stack proper starts below it.
         tops["irq_stack_top"] = irq.end &- 8
 
@@ -70,7 +72,8 @@ struct MemoryBuilder {
             Region(name: "TSS in the cpu_entry_area", kind: .perCPU, base: tssAlias, size_bytes: 4096),
             of: perCPUBase &+ tssOffset, Self.bothReadOnly)
         memory.map(
-            Region(name: "init_task", kind: .kernelData, base: Addresses.current & ~4095, size_bytes: 4096), Self.kernel)
+            Region(name: "init_task", kind: .kernelData, base: Addresses.current & ~4095, size_bytes: 4096), Self.kernel
+        )
 
         let espfixPage = table.machine.espfixStack & ~4095
         memory.map(
@@ -148,11 +151,14 @@ struct MemoryBuilder {
             if case .object(let fields) = variable.holds, fields.contains(where: { Int($0.key) != nil }) {
                 for field in fields {
                     guard let offset = UInt64(field.key) else { continue }
-                    write(field.value, variable, at: base &+ variable.offset &+ offset, 8, &memory, symbols, base, offsets)
+                    write(
+                        field.value, variable, at: base &+ variable.offset &+ offset, 8, &memory, symbols, base, offsets
+                    )
                 }
             } else {
                 write(
-                    variable.holds, variable, at: base &+ variable.offset, min(variable.size_bytes, 8), &memory, symbols,
+                    variable.holds, variable, at: base &+ variable.offset, min(variable.size_bytes, 8), &memory,
+                    symbols,
                     base, offsets)
             }
         }

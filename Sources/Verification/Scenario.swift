@@ -148,7 +148,9 @@ extension EntryImage {
         switch vector {
         case Vector.breakpoint:
             var probes: [Probe] = [.return, .emulateCall, .emulateJump, .emulatePush, .oops]
-            if layout.selfTestSite != nil && layout.selfTestTarget != nil && context.eventsOn { probes.append(.selfTest) }
+            if layout.selfTestSite != nil && layout.selfTestTarget != nil && context.eventsOn {
+                probes.append(.selfTest)
+            }
             return probes
         case Vector.nmi, Vector.machineCheck, Vector.debug: return [.return]
         case Vector.divideError, Vector.invalidOpcode, Vector.segmentNotPresent, Vector.stackSegment,
@@ -168,7 +170,8 @@ extension EntryImage {
         if context == .kernelBadStack { return "a kernel stack overflows: the page fault cannot be delivered" }
         return switch probe {
         case .selfTest: "the kernel tests call emulation at boot (alternative_instructions)"
-        case .emulateCall, .emulateJump: "code patching answers breakpoints in code that it changes (ftrace, static calls)"
+        case .emulateCall, .emulateJump:
+            "code patching answers breakpoints in code that it changes (ftrace, static calls)"
         case .emulatePush: "kprobes emulate instructions that push"
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
@@ -178,7 +181,8 @@ extension EntryImage {
         case .signal, .modifyUserState: "the process gets a signal or is debugged"
         case .return:
             vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
-                ? "comes at any time" : context.isUser ? "any instruction may raise it" : "the handler resolves it or ignores it"
+                ? "comes at any time"
+                : context.isUser ? "any instruction may raise it" : "the handler resolves it or ignores it"
         }
     }
 }

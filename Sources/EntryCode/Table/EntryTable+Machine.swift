@@ -26,14 +26,20 @@ extension TableReader {
             if let waddr = address(members["waddr"], place + "/espfix/waddr") { table.machine.espfixWritable = waddr }
         }
         if let base = kernelAddress(keys["per_cpu_base"], place + "/per_cpu_base") { table.machine.perCPUBase = base }
-        if let rsp = keys["kernel_rsp"], let members = object(rsp, place + "/kernel_rsp", keys: EntryTable.kernelRSPKeys) {
+        if let rsp = keys["kernel_rsp"],
+            let members = object(rsp, place + "/kernel_rsp", keys: EntryTable.kernelRSPKeys)
+        {
             if let value = address(members["aligned"], place + "/kernel_rsp/aligned") {
                 table.machine.kernelRSPAligned = value
-                if value % 16 != 0 { fault(place + "/kernel_rsp/aligned", "misaligned", "this RSP is a multiple of 16") }
+                if value % 16 != 0 {
+                    fault(place + "/kernel_rsp/aligned", "misaligned", "this RSP is a multiple of 16")
+                }
             }
             if let value = address(members["rsp8"], place + "/kernel_rsp/rsp8") {
                 table.machine.kernelRSPMisaligned = value
-                if value % 16 != 8 { fault(place + "/kernel_rsp/rsp8", "misaligned", "this RSP has remainder 8 modulo 16") }
+                if value % 16 != 8 {
+                    fault(place + "/kernel_rsp/rsp8", "misaligned", "this RSP has remainder 8 modulo 16")
+                }
             }
         }
         if let test = keys["self_test"] { readSelfTest(test, place + "/self_test", into: &table) }
@@ -74,7 +80,8 @@ extension TableReader {
         guard let members = object(value, place, keys: EntryTable.stretchKeys) else { return nil }
         let base = require(kernelAddress(members["base"], place + "/base"), members["base"] != nil, place, "base")
         let size = require(
-            integer(members["size"], place + "/size", in: 1...Int64(limit_bytes)), members["size"] != nil, place, "size")
+            integer(members["size"], place + "/size", in: 1...Int64(limit_bytes)), members["size"] != nil, place, "size"
+        )
         guard let base, let size else { return nil }
         return EntryTable.Stretch(base: base, size_bytes: UInt64(size))
     }
@@ -126,7 +133,9 @@ extension TableReader {
         let targetSize = integer(keys["target_size"], place + "/target_size", in: 1...4096)
         let rsp = require(self.address(keys["rsp"], place + "/rsp"), keys["rsp"] != nil, place, "rsp")
         var trace: [String] = []
-        for (index, line) in (array(keys["call_trace"] ?? .array([]), place + "/call_trace", limit: 32) ?? []).enumerated() {
+        for (index, line) in (array(keys["call_trace"] ?? .array([]), place + "/call_trace", limit: 32) ?? [])
+            .enumerated()
+        {
             if let text = string(line, "\(place)/call_trace/\(index)") { trace.append(text) }
         }
         guard let routine, let address, let target, let rsp else { return }

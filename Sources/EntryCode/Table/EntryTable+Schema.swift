@@ -74,13 +74,22 @@ private enum Schema {
             (
                 "name",
                 value(
-                    "string", "Name by which the interface finds the table; not a number of eight or more hexadecimal digits.",
+                    "string",
+                    "Name by which the interface finds the table; not a number of eight or more hexadecimal digits.",
                     ("pattern", "^[A-Za-z0-9_.-]{1,100}$"), ("examples", .array(["my-fix"])))
             ),
-            ("kernel", value("string", "Kernel whose code and table fill in what the document leaves out.", ("examples", .array(["linux-5.2"])))),
+            (
+                "kernel",
+                value(
+                    "string", "Kernel whose code and table fill in what the document leaves out.",
+                    ("examples", .array(["linux-5.2"])))
+            ),
             ("description", value("string", "For people; at most 4096 bytes.", ("maxLength", 4096))),
             ("source", source),
-            ("entries", list("Stubs, one row each: idtentry SYMBOL HANDLER columns.", of: entry, limit: limits.entries)),
+            (
+                "entries",
+                list("Stubs, one row each: idtentry SYMBOL HANDLER columns.", of: entry, limit: limits.entries)
+            ),
             ("idt", list("Gates of the interrupt descriptor table.", of: gate, limit: limits.rows)),
             ("xen", xen), ("options", options), ("machine", machine),
             (
@@ -104,13 +113,21 @@ private enum Schema {
         required: ["symbol", "handler"],
         [
             ("symbol", reference("symbol", "Name of the stub.", ("examples", .array(["int3"])))),
-            ("handler", reference("symbol", "C function that the stub calls, or a routine.", ("examples", .array(["do_int3"])))),
+            (
+                "handler",
+                reference("symbol", "C function that the stub calls, or a routine.", ("examples", .array(["do_int3"])))
+            ),
             ("has_error_code", reference("flag", "The event pushes an error code; required unless 'code' is given.")),
-            ("paranoid", number("1: CS does not tell which GS base is loaded; 2: the stub also stays on its stack.", 0...2)),
+            (
+                "paranoid",
+                number("1: CS does not tell which GS base is loaded; 2: the stub also stays on its stack.", 0...2)
+            ),
             (
                 "shift_ist",
                 .object([
-                    JSON.Member("description", "Index of the IST slot that is shifted while the handler runs; null or -1 for none."),
+                    JSON.Member(
+                        "description",
+                        "Index of the IST slot that is shifted while the handler runs; null or -1 for none."),
                     JSON.Member(
                         "anyOf",
                         .array([
@@ -118,8 +135,15 @@ private enum Schema {
                         ])), JSON.Member("examples", .array(["IST_INDEX_DB"])),
                 ])
             ),
-            ("ist_offset", reference("constant", "Bytes by which the slot is shifted.", ("examples", .array(["DB_STACK_OFFSET"])))),
-            ("create_gap", reference("flag", "Six free words between the interrupted stack and pt_regs, for events from the kernel.")),
+            (
+                "ist_offset",
+                reference("constant", "Bytes by which the slot is shifted.", ("examples", .array(["DB_STACK_OFFSET"])))
+            ),
+            (
+                "create_gap",
+                reference(
+                    "flag", "Six free words between the interrupted stack and pt_regs, for events from the kernel.")
+            ),
             ("read_cr2", reference("flag", "The stub reads CR2 before anything that may fault.")),
             ("code", value("string", "The stub is hand-written.", ("enum", .array(["listing"])))), ("option", option),
         ])
@@ -131,7 +155,12 @@ private enum Schema {
             ("entry", reference("symbol", "Stub or routine that the gate leads to.")),
             ("ist", number("0: no stack switch by IST; 1 to 7: IST index plus one, as the gate holds it.", 0...7)),
             ("dpl", number("Lowest privilege that may reach the gate by INT n.", 0...3)),
-            ("type", value("string", "An interrupt gate clears IF, a trap gate does not.", ("enum", .array(["interrupt", "trap"])))),
+            (
+                "type",
+                value(
+                    "string", "An interrupt gate clears IF, a trap gate does not.",
+                    ("enum", .array(["interrupt", "trap"])))
+            ),
             ("option", option),
         ])
 
@@ -245,7 +274,9 @@ private enum Schema {
     static let definitions: JSON = .object([
         JSON.Member(
             "symbol",
-            value("string", "An assembler symbol.", ("pattern", "^[A-Za-z_.$][A-Za-z0-9_.$]*$"), ("maxLength", .integer(Int64(limits.nameLength_bytes))))
+            value(
+                "string", "An assembler symbol.", ("pattern", "^[A-Za-z_.$][A-Za-z0-9_.$]*$"),
+                ("maxLength", .integer(Int64(limits.nameLength_bytes))))
         ),
         JSON.Member(
             "flag",

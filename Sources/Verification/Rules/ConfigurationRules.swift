@@ -16,7 +16,9 @@ enum UnreachableEntry {
         "unreachable-entry", severity: .warning,
         statement: "Some gate, trap-table row, callback or routine leads to every entry.",
         why: "Code that nothing reaches is a leftover, or the row that should name it names another.",
-        sources: ["Linux commit b23e5844dfe7 (xen/pv: Fix a boot up hang revealed by int3 self test), which removes xenint3"])
+        sources: [
+            "Linux commit b23e5844dfe7 (xen/pv: Fix a boot up hang revealed by int3 self test), which removes xenint3"
+        ])
 }
 
 /// Entry code comes to an end, by way of the handler.
@@ -35,6 +37,7 @@ enum Progress: Invariant {
         let isNested =
             activation.event.source == .nmi && run.activations.dropLast().contains { $0.event.source == .nmi }
         if isNested { return nil }
-        return Finding(rule, "\(run.eventName(activation)) (activation \(activation.number)) has returned, but no handler has run")
+        return Finding(
+            rule, "\(run.eventName(activation)) (activation \(activation.number)) has returned, but no handler has run")
     }
 }

@@ -5,7 +5,8 @@ import Machine
 enum ErrorCode: Invariant {
     static let rule = Rule(
         "error-code",
-        statement: "The handler receives the error code that was pushed (0 where there is none) and, for page faults, the address that faulted.",
+        statement:
+            "The handler receives the error code that was pushed (0 where there is none) and, for page faults, the address that faulted.",
         why:
             "A stub that is wrong about the error code is one word off everywhere. CR2 is overwritten by the next fault, so it must be read before anything that may fault.",
         sources: [
@@ -21,7 +22,8 @@ enum ErrorCode: Invariant {
         if found == wanted || !takesErrorCode(run, activation) { return nil }
         return Finding(
             rule,
-            "\(run.here) receives error code \(hexadecimal(found, digits: 4)); \(run.eventName(activation)) came with \(hexadecimal(wanted, digits: 4))")
+            "\(run.here) receives error code \(hexadecimal(found, digits: 4)); \(run.eventName(activation)) came with \(hexadecimal(wanted, digits: 4))"
+        )
     }
 
     /// NMI, system-call and device handlers have pt_regs as their only argument.
@@ -57,7 +59,8 @@ enum ErrorCode: Invariant {
         {
             return Finding(
                 rule,
-                "the stub of \(run.eventName(activation)) pushes a placeholder at \(hexadecimal(below &- 8)) although the error code is already at \(hexadecimal(below)): pt_regs is 8 bytes off")
+                "the stub of \(run.eventName(activation)) pushes a placeholder at \(hexadecimal(below &- 8)) although the error code is already at \(hexadecimal(below)): pt_regs is 8 bytes off"
+            )
         }
         return nil
     }
@@ -78,7 +81,8 @@ enum FaultAddress {
             ? "traced code ran before and may have faulted, which overwrote CR2" : "CR2 was not read in time"
         return Finding(
             latentRule,
-            "\(run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)")
+            "\(run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)"
+        )
     }
 
     private static let latentRule = Rule(

@@ -5,7 +5,8 @@ import Machine
 enum LiveFrameOverwritten: Invariant {
     static let rule = Rule(
         "live-frame-overwritten",
-        statement: "No write lands on a word of an exception frame, of saved registers or of the interrupted stack that is still needed.",
+        statement:
+            "No write lands on a word of an exception frame, of saved registers or of the interrupted stack that is still needed.",
         why: "The return reads what was written: a return address as SS, an error code as RIP.",
         sources: [
             "SDM vol. 3, 6.14.2 (64-bit stack frame)", "facts F1, F2, F11",

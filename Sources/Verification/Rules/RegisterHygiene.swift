@@ -5,7 +5,8 @@ import Machine
 enum RegisterHygiene: Invariant {
     static let rule = Rule(
         "register-hygiene", isLatent: true,
-        statement: "When the handler of an event from user mode starts, no register that is not an argument holds the user's value.",
+        statement:
+            "When the handler of an event from user mode starts, no register that is not an argument holds the user's value.",
         why: "Values that a user chose in registers that C does not write soon feed speculative gadgets.",
         sources: ["Linux commit 8e1eb3fa009a (x86/entry/64: Clear extra registers beyond syscall arguments)"])
 
@@ -19,7 +20,8 @@ enum RegisterHygiene: Invariant {
             if activation.interrupted[register] == 0 { continue }
             return Finding(
                 rule,
-                "\(register.name) still holds the user's \(hexadecimal(activation.interrupted[register])) when \(run.here) starts")
+                "\(register.name) still holds the user's \(hexadecimal(activation.interrupted[register])) when \(run.here) starts"
+            )
         }
         return nil
     }

@@ -102,7 +102,7 @@ enum InvariantTable {
         Progress.self, UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self,
         NMIMasking.self, InterruptFlag.self, StackBounds.self,
     ]
-    static let atLeaving: [any Invariant.Type] = [UserPageTable.self, UserGSBase.self]
+    static let atLeaving: [any Invariant.Type] = [UserPageTable.self, UserGSBase.self, Resumption.self]
     static let atFault: [any Invariant.Type] = [
         LiveFrameOverwritten.self, KernelPageTable.self, KernelGSBase.self, StackBounds.self,
     ]

@@ -77,7 +77,8 @@ extension ScenarioRun {
             record(
                 Finding(
                     Progress.rule,
-                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) raises itself again, \(limits.recurrences) times in the same state"))
+                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) raises itself again, \(limits.recurrences) times in the same state"
+                ))
         case .endlessLoop(let address):
             record(Finding(Progress.rule, "the code at \(program.describe(address)) loops for ever in the same state"))
         case .halted:
@@ -136,7 +137,8 @@ extension ScenarioRun {
             return nil
         case .oops(let vector, let code):
             return Consequence(
-                rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id, vector: symbol(vector),
+                rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id,
+                vector: symbol(vector),
                 errorCode: code, text: "the kernel reports \(Console.trapName(vector)) and the task dies")
         case .processKilled(let vector, let code):
             return Consequence(
@@ -145,7 +147,8 @@ extension ScenarioRun {
         case .domainCrash(let crash):
             return Consequence(
                 rule: UnexpectedFault.rule.id, vector: crash.reason == .unhandledVector ? symbol(crash.vector) : nil,
-                errorCode: crash.reason == .unhandledVector && crash.errorCode != .max ? UInt64(crash.errorCode) : nil, text: "Xen crashes the domain")
+                errorCode: crash.reason == .unhandledVector && crash.errorCode != .max ? UInt64(crash.errorCode) : nil,
+                text: "Xen crashes the domain")
         case .tripleFault(let vector):
             return Consequence(
                 rule: TripleFault.rule.id, vector: symbol(vector), errorCode: nil,
@@ -153,7 +156,9 @@ extension ScenarioRun {
         case .endlessRecursion(let vector, let address):
             return Consequence(
                 rule: Progress.rule.id, vector: symbol(vector), errorCode: nil,
-                text: "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) recurses without end: the machine hangs without a message")
+                text:
+                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) recurses without end: the machine hangs without a message"
+            )
         case .endlessLoop(let address):
             return Consequence(
                 rule: Progress.rule.id, vector: nil, errorCode: nil,

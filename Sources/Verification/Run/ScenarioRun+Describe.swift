@@ -23,7 +23,8 @@ extension ScenarioRun {
 
     var activationText: String {
         guard let current else { return "the program" }
-        return "the entry path of \(eventName(current)) (activation \(current.number), from \(current.fromUser ? "user" : "kernel") mode)"
+        return
+            "the entry path of \(eventName(current)) (activation \(current.number), from \(current.fromUser ? "user" : "kernel") mode)"
     }
 
     /// The C function that RIP is at.
@@ -67,7 +68,8 @@ extension ScenarioRun {
     func frameDistance(_ regs: UInt64, _ activation: Activation) -> String {
         let distance = Int64(bitPattern: regs &+ UInt64(PtRegs.rip) &* 8 &- activation.frame)
         if distance == 0 || abs(distance) > 64 { return "" }
-        return ": pt_regs is \(abs(distance)) bytes too \(distance > 0 ? "high" : "low") for the frame at \(hexadecimal(activation.frame))"
+        return
+            ": pt_regs is \(abs(distance)) bytes too \(distance > 0 ? "high" : "low") for the frame at \(hexadecimal(activation.frame))"
     }
 
     /// How far a return's frame is from the one that was delivered.

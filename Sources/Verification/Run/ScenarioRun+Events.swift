@@ -127,7 +127,9 @@ extension ScenarioRun {
             takeMeantReturnFault(fault)
             return
         }
-        if !checkFaultingReturn() && !check(.fault) { record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)) }
+        if !checkFaultingReturn() && !check(.fault) {
+            record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+        }
         deliver(Event(fault), isUnexpected: true)
     }
 
@@ -289,6 +291,7 @@ extension ScenarioRun {
                 context.kernelGSBase = ended.expected.kernelGSBase
                 context.cr3 = ended.expected.cr3
                 context.nmiBlocked = false
+                if isMeant, let finding = Resumption.attempted(context, ended) { record(finding) }
                 var delivered = event
                 // The failsafe stub of Linux supplies an error code of zero (F12, F23).
                 if isFailsafe { delivered.errorCode = 0 }

@@ -33,7 +33,9 @@ extension ScenarioRun {
             check(.handler)
             // Since 5.3 the C handler takes the address as its third argument; before, it reads CR2 itself.
             let takesAddress = image.table.options["READ_CR2_IN_ENTRY"] ?? false
-            if let finding = FaultAddress.check(self, receives: takesAddress ? machine.cpu[.rdx] : nil) { record(finding) }
+            if let finding = FaultAddress.check(self, receives: takesAddress ? machine.cpu[.rdx] : nil) {
+                record(finding)
+            }
         }
         speculation.isArmed = false
         if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
@@ -67,7 +69,8 @@ extension ScenarioRun {
         }
         let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
         // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
-        let enables = function.model == .exception && activation.event.vector != Vector.debug
+        let enables =
+            function.model == .exception && activation.event.vector != Vector.debug
             && activation.event.vector != Vector.breakpoint && activation.event.vector != Vector.machineCheck
         if enables && flags & Flags.interrupt != 0 {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)

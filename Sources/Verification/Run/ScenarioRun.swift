@@ -166,7 +166,8 @@ package struct ScenarioRun: Sendable {
         case .paravirtualSyscall: hypercall()
         case .returned(let frame): handleReturn(frame)
         case .halted: ending = .halted
-        case .stepLimit: ending = loopsForEver() ? .endlessLoop(address: machine.instructionPointer(program)) : .stepLimit
+        case .stepLimit:
+            ending = loopsForEver() ? .endlessLoop(address: machine.instructionPointer(program)) : .stepLimit
         }
     }
 

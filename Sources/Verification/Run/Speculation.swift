@@ -57,13 +57,16 @@ struct SpeculativeWalk {
         while budget > 0, index >= 0, Int(index) < program.instructions.count {
             budget -= 1
             let instruction = program.instructions[Int(index)]
-            if instruction.memory.segment == .gs, !kernelBase, Self.loads(instruction) { return .gadget(instruction: index) }
+            if instruction.memory.segment == .gs, !kernelBase, Self.loads(instruction) {
+                return .gadget(instruction: index)
+            }
             switch instruction.opcode {
             case .model: return kernelBase ? .stopped : .gadget(instruction: index)
             case .swapgs:
                 if !run.machine.traits.swapgsSpeculates { return .stopped }
                 kernelBase.toggle()
-            case .lfence, .mfence, .cpuid, .wrmsr, .iret, .sysret, .sysexit, .int, .int3, .hlt, .ud2, .syscall: return .stopped
+            case .lfence, .mfence, .cpuid, .wrmsr, .iret, .sysret, .sysexit, .int, .int3, .hlt, .ud2, .syscall:
+                return .stopped
             case .movToControl:
                 // A write of CR3 serialises (SDM vol. 3, 8.3).
                 return .stopped
@@ -119,7 +122,9 @@ struct SpeculativeWalk {
         while budget > 0, index >= 0, Int(index) < program.instructions.count {
             budget -= 1
             let instruction = program.instructions[Int(index)]
-            if instruction.memory.segment == .gs, !kernelBase, Self.loads(instruction) { return .gadget(instruction: index) }
+            if instruction.memory.segment == .gs, !kernelBase, Self.loads(instruction) {
+                return .gadget(instruction: index)
+            }
             switch instruction.opcode {
             case .model: return kernelBase ? .stopped : .gadget(instruction: index)
             case .jmp, .call:
@@ -137,7 +142,8 @@ struct SpeculativeWalk {
         switch instruction.form {
         case .memory, .memoryToRegister, .registerToMemory, .immediateToMemory, .indirectMemory:
             // A plain store sends nothing to a dependent load.
-            !(instruction.opcode == .mov && (instruction.form == .registerToMemory || instruction.form == .immediateToMemory))
+            !(instruction.opcode == .mov
+                && (instruction.form == .registerToMemory || instruction.form == .immediateToMemory))
                 && instruction.opcode != .lea
         default: false
         }
