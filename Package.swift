@@ -36,7 +36,9 @@ let package = Package(
             plugins: ["EmbedFiles"]),
         .target(name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings),
 
-        .target(name: "Reports", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
+        .target(
+            name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],
+            swiftSettings: settings),
         .target(
             name: "Store", dependencies: ["Reports", "COpenSSL", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings, plugins: ["EmbedFiles"]),
@@ -47,7 +49,7 @@ let package = Package(
         .target(
             name: "API",
             dependencies: [
-                "Store", "Reports", "Verification", "EntryCode", "HTTPWire",
+                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
@@ -60,7 +62,11 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "gatehouse",
-            dependencies: ["Service", "Verification", "EntryCode", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Service", "API", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: settings),
 
         .testTarget(name: "MachineTests", dependencies: ["Machine"], swiftSettings: settings),
@@ -68,11 +74,35 @@ let package = Package(
         .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV"], swiftSettings: settings),
-        .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: settings),
+        .testTarget(name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
-        .testTarget(name: "HTTPWireTests", dependencies: ["HTTPWire"], swiftSettings: settings),
-        .testTarget(name: "HTTPTransportTests", dependencies: ["HTTPTransport", "HTTPWire"], swiftSettings: settings),
+        // The client side of HTTP/2 for the tests of both HTTP targets.
+        .target(
+            name: "HTTPTestSupport", dependencies: ["CNghttp2"], path: "Tests/HTTPTestSupport", swiftSettings: settings),
+        .testTarget(name: "HTTPWireTests", dependencies: ["HTTPWire", "HTTPTestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "HTTPTransportTests",
+            dependencies: [
+                "HTTPTransport", "HTTPWire", "HTTPTestSupport", .product(name: "HTTPTypes", package: "swift-http-types"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "APITests", dependencies: ["API", "Service", "HTTPTransport"], swiftSettings: settings),
         .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
     ]
 )
+
+// Benchmarks share the package, because our targets use `package` access; they are declared only when asked for, so that
+// nobody else resolves or builds their dependencies: GATEHOUSE_BENCHMARKS=1 swift package benchmark
+if Context.environment["GATEHOUSE_BENCHMARKS"] != nil {
+    package.dependencies.append(
+        .package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []))
+    package.targets.append(
+        .executableTarget(
+            name: "CoreBenchmarks",
+            dependencies: [
+                .product(name: "Benchmark", package: "benchmark"), "Machine", "Assembler", "EntryCode", "Verification",
+                "Reports", "Store",
+            ],
+            path: "Benchmarks/CoreBenchmarks", swiftSettings: settings,
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
+}

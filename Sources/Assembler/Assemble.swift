@@ -20,7 +20,8 @@ package func assembleInstruction(
 ) throws(AssemblyFailure) -> Instruction {
     let source = SourceText(name: "instruction", text: text)
     let input = AssemblyInput(
-        sources: [], constants: constants, externals: symbols, placements: ["instruction": address], overrides: [source])
+        sources: [], constants: constants, externals: symbols, placements: ["instruction": address], overrides: [source]
+    )
     let program = try assemble(input)
     guard program.instructions.count == 1, let instruction = program.instructions.first else {
         let diagnostic = Diagnostic(

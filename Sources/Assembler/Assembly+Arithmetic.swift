@@ -153,7 +153,9 @@ extension Assembly {
         var instruction = Instruction(mnemonic.opcode, condition: mnemonic.condition)
         guard operand.isIndirect else {
             guard operand.kind == .memory, operand.isBare, operand.memory.segment == .none else {
-                let hint = operand.kind == .immediate ? "a branch takes its target without `$`" : "write `*` before the operand"
+                let hint =
+                    operand.kind == .immediate
+                    ? "a branch takes its target without `$`" : "write `*` before the operand"
                 throw fail(.operandMismatch, hint, at: operand.position)
             }
             instruction.form = .target
@@ -181,7 +183,8 @@ extension Assembly {
     mutating func port(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
         try expectOperands(2, name: name, at: start)
         let (port, data) = mnemonic.family == .input ? (operands[0], operands[1]) : (operands[1], operands[0])
-        guard data.kind == .register, data.register.general == .rax, let width = data.register.width, width != .quad else {
+        guard data.kind == .register, data.register.general == .rax, let width = data.register.width, width != .quad
+        else {
             throw mismatchFault(name, at: start)
         }
         if let suffix = mnemonic.width, suffix != width {
@@ -192,7 +195,9 @@ extension Assembly {
             instruction.form = .immediateToRegister
             instruction.immediate = try unsignedImmediate(mnemonic.family == .input ? 0 : 1, upTo: 255)
         } else {
-            guard port.kind == .register, port.register == RegisterName(.word, 2) else { throw mismatchFault(name, at: start) }
+            guard port.kind == .register, port.register == RegisterName(.word, 2) else {
+                throw mismatchFault(name, at: start)
+            }
             instruction.form = .registerToRegister
             instruction.source = mnemonic.family == .input ? .rdx : .rax
             instruction.register = mnemonic.family == .input ? .rax : .rdx

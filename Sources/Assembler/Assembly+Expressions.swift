@@ -196,7 +196,9 @@ extension Assembly {
         if overflows { throw fail(.badNumber, "number does not fit in 64 bits", at: start) }
         guard Byte.isName(peek) else { return .constant(Int64(bitPattern: value)) }
         let suffix = peek
-        guard radix != 16, suffix == UInt8(ascii: "b") || suffix == UInt8(ascii: "f"), !Byte.isName(byte(at: position + 1)) else {
+        guard radix != 16, suffix == UInt8(ascii: "b") || suffix == UInt8(ascii: "f"),
+            !Byte.isName(byte(at: position + 1))
+        else {
             throw fail(.badNumber, "number with a letter in it", at: position)
         }
         position += 1

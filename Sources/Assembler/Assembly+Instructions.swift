@@ -33,7 +33,7 @@ extension Assembly {
     }
 
     private mutating func prefix(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
-        prefixPosition = start
+        prefixLocation = location(at: start)
         if mnemonic.family == .lockPrefix { hasLockPrefix = true } else { hasRepeatPrefix = true }
         skipBlanks()
         if isAtStatementEnd { return }
@@ -65,10 +65,13 @@ extension Assembly {
 
     func mismatch(_ name: Int) -> String { "`\(names.string(name))` does not take such operands" }
 
-    mutating func mismatchFault(_ name: Int, at start: Int) -> Fault { fail(.operandMismatch, mismatch(name), at: start) }
+    mutating func mismatchFault(_ name: Int, at start: Int) -> Fault {
+        fail(.operandMismatch, mismatch(name), at: start)
+    }
 
     /// The size from the suffix and the general registers among the operands, which must agree.
-    mutating func width(_ suffix: Width?, _ first: Int, _ second: Int, name: Int, at start: Int) throws(Fault) -> Width {
+    mutating func width(_ suffix: Width?, _ first: Int, _ second: Int, name: Int, at start: Int) throws(Fault) -> Width
+    {
         var width = suffix
         for index in [first, second] where index >= 0 && operands[index].kind == .register {
             guard let own = operands[index].register.width else {
@@ -167,7 +170,8 @@ extension Assembly {
 
     private mutating func addFixup(_ item: Int, _ kind: Fixup.Kind, _ operand: Operand, isWide: Bool = false) {
         fixups.append(
-            Fixup(item: item, kind: kind, value: operand.value, isWide: isWide, location: location(at: operand.position)))
+            Fixup(
+                item: item, kind: kind, value: operand.value, isWide: isWide, location: location(at: operand.position)))
     }
 
     private mutating func applyPrefixes(

@@ -50,7 +50,7 @@ extension Assembly {
         item < group.endItem ? offsets[item] : Int(truncatingIfNeeded: group.size)
     }
 
-    private func address(_ symbol: Symbol, _ offsets: [Int]) -> UInt64 {
+    func address(_ symbol: Symbol, _ offsets: [Int]) -> UInt64 {
         let group = groups[Int(symbol.group)]
         return group.address &+ UInt64(truncatingIfNeeded: offset(symbol.item, in: group, offsets))
     }
@@ -122,23 +122,26 @@ extension Assembly {
     // MARK: Addresses
 
     private mutating func placeGroups(_ offsets: [Int]) {
+        let extents = extents(offsets)
         var placed: [(start: UInt64, end: UInt64, extent: UInt64, group: Int)] = []
         for index in groups.indices {
             guard let address = groups[index].placement else { continue }
             groups[index].address = address
-            placed.append((address, end(address, groups[index].size), end(address, extent(index, offsets)), index))
+            placed.append((address, end(address, groups[index].size), end(address, extents[index]), index))
         }
         placed.sort { ($0.start, $0.group) < ($1.start, $1.group) }
+        for range in placed where groups[range.group].size > UInt64.max - range.start { return reportWrap(range.group) }
         var last = -1
         for index in placed.indices where placed[index].end > placed[index].start {
-            if last >= 0, placed[index].start < placed[last].end { reportOverlap(placed[index].group, placed[last].group) }
-            if placed[index].end == UInt64.max { reportWrap(placed[index].group) }
+            if last >= 0, placed[index].start < placed[last].end {
+                reportOverlap(placed[index].group, placed[last].group)
+            }
             if last < 0 || placed[index].end > placed[last].end { last = index }
         }
         var cursor = input.origin
         var next = 0
         for index in groups.indices where groups[index].placement == nil {
-            let size = extent(index, offsets)
+            let size = extents[index]
             while true {
                 cursor = end(cursor, 15) & ~15
                 while next < placed.count, placed[next].extent <= cursor { next += 1 }
@@ -158,16 +161,17 @@ extension Assembly {
         return overflow ? UInt64.max : sum
     }
 
-    /// Bytes of a group, declared sizes included.
-    private func extent(_ index: Int, _ offsets: [Int]) -> UInt64 {
-        let group = groups[index]
-        guard !input.sizes.isEmpty else { return group.size }
-        var extent = group.size
-        for routine in routines where Int(routine.group) == index {
+    /// Bytes of every group, declared sizes included.
+    private func extents(_ offsets: [Int]) -> [UInt64] {
+        var extents = groups.map(\.size)
+        guard !input.sizes.isEmpty else { return extents }
+        for routine in routines {
+            let group = groups[Int(routine.group)]
             let start = UInt64(truncatingIfNeeded: offset(routine.firstItem, in: group, offsets))
-            extent = max(extent, end(start, input.sizes[names.string(routine.name)] ?? 0))
+            let declared = end(start, input.sizes[names.string(routine.name)] ?? 0)
+            extents[Int(routine.group)] = max(extents[Int(routine.group)], declared)
         }
-        return extent
+        return extents
     }
 
     private func firstRoutine(of group: Int) -> RoutineDraft? { routines.first { Int($0.group) == group } }
@@ -183,118 +187,5 @@ extension Assembly {
     private mutating func reportWrap(_ group: Int) {
         guard let routine = firstRoutine(of: group) else { return }
         report(.outOfRange, "`\(names.string(routine.name))` reaches beyond the last address", routine.location)
-    }
-
-    // MARK: Values
-
-    private mutating func applyFixups(_ offsets: [Int]) {
-        var reported = Set<UInt64>()
-        for index in fixups.indices {
-            let fixup = fixups[index]
-            do throws(ResolutionFault) {
-                let value = try resolve(fixup.value, offsets, depth: 0)
-                apply(fixup, value, offsets)
-            } catch {
-                report(error, fixup, &reported)
-            }
-            if isStopped { return }
-        }
-    }
-
-    private mutating func apply(_ fixup: Fixup, _ value: Int64, _ offsets: [Int]) {
-        let group = groups[Int(routines[Int(owners[fixup.item])].group)]
-        let length = Int(instructions[fixup.item].length)
-        let next = Int64(bitPattern: group.address) &+ Int64(offsets[fixup.item] + length)
-        switch fixup.kind {
-        case .displacement:
-            if !fixup.isWide, Assembly.normalized(value, .quad) == nil {
-                report(.outOfRange, "the address does not fit in a 32-bit displacement", fixup.location)
-            }
-            instructions[fixup.item].memory.displacement = value
-        case .relativeSymbol:
-            checkDistance(value, next, fixup)
-            instructions[fixup.item].memory.displacement = value
-        case .relativeConstant:
-            if Assembly.normalized(value, .quad) == nil {
-                report(.outOfRange, "the displacement does not fit in 32 bits", fixup.location)
-            }
-            instructions[fixup.item].memory.displacement = next &+ value
-        case .immediate:
-            let immediate = fixup.isWide ? value : Assembly.normalized(value, instructions[fixup.item].width)
-            if immediate == nil { report(.outOfRange, "the address does not fit in the immediate", fixup.location) }
-            instructions[fixup.item].immediate = immediate ?? 0
-        case .target:
-            checkDistance(value, next, fixup)
-            instructions[fixup.item].immediate = value
-        }
-    }
-
-    private mutating func checkDistance(_ value: Int64, _ next: Int64, _ fixup: Fixup) {
-        if Assembly.normalized(value &- next, .quad) == nil {
-            report(.outOfRange, "the target is farther away than 2 GiB", fixup.location)
-        }
-    }
-
-    private mutating func report(_ fault: ResolutionFault, _ fixup: Fixup, _ reported: inout Set<UInt64>) {
-        switch fault {
-        case .undefined(let index), .discarded(let index):
-            let owner = owners[fixup.item]
-            // One report for a symbol in a routine: more would only repeat it.
-            guard reported.insert(UInt64(index) << 32 | UInt64(UInt32(bitPattern: owner))).inserted else { return }
-            let number = symbols[index].name
-            let routine = names.string(routines[Int(owner)].name)
-            guard number >= 0 else {
-                return report(.undefinedSymbol, "no such numeric label after this, in routine `\(routine)`", fixup.location)
-            }
-            let name = names.string(number)
-            if case .discarded = fault {
-                let message = "`\(name)`, used in routine `\(routine)`, stands in a section without an address"
-                return report(.undefinedSymbol, message, fixup.location)
-            }
-            let known = symbols
-            let hint = suggestion(name) { $0.symbol >= 0 && known[Int($0.symbol)].kind != .undefined }
-            report(.undefinedSymbol, "undefined symbol `\(name)` in routine `\(routine)`\(hint)", fixup.location)
-        case .circular: report(.circularSymbol, "a symbol is defined through itself", fixup.location)
-        case .divisionByZero: report(.divisionByZero, "division by zero", fixup.location)
-        case .tooDeep: report(.limitExpressionDepth, "expression deeper than \(limits.expression_depth)", fixup.location)
-        }
-    }
-
-    /// Computes a value. Results are kept in nodes and symbols, so that shared parts are computed once.
-    private mutating func resolve(_ value: Value, _ offsets: [Int], depth: Int) throws(ResolutionFault) -> Int64 {
-        guard depth <= limits.expression_depth * 2 else { throw .tooDeep }
-        var result = value.constant
-        if value.symbol >= 0 { result = result &+ (try resolve(symbol: Int(value.symbol), offsets, depth: depth + 1)) }
-        if value.node >= 0 { result = result &+ (try resolve(node: Int(value.node), offsets, depth: depth + 1)) }
-        return result
-    }
-
-    private mutating func resolve(symbol index: Int, _ offsets: [Int], depth: Int) throws(ResolutionFault) -> Int64 {
-        let symbol = symbols[index]
-        switch symbol.kind {
-        case .absolute, .external: return symbol.value.constant
-        case .label: return Int64(bitPattern: address(symbol, offsets))
-        case .discarded: throw .discarded(index)
-        case .undefined:
-            if symbol.outer >= 0, symbols[Int(symbol.outer)].kind != .undefined {
-                return try resolve(symbol: Int(symbol.outer), offsets, depth: depth + 1)
-            }
-            throw .undefined(index)
-        case .expression:
-            if symbol.isResolving { throw .circular }
-            symbols[index].isResolving = true
-            defer { symbols[index].isResolving = false }
-            return try resolve(symbol.value, offsets, depth: depth + 1)
-        }
-    }
-
-    private mutating func resolve(node index: Int, _ offsets: [Int], depth: Int) throws(ResolutionFault) -> Int64 {
-        let node = nodes[index]
-        if let result = node.result { return result }
-        let left = try resolve(node.left, offsets, depth: depth + 1)
-        let right = try resolve(node.right, offsets, depth: depth + 1)
-        guard let result = node.operation.apply(left, right) else { throw .divisionByZero }
-        nodes[index].result = result
-        return result
     }
 }

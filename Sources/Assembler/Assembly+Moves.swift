@@ -67,7 +67,9 @@ extension Assembly {
     }
 
     /// Moves between a general register or memory and a segment, control or debug register.
-    private mutating func moveSpecial(_ mnemonic: Mnemonic, special: Int, other: Int, name: Int, at start: Int) throws(Fault) {
+    private mutating func moveSpecial(_ mnemonic: Mnemonic, special: Int, other: Int, name: Int, at start: Int)
+        throws(Fault)
+    {
         let (register, operand) = (operands[special].register, operands[other])
         let isLoad = special == 1
         var instruction = Instruction(.mov, special: register.number)
@@ -90,7 +92,9 @@ extension Assembly {
             try emit(instruction, at: start)
         case .memory where register.kind == .segment:
             // The processor transfers 16 bits whatever suffix is written (SDM vol. 2, MOV).
-            if let suffix = mnemonic.width, suffix != .word { throw fail(.sizeMismatch, "a segment register has 16 bits", at: start) }
+            if let suffix = mnemonic.width, suffix != .word {
+                throw fail(.sizeMismatch, "a segment register has 16 bits", at: start)
+            }
             instruction.form = .memory
             instruction.width = .word
             try emit(instruction, memory: other, at: start)
@@ -100,18 +104,22 @@ extension Assembly {
 
     mutating func extend(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
         try expectOperands(2, name: name, at: start)
-        guard operands[1].kind == .register, operands[0].kind != .immediate else { throw mismatchFault(name, at: start) }
+        guard operands[1].kind == .register, operands[0].kind != .immediate else {
+            throw mismatchFault(name, at: start)
+        }
         let width = try width(mnemonic.width, 1, -1, name: name, at: start)
         var source = mnemonic.sourceWidth
         if operands[0].kind == .register {
             guard let own = operands[0].register.width else { throw mismatchFault(name, at: start) }
             if let known = source, known != own {
-                throw fail(.sizeMismatch, "the register's size does not match the instruction's", at: operands[0].position)
+                throw fail(
+                    .sizeMismatch, "the register's size does not match the instruction's", at: operands[0].position)
             }
             source = own
         }
         guard let source else {
-            throw fail(.ambiguousSize, "the source has no size; write `\(names.string(name))` with its suffixes", at: start)
+            throw fail(
+                .ambiguousSize, "the source has no size; write `\(names.string(name))` with its suffixes", at: start)
         }
         guard source.rawValue < width.rawValue, source != .long || mnemonic.opcode == .movsx else {
             throw fail(.sizeMismatch, "the destination must be larger than the source", at: start)
@@ -129,14 +137,17 @@ extension Assembly {
     /// `lea`, `cmovcc`, `invpcid`: to a register, never of a byte.
     mutating func load(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
         try expectOperands(2, name: name, at: start)
-        guard operands[1].kind == .register, operands[0].kind != .immediate else { throw mismatchFault(name, at: start) }
+        guard operands[1].kind == .register, operands[0].kind != .immediate else {
+            throw mismatchFault(name, at: start)
+        }
         let isMove = mnemonic.family == .conditionalMove
         if operands[0].kind == .register, !isMove { throw mismatchFault(name, at: start) }
         let width = try width(mnemonic.width, isMove ? 0 : -1, 1, name: name, at: start)
         if width == .byte || (mnemonic.opcode == .invpcid && width != .quad) {
             throw fail(.sizeMismatch, "`\(names.string(name))` does not exist in that size", at: operands[1].position)
         }
-        var instruction = Instruction(mnemonic.opcode, width: width, form: .memoryToRegister, condition: mnemonic.condition)
+        var instruction = Instruction(
+            mnemonic.opcode, width: width, form: .memoryToRegister, condition: mnemonic.condition)
         instruction.register = operands[1].register.general
         if operands[0].kind == .register {
             instruction.form = .registerToRegister

@@ -31,7 +31,11 @@ extension Assembly {
             }
             operandCount += 1
             skipBlanks()
-            guard peek == Byte.comma else { return }
+            guard peek == Byte.comma else {
+                // Said here, because a missing comma would otherwise read as a wrong number of operands.
+                if isAtStatementEnd { return }
+                throw fail(.syntaxError, "expected `,` or the end of the statement", at: position)
+            }
             position += 1
             skipBlanks()
         }
@@ -78,7 +82,8 @@ extension Assembly {
         let code = meanings[name].register
         guard code >= 0 else {
             let text = names.string(name)
-            throw fail(.unknownRegister, "unknown register `%\(text)`\(suggestion(text) { $0.register >= 0 })", at: start)
+            throw fail(
+                .unknownRegister, "unknown register `%\(text)`\(suggestion(text) { $0.register >= 0 })", at: start)
         }
         let register = RegisterName(code: code)
         if register.kind == .unsupported {

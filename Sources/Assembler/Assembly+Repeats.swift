@@ -31,7 +31,9 @@ extension Assembly {
         let body = Array(bytes[block.start..<block.end])
         var pieces = cut(body, parameters)
         // `\@` counts macro calls; inside a repeat it belongs to the macro around it, which has replaced it already.
-        pieces = pieces.map { $0.parameter == Piece.counter ? Piece(start: $0.start, end: $0.end, parameter: Piece.literal) : $0 }
+        pieces = pieces.map {
+            $0.parameter == Piece.counter ? Piece(start: $0.start, end: $0.end, parameter: Piece.literal) : $0
+        }
         if directive == .rept { pieces = [Piece(start: 0, end: body.count, parameter: Piece.literal)] }
         let parent = pushExpansion("`\(directive == .rept ? ".rept" : directive == .irp ? ".irp" : ".irpc")`")
         expansions[Int(parent)].line = startLocation.line
@@ -64,7 +66,9 @@ extension Assembly {
         skipBlanks()
         if directive == .irpc {
             let word = argument(until: stop)
-            for offset in word.start..<word.end { values.append(Argument(start: offset, end: offset + 1, isGiven: true)) }
+            for offset in word.start..<word.end {
+                values.append(Argument(start: offset, end: offset + 1, isGiven: true))
+            }
         } else {
             while position < stop, values.count <= limits.repeat_count {
                 values.append(argument(until: stop))

@@ -63,7 +63,9 @@ extension Assembly {
                 return
             }
             if open.isExplicit {
-                report(.unclosedRoutine, "`\(names.string(open.name))` has no `END` before `\(names.string(name))`", at: start)
+                report(
+                    .unclosedRoutine, "`\(names.string(open.name))` has no `END` before `\(names.string(name))`",
+                    at: start)
                 closeRoutine()
             }
         }
@@ -100,7 +102,8 @@ extension Assembly {
         routines.append(
             RoutineDraft(
                 name: name, group: Int32(truncatingIfNeeded: groups.count - 1), firstItem: instructions.count,
-                endItem: instructions.count, isExplicit: isExplicit, isOverride: isOverride, location: location(at: start)))
+                endItem: instructions.count, isExplicit: isExplicit, isOverride: isOverride,
+                location: location(at: start)))
         current = Int32(truncatingIfNeeded: routines.count - 1)
         sectionAtStart = section.name
         try place(index, at: start)
@@ -245,7 +248,9 @@ extension Assembly {
         var isExecutable = text.contains("text") || text.hasPrefix(".fixup")
         if let quote = rest.lastIndex(of: Byte.quote) {
             let before = rest[..<quote]
-            if let flags = before.lastIndex(of: Byte.quote) { isExecutable = before[flags...].contains(UInt8(ascii: "x")) }
+            if let flags = before.lastIndex(of: Byte.quote) {
+                isExecutable = before[flags...].contains(UInt8(ascii: "x"))
+            }
         }
         return text == ".text" ? Section() : Section(isExecutable: isExecutable, name: number)
     }

@@ -53,7 +53,9 @@ extension Assembly {
             return
         }
         if text.hasPrefix(".") {
-            throw fail(.unknownDirective, "unknown directive `\(text)`\(suggestion(text) { $0.directive != .none })", at: start)
+            throw fail(
+                .unknownDirective, "unknown directive `\(text)`\(suggestion(text) { $0.directive != .none })", at: start
+            )
         }
         let hint = suggestion(text) { $0.mnemonic >= 0 || $0.macro >= 0 || $0.directive != .none }
         throw fail(.unknownMnemonic, "unknown instruction or macro `\(text)`\(hint)", at: start)
@@ -96,7 +98,8 @@ extension Assembly {
         case .layout:
             position = statementEnd(from: position)
             if section.isExecutable, discarding < 0 {
-                throw fail(.layoutDirective, "`\(names.string(name))` moves code in a way that is not modelled", at: start)
+                throw fail(
+                    .layoutDirective, "`\(names.string(name))` moves code in a way that is not modelled", at: start)
             }
         case .unsupported:
             throw fail(.unsupportedDirective, "`\(names.string(name))` is not supported", at: start)
@@ -233,12 +236,14 @@ extension Assembly {
     /// `; did you mean …?` with the nearest name of a kind, or nothing.
     func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
         let wanted = Array(text.utf8)
-        guard wanted.count <= 40 else { return "" }
+        // A search through all names: worth it for the first faults, a waste for a hundred of them.
+        guard wanted.count <= 40, diagnostics.count < 8 else { return "" }
         var best: (distance: Int, name: String)?
+        let limit = max(1, wanted.count / 3)
         for (number, meaning) in meanings.enumerated() where isCandidate(meaning) {
+            if abs(names.length(number) - wanted.count) > limit { continue }
             let candidate = names.string(number)
-            let limit = max(1, wanted.count / 3)
-            if abs(candidate.utf8.count - wanted.count) > limit || candidate == text { continue }
+            if candidate == text { continue }
             let distance = editDistance(wanted, Array(candidate.utf8))
             if distance > limit { continue }
             if let known = best, (known.distance, known.name) <= (distance, candidate) { continue }

@@ -177,7 +177,7 @@ struct Assembly {
     var expressionDepth = 0
     var hasLockPrefix = false
     var hasRepeatPrefix = false
-    var prefixPosition = 0
+    var prefixLocation = Location(file: 0, line: 1, column: 1, expansion: -1)
 
     init(_ input: AssemblyInput) {
         self.input = input
@@ -228,7 +228,8 @@ struct Assembly {
         if diagnostics.count == limits.diagnostics, code != .limitDiagnostics {
             diagnostics[diagnostics.count - 1] = Diagnostic(
                 code: DiagnosticCode.limitDiagnostics.rawValue, file: fileName(location.file), line: location.line,
-                column: location.column, message: "more than \(limits.diagnostics - 1) faults; the rest is not reported")
+                column: location.column, message: "more than \(limits.diagnostics - 1) faults; the rest is not reported"
+            )
             isStopped = true
         }
     }

@@ -36,7 +36,6 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
     case unknownRegister = "unknown-register"
     case unsupportedRegister = "unsupported-register"
     case unsupportedDirective = "unsupported-directive"
-    case unsupportedSuffix = "unsupported-suffix"
     case preprocessorDirective = "preprocessor-directive"
     case syntaxError = "syntax-error"
     case badNumber = "bad-number"

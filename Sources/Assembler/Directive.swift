@@ -31,7 +31,8 @@ enum Directive: UInt8, Sendable {
         add(
             .ignored,
             [
-                ".type", ".size", ".align", ".balign", ".p2align", ".code64", ".extern", ".hidden", ".local", ".internal",
+                ".type", ".size", ".align", ".balign", ".p2align", ".code64", ".extern", ".hidden", ".local",
+                ".internal",
                 ".protected", ".file", ".loc", ".ident", ".att_syntax", ".arch", ".reloc", ".symver", ".print",
             ])
         add(.ignored, ["UNWIND_HINT_REGS", "UNWIND_HINT_EMPTY", "ANNOTATE_RETPOLINE_SAFE", "_ASM_NOKPROBE"])

@@ -73,7 +73,9 @@ struct InstructionLength {
         switch instruction.form {
         case .register: if instruction.register.rawValue >= 8 { needsREX = true }
         case .immediate:
-            let short = !choice.contains(.wideImmediate) && Int64(Int8(truncatingIfNeeded: instruction.immediate)) == instruction.immediate
+            let short =
+                !choice.contains(.wideImmediate)
+                && Int64(Int8(truncatingIfNeeded: instruction.immediate)) == instruction.immediate
             immediateBytes = short ? 1 : (instruction.width == .word ? 2 : 4)
         case .memory: operand(instruction, choice, register: .none, width: .long)
         default: break
@@ -85,7 +87,9 @@ struct InstructionLength {
         case .immediateToRegister where instruction.width == .quad:
             rex(.quad)
             if instruction.register.rawValue >= 8 { needsREX = true }
-            let wide = !choice.contains(.wideImmediate) && Int64(Int32(truncatingIfNeeded: instruction.immediate)) != instruction.immediate
+            let wide =
+                !choice.contains(.wideImmediate)
+                && Int64(Int32(truncatingIfNeeded: instruction.immediate)) != instruction.immediate
             if wide || choice.contains(.absolute) {
                 immediateBytes = 8
             } else {
@@ -108,7 +112,8 @@ struct InstructionLength {
 
     private mutating func measureExchange(_ instruction: Instruction, _ choice: EncodingChoice) {
         let pair = (instruction.register, instruction.source)
-        guard instruction.form == .registerToRegister, instruction.width != .byte, pair.0 == .rax || pair.1 == .rax else {
+        guard instruction.form == .registerToRegister, instruction.width != .byte, pair.0 == .rax || pair.1 == .rax
+        else {
             return ordinary(instruction, choice)
         }
         // 90 is `nop`: `xchg %eax,%eax` clears the upper half and therefore needs the long form.
@@ -184,7 +189,8 @@ struct InstructionLength {
             }
             let full = min(Int(instruction.width.rawValue), 4)
             let short = Int64(Int8(truncatingIfNeeded: instruction.immediate)) == instruction.immediate
-            let canShorten = instruction.opcode != .test && instruction.width != .byte && !choice.contains(.wideImmediate)
+            let canShorten =
+                instruction.opcode != .test && instruction.width != .byte && !choice.contains(.wideImmediate)
             immediateBytes = canShorten && short ? 1 : full
             ordinary(instruction, choice)
             let accumulator = instruction.form == .immediateToRegister && instruction.register == .rax
@@ -250,7 +256,9 @@ struct InstructionLength {
     }
 
     /// ModRM of the one-operand forms whose size does not depend on the width.
-    private mutating func operand(_ instruction: Instruction, _ choice: EncodingChoice, register: Register, width: Width) {
+    private mutating func operand(
+        _ instruction: Instruction, _ choice: EncodingChoice, register: Register, width: Width
+    ) {
         switch instruction.form {
         case .register, .indirectRegister:
             byteRegister(instruction.register, width)

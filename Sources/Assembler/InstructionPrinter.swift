@@ -48,12 +48,15 @@ package struct InstructionPrinter: Sendable {
         case .jcc: return "j" + Mnemonic.text(instruction.condition)
         case .ret: return instruction.length == repeatedLength(instruction) ? "rep ret" : "ret"
         case .nop: return instruction.form == .none ? "nop" : "nop" + suffix
-        case .jmp, .call, .int3, .int, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac, .stac,
-            .lfence, .mfence, .sfence, .verw, .invpcid, .invlpg, .wbinvd, .clts, .hlt, .ud2, .pause, .rdtsc, .rdtscp, .cpuid,
+        case .jmp, .call, .int3, .int, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac,
+            .stac,
+            .lfence, .mfence, .sfence, .verw, .invpcid, .invlpg, .wbinvd, .clts, .hlt, .ud2, .pause, .rdtsc, .rdtscp,
+            .cpuid,
             .model, .rdfsbase, .wrfsbase, .rdgsbase, .wrgsbase:
             return name
         case .iret, .sysret, .sysexit: return name + suffix
-        case .push, .pop, .pushf, .popf, .lea, .xchg, .add, .sub, .adc, .sbb, .and, .or, .xor, .cmp, .test, .not, .neg, .inc,
+        case .push, .pop, .pushf, .popf, .lea, .xchg, .add, .sub, .adc, .sbb, .and, .or, .xor, .cmp, .test, .not, .neg,
+            .inc,
             .dec, .shl, .shr, .sar, .rol, .ror, .bt, .bts, .btr, .btc, .in, .out:
             return name + suffix
         }
@@ -87,13 +90,16 @@ package struct InstructionPrinter: Sendable {
             let source = instruction.form == .register ? register : memory(instruction, at: address)
             return "\(source), \(special(instruction))"
         case .in:
-            return instruction.form == .registerToRegister ? "%dx, \(register)" : "\(number(instruction.immediate)), \(register)"
+            return instruction.form == .registerToRegister
+                ? "%dx, \(register)" : "\(number(instruction.immediate)), \(register)"
         case .out:
             let data = name(.rax, width)
-            return instruction.form == .registerToRegister ? "\(data), %dx" : "\(data), \(number(instruction.immediate))"
+            return instruction.form == .registerToRegister
+                ? "\(data), %dx" : "\(data), \(number(instruction.immediate))"
         case .movzx, .movsx:
             let isRegister = instruction.form == .registerToRegister
-            let source = isRegister ? name(instruction.source, instruction.sourceWidth) : memory(instruction, at: address)
+            let source =
+                isRegister ? name(instruction.source, instruction.sourceWidth) : memory(instruction, at: address)
             return "\(source), \(register)"
         case .shl, .shr, .sar, .rol, .ror:
             if instruction.form == .registerToRegister { return "%cl, \(register)" }

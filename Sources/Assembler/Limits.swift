@@ -1,9 +1,9 @@
 /// Bounds on what one assembly may consume: sources come from outside.
 package struct Limits: Sendable, Hashable {
     /// Bytes of all sources and overrides together.
-    package var source_bytes = 4 << 20
+    package var source_bytes = 2 << 20
     /// Bytes that macro and repeat expansion may produce; arguments can double at every level.
-    package var expanded_bytes = 32 << 20
+    package var expanded_bytes = 8 << 20
     /// Lines read, expanded ones included.
     package var lines = 200_000
     /// Depth of macros, repeats and overrides within each other; bounds the use of the stack.

@@ -14,16 +14,15 @@ package func listing(of program: Program) -> String {
         let comment = "\t# \(hexadecimal(routine.address)), \(routine.size_bytes) bytes"
         let isChained = labels.isChained(index)
         if index > 0, !labels.continues(index) { lines.append("") }
-        if isChained, labels.mustBeGlobal(routine.address) { lines.append(".globl \(routine.name)") }
+        if isChained, labels.isGlobal(routine.name) { lines.append(".globl \(routine.name)") }
         lines.append((isChained ? "\(routine.name):" : "ENTRY(\(routine.name))") + comment)
         for item in labels.items(of: index) {
             let address = program.addresses[item]
-            for label in labels.definitions(at: address) { define(label, labels.mustBeGlobal(address), &lines) }
+            for label in labels.definitions(at: address) { define(label, labels.isGlobal(label), &lines) }
             lines.append("\t\(printer.text(program.instructions[item], at: address))\t# \(hexadecimal(address))")
         }
         if labels.continues(index + 1) { continue }
-        let end = labels.end(of: index)
-        for label in labels.definitions(atEndOf: index) { define(label, labels.mustBeGlobal(end), &lines) }
+        for label in labels.definitions(atEndOf: index) { define(label, labels.isGlobal(label), &lines) }
         lines.append("END(\(routine.name))")
     }
     return lines.joined(separator: "\n") + "\n"
@@ -46,7 +45,7 @@ private struct ListingLabels: Sendable {
     private var names: [UInt64: [String]] = [:]
     private var entries = Set<String>()
     private var synthetic: [UInt64: String] = [:]
-    private var global = Set<UInt64>()
+    private var globalNames = Set<String>()
 
     init(_ program: Program) {
         self.program = program
@@ -55,7 +54,8 @@ private struct ListingLabels: Sendable {
         }
         for routine in program.routines { entries.insert(routine.name) }
         findChains()
-        for (item, instruction) in program.instructions.enumerated() { study(instruction, item) }
+        for (item, instruction) in program.instructions.enumerated() { findGlobal(instruction, item) }
+        for (item, instruction) in program.instructions.enumerated() { nameTarget(instruction, item) }
     }
 
     func items(of routine: Int) -> Range<Int> {
@@ -73,7 +73,8 @@ private struct ListingLabels: Sendable {
 
     func isChained(_ routine: Int) -> Bool { continues(routine) || continues(routine + 1) }
 
-    func mustBeGlobal(_ address: UInt64) -> Bool { global.contains(address) }
+    /// Whether branches to a label are long although they would reach.
+    func isGlobal(_ label: String) -> Bool { globalNames.contains(label) }
 
     /// Labels other than routines at an instruction.
     func definitions(at address: UInt64) -> [String] {
@@ -107,12 +108,13 @@ private struct ListingLabels: Sendable {
 
     private func shortName(_ address: UInt64) -> String? {
         if let label = synthetic[address] { return label }
-        guard !global.contains(address) else { return nil }
-        return names[address]?.first { name in !isExplicitEntry(name, address) }
+        return names[address]?.first { !globalNames.contains($0) && !isExplicitEntry($0) }
     }
 
-    private func isExplicitEntry(_ name: String, _ address: UInt64) -> Bool {
-        guard entries.contains(name), let index = program.routines.firstIndex(where: { $0.name == name }) else { return false }
+    private func isExplicitEntry(_ name: String) -> Bool {
+        guard entries.contains(name), let index = program.routines.firstIndex(where: { $0.name == name }) else {
+            return false
+        }
         return !isChained(index)
     }
 
@@ -144,44 +146,51 @@ private struct ListingLabels: Sendable {
         return items(of: index - 1).contains { crosses($0, true) } || items(of: index).contains { crosses($0, false) }
     }
 
-    private mutating func study(_ instruction: Instruction, _ item: Int) {
-        guard instruction.form == .target else { return }
-        let target = UInt64(bitPattern: instruction.immediate)
+    private func isInsideChain(_ target: UInt64, _ item: Int) -> Bool {
         let chain = chains[Int(program.routineOf[item])]
-        let isInside = target >= chain.start && target <= chain.end
-        if instruction.length == 2 {
-            guard isInside else { return }
-            var boundary = target
-            if target != chain.end {
-                while boundary > chain.start, program.index(at: boundary) < 0 { boundary -= 1 }
-            }
-            if shortName(boundary) == nil { addSynthetic(boundary) }
-            return
-        }
+        return target >= chain.start && target <= chain.end
+    }
+
+    /// A branch that is long although it would reach names a global symbol; without a name its number stays.
+    private func isLongWithoutNeed(_ instruction: Instruction, _ item: Int) -> Bool {
+        let target = UInt64(bitPattern: instruction.immediate)
+        guard instruction.form == .target, instruction.opcode != .call, instruction.length != 2,
+            isInsideChain(target, item)
+        else { return false }
         let address = program.addresses[item]
         let behind = target <= address ? address &+ 2 : address &+ UInt64(instruction.length)
         let distance = Int64(bitPattern: target &- behind)
-        if instruction.opcode != .call, isInside, distance >= -128, distance <= 127 {
-            // Long although it would reach: only a global symbol does that; without one the number stays.
-            if names[target] != nil, !global.contains(target) {
-                let wasShort = synthetic[target] == nil && shortName(target) != nil
-                global.insert(target)
-                if wasShort, isShortTarget(target) { addSynthetic(target) }
-            }
-        } else if names[target] == nil, program.index(at: target) >= 0 {
-            addSynthetic(target)
-        }
+        return distance >= -128 && distance <= 127
     }
 
-    private func isShortTarget(_ target: UInt64) -> Bool {
-        program.instructions.contains {
-            $0.form == .target && $0.length == 2 && UInt64(bitPattern: $0.immediate) == target
+    private mutating func findGlobal(_ instruction: Instruction, _ item: Int) {
+        guard isLongWithoutNeed(instruction, item) else { return }
+        if let name = name(of: UInt64(bitPattern: instruction.immediate)) { globalNames.insert(name) }
+    }
+
+    private mutating func nameTarget(_ instruction: Instruction, _ item: Int) {
+        guard instruction.form == .target else { return }
+        let target = UInt64(bitPattern: instruction.immediate)
+        guard instruction.length == 2 else {
+            if names[target] == nil, program.index(at: target) >= 0, !isLongWithoutNeed(instruction, item) {
+                addSynthetic(target)
+            }
+            return
         }
+        guard isInsideChain(target, item) else { return }
+        let chain = chains[Int(program.routineOf[item])]
+        var boundary = target
+        if target != chain.end {
+            while boundary > chain.start, program.index(at: boundary) < 0 { boundary -= 1 }
+        }
+        if shortName(boundary) == nil { addSynthetic(boundary) }
     }
 
     private mutating func addSynthetic(_ address: UInt64) {
         guard synthetic[address] == nil else { return }
-        let routine = program.routines.last { $0.address <= address && $0.count > 0 && address <= $0.address &+ $0.size_bytes }
+        let routine = program.routines.last {
+            $0.address <= address && $0.count > 0 && address <= $0.address &+ $0.size_bytes
+        }
         var name = ".L\(routine?.name ?? "code")_\(String(address &- (routine?.address ?? 0), radix: 16))"
         while program.symbols[name] != nil { name += "_" }
         synthetic[address] = name

@@ -70,7 +70,8 @@ struct Mnemonic: Sendable {
         ("and", .arithmetic, .and), ("or", .arithmetic, .or), ("xor", .arithmetic, .xor), ("cmp", .arithmetic, .cmp),
         ("test", .test, .test), ("mov", .move, .mov), ("lea", .lea, .lea), ("push", .push, .push), ("pop", .pop, .pop),
         ("pushf", .flags, .pushf), ("popf", .flags, .popf), ("xchg", .exchange, .xchg), ("not", .unary, .not),
-        ("neg", .unary, .neg), ("inc", .unary, .inc), ("dec", .unary, .dec), ("shl", .shift, .shl), ("sal", .shift, .shl),
+        ("neg", .unary, .neg), ("inc", .unary, .inc), ("dec", .unary, .dec), ("shl", .shift, .shl),
+        ("sal", .shift, .shl),
         ("shr", .shift, .shr), ("sar", .shift, .sar), ("rol", .shift, .rol), ("ror", .shift, .ror), ("bt", .bit, .bt),
         ("bts", .bit, .bts), ("btr", .bit, .btr), ("btc", .bit, .btc), ("jmp", .jump, .jmp), ("call", .call, .call),
         ("ret", .ret, .ret), ("in", .input, .in), ("out", .output, .out), ("nop", .nop, .nop),
@@ -129,7 +130,9 @@ struct Mnemonic: Sendable {
         all.append(("model", Mnemonic(.model, .model)))
         all.append(("lock", Mnemonic(.lockPrefix, .nop)))
         for name in ["rep", "repe", "repz"] { all.append((name, Mnemonic(.repeatPrefix, .nop))) }
-        for name in ["pusha", "popa", "pushal", "popal", "into", "bound", "aaa", "aas", "daa", "das", "arpl", "lds", "les"] {
+        for name in [
+            "pusha", "popa", "pushal", "popal", "into", "bound", "aaa", "aas", "daa", "das", "arpl", "lds", "les",
+        ] {
             all.append((name, Mnemonic(.invalid, .nop)))
         }
         return all

@@ -54,6 +54,9 @@ struct NameTable: Sendable {
         intern(string(number), scope: scope)
     }
 
+    /// Bytes of an identifier.
+    func length(_ number: Int) -> Int { lengths[number] }
+
     /// The text of an identifier; invalid UTF-8 cannot occur, identifiers are ASCII.
     func string(_ number: Int) -> String {
         String(decoding: arena[starts[number]..<starts[number] + lengths[number]], as: UTF8.self)

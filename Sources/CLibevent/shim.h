@@ -1,5 +1,18 @@
+// No feature macros here: Swift's Glibc module has none, and modules that disagree about `fd_set` clash.
+// The one door to libevent, and to two Linux calls that Swift's Glibc module leaves out; only HTTPTransport opens it.
 #include <event2/event.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/listener.h>
-#include <event2/thread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+static inline int gatehouse_eventfd(void) {
+    return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+// Declared by <sys/socket.h> under _GNU_SOURCE only.
+extern int accept4(int listener, struct sockaddr *peer, socklen_t *size, int flags);
+
+// `accept4` with a descriptor that does not block and is not inherited.
+static inline int gatehouse_accept(int listener, struct sockaddr_storage *peer) {
+    socklen_t size = sizeof(*peer);
+    return accept4(listener, (struct sockaddr *)peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}

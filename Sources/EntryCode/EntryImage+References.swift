@@ -5,10 +5,10 @@ import XenPV
 extension Expansion {
     /// Every handler is a C function of this kernel or a routine of the table.
     mutating func checkHandlers() {
-        let known = Set(functions.map(\.name)).union(table.routines.map(\.name))
+        var known = Set(functions.map(\.name)).union(table.routines.map(\.name))
+        known.formUnion(listingRoutines())
         for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
             if known.contains(entry.handler) || generation.roles.values.contains(entry.handler) { continue }
-            if isListingRoutine(entry.handler) { continue }
             var message = "no C function or routine '\(entry.handler)' in \(table.kernel)"
             if findings.count < Self.suggestions, let nearest = nearestName(to: entry.handler, among: known.sorted()) {
                 message += "; did you mean '\(nearest)'?"
@@ -19,9 +19,28 @@ extension Expansion {
         }
     }
 
-    private func isListingRoutine(_ name: String) -> Bool {
-        let needle = Array("ENTRY(\(name))".utf8)
-        return generation.listings.contains { $0.text.firstRange(of: needle) != nil }
+    /// Names between the parentheses of `ENTRY(…)` in the listings.
+    private func listingRoutines() -> Set<String> {
+        let marker = Array("ENTRY(".utf8)
+        var names: Set<String> = []
+        for listing in generation.listings {
+            let text = listing.text
+            var position = 0
+            while position + marker.count < text.count {
+                guard text[position] == marker[0], text[position..<(position + marker.count)].elementsEqual(marker)
+                else {
+                    position += 1
+                    continue
+                }
+                position += marker.count
+                let start = position
+                while position < text.count, text[position] != UInt8(ascii: ")"), text[position] != 0x0A {
+                    position += 1
+                }
+                names.insert(String(decoding: text[start..<position], as: UTF8.self))
+            }
+        }
+        return names
     }
 
     mutating func fillIDT(_ machine: inout Machine, _ program: Program) {

@@ -54,10 +54,11 @@ package struct ImageLayout: Sendable {
     package var taskStack: Region
     package var entryStack: Region
     package var perCPUBase: UInt64
-    /// Offsets of per-CPU variables by name.
-    package var perCPU: [String: UInt64]
     /// Per-CPU variables that entry code leaves as it found them: name, address, size.
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
+    /// Offsets of the per-CPU variables that C functions read.
+    package var currentTaskOffset: UInt64
+    package var tssOffset: UInt64
     package var vcpuInfo: UInt64
     package var current: UInt64
     package var userStackPointer: UInt64

@@ -97,8 +97,9 @@ struct MemoryBuilder {
         let userHalf: UInt64 = 0x1000 | (hasPCID && isolates ? 0x800 : 0)
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
         let layout = ImageLayout(
-            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase, perCPU: perCPU,
+            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase,
             keptVariables: generation.perCPU.filter(\.isKept).map { ($0.name, perCPUBase &+ $0.offset, $0.size_bytes) },
+            currentTaskOffset: perCPU["current_task"] ?? 0, tssOffset: perCPU["cpu_tss_rw"] ?? 0,
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
             userStackPointer: Addresses.userStackPointer,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,

@@ -26,6 +26,14 @@ package enum Flags {
         arithmetic | trap | interrupt | direction | iopl | nestedTask | resume | alignmentCheck | identification
 }
 
+/// Bits of DR6 (SDM vol. 3, 17.2.3).
+package enum DebugStatus {
+    /// B0: the breakpoint of DR0 was met.
+    package static let breakpoint0: UInt64 = 1 << 0
+    /// BS: single step.
+    package static let singleStep: UInt64 = 1 << 14
+}
+
 /// Exception vectors (SDM vol. 3, table 6-1).
 package enum Vector {
     package static let divideError: UInt8 = 0

@@ -48,6 +48,42 @@ package enum OperandForm: UInt8, Sendable, Hashable {
     case indirectMemory
 }
 
+/// Opcode, form and width in one, for the instructions that make up nearly all of a run.
+enum Shortcut: UInt8, Sendable, Hashable {
+    /// Executed by the general function.
+    case none
+    case moveToRegister, load, store, pushRegister, popRegister
+    /// Arithmetic to a register of 32 or 64 bits. The right operand is `source + immediate`, one of which is nothing.
+    case add, sub, cmp, and, or, xor, test
+    case jump, branch, call, ret
+
+    init(_ instruction: Instruction) {
+        let isWhole = instruction.width == .quad || instruction.width == .long
+        let isToRegister =
+            (instruction.form == .registerToRegister && instruction.immediate == 0)
+            || (instruction.form == .immediateToRegister && instruction.source == .none)
+        switch instruction.opcode {
+        case .mov where isWhole && isToRegister: self = .moveToRegister
+        case .mov where instruction.width == .quad && instruction.form == .memoryToRegister: self = .load
+        case .mov where instruction.width == .quad && instruction.form == .registerToMemory: self = .store
+        case .push where instruction.width == .quad && instruction.form == .register: self = .pushRegister
+        case .pop where instruction.width == .quad && instruction.form == .register: self = .popRegister
+        case .add where isWhole && isToRegister: self = .add
+        case .sub where isWhole && isToRegister: self = .sub
+        case .cmp where isWhole && isToRegister: self = .cmp
+        case .and where isWhole && isToRegister: self = .and
+        case .or where isWhole && isToRegister: self = .or
+        case .xor where isWhole && isToRegister: self = .xor
+        case .test where isWhole && isToRegister: self = .test
+        case .jmp where instruction.target >= 0: self = .jump
+        case .jcc where instruction.target >= 0: self = .branch
+        case .call where instruction.target >= 0: self = .call
+        case .ret where instruction.form == .none: self = .ret
+        default: self = .none
+        }
+    }
+}
+
 /// One x86-64 instruction: flat and trivially copyable, so that the hot loop neither allocates nor counts references.
 ///
 /// AT&T order is source, destination; `register` is the destination except in `registerToMemory` and one-operand forms.
@@ -68,6 +104,10 @@ package struct Instruction: Sendable, Hashable {
     package var lock: Bool
     /// Length in bytes as the GNU assembler would encode it.
     package var length: UInt8
+    /// No instruction follows in memory: execution that runs past this one leaves the known code. Only set in `Program.code`.
+    package var isLast = false
+    /// The form for the hot loop, decided once when the code is laid out. Only set in `Program.code`.
+    var shortcut = Shortcut.none
     /// Index of a direct branch's target in the program, or -1.
     package var target: Int32
     package var immediate: Int64

@@ -57,29 +57,51 @@ extension Machine {
     /// A fault during delivery is delivered instead, or becomes #DF, or shuts the processor down. `activation` is the
     /// number that owns the words of the frame.
     package mutating func deliver(_ event: Event, activation newActivation: UInt32, _ program: Program) -> Delivery {
+        noteInterruption()
         var current = event
         var depth = 0
         while true {
-            if current.vector == Vector.pageFault && current.source == .fault { cpu.cr2 = current.address }
+            notice(current)
             do throws(Fault) {
                 let frame = try enter(current, activation: newActivation, program)
                 return .entered(event: current, frame: frame)
             } catch {
                 depth += 1
-                // A software interrupt that cannot be delivered faults at the instruction itself.
-                if current.source == .software && cpu.index > 0 { cpu.index -= 1 }
-                if current.vector == Vector.doubleFault && current.source != .software {
+                if depth > 8 || (current.vector == Vector.doubleFault && current.source != .software) {
                     return .tripleFault(during: event)
                 }
-                if error.vector == Vector.pageFault { cpu.cr2 = error.address }
+                // A software interrupt that cannot be delivered faults at the instruction itself.
+                if current.source == .software { rewindSoftwareInterrupt(program) }
                 let isEscalated =
                     current.source == .fault && Machine.escalates(first: current.vector, second: error.vector)
-                current =
-                    isEscalated
-                    ? Event(vector: Vector.doubleFault, source: .trap)
-                    : Event(Machine.markExternal(error, during: event))
-                if depth > 8 { return .tripleFault(during: event) }
+                if isEscalated {
+                    // The address is in CR2 although the page fault is never delivered.
+                    if error.vector == Vector.pageFault { cpu.cr2 = error.address }
+                    current = Event(vector: Vector.doubleFault, source: .trap)
+                } else {
+                    current = Event(Machine.markExternal(error, during: current))
+                }
             }
+        }
+    }
+
+    /// What recognising an event changes, whether or not its handler can be entered.
+    private mutating func notice(_ event: Event) {
+        if event.vector == Vector.pageFault && event.source == .fault { cpu.cr2 = event.address }
+        if event.vector == Vector.debug && event.source != .software { cpu.dr6 |= event.debugBits }
+        if event.vector == Vector.machineCheck && event.source != .software { cpu.machineCheckInProgress = true }
+        if event.source == .nmi { cpu.nmiBlocked = true }
+    }
+
+    /// Puts RIP back on the INT n or INT3 that was just executed.
+    package mutating func rewindSoftwareInterrupt(_ program: Program) {
+        let index = Int(softwareInterruptIndex)
+        if index >= 0, index < program.instructions.count,
+            program.addresses[index] &+ UInt64(program.instructions[index].length) == instructionPointer(program)
+        {
+            cpu.index = softwareInterruptIndex
+        } else if cpu.index > 0 {
+            cpu.index -= 1
         }
     }
 
@@ -124,11 +146,13 @@ extension Machine {
     ) throws(Fault) -> UInt64 {
         let gate = idt[Int(event.vector)]
         let selectorCode = UInt32(event.vector) * 8 + 2
+        // The type comes first, then the DPL, then the present bit (SDM vol. 2, INT n).
+        if !gate.hasGateType { throw .generalProtection(selectorCode) }
         if event.source == .software && gate.privilege < oldPrivilege { throw .generalProtection(selectorCode) }
         if !gate.isPresent { throw Fault(Vector.segmentNotPresent, errorCode: selectorCode) }
         if !Machine.isCanonical(gate.offset) { throw .generalProtection() }
 
-        let oldRSP = cpu[.rsp]
+        let oldRSP = self[.rsp]
         var stack = oldRSP
         // The processor reads the TSS as supervisor, whatever runs.
         cpu.cpl = 0
@@ -154,15 +178,13 @@ extension Machine {
             try pushForDelivery(
                 UInt64(event.vector == Vector.doubleFault ? 0 : event.errorCode), at: &stack, owner: owner(.errorCode))
         }
-        cpu[.rsp] = stack
+        self[.rsp] = stack
         cpu.flags &= ~(Flags.trap | Flags.nestedTask | Flags.resume | Flags.virtual8086)
         if gate.isInterruptGate { cpu.flags &= ~Flags.interrupt }
         if oldPrivilege != 0 { cpu.ss = 0 }
-        cpu.cs = gate.selector
-        if event.source == .nmi { cpu.nmiBlocked = true }
-        if event.vector == Vector.debug && event.source != .software { cpu.dr6 |= event.debugBits }
-        if event.vector == Vector.machineCheck { cpu.machineCheckInProgress = true }
+        cpu.cs = gate.selector & ~3
         cpu.stackShadow = false
+        cpu.interruptShadow = false
         jump(to: gate.offset, program)
         return stack
     }

@@ -3,23 +3,30 @@ extension Machine {
     ///
     /// NMIs are unblocked by the execution of IRET even if it faults (SDM vol. 3, 6.7.1).
     @inline(never)
-    mutating func interruptReturn(_ instruction: Instruction, _ program: Program) throws(Fault) -> Outcome {
+    mutating func interruptReturn(_ site: Site, _ program: Program) throws(Fault) -> Progress {
+        cpu.nmiBlocked = false
+        interruptsWereEnabledAtReturn = cpu.flags & Flags.interrupt != 0
         if cpu.flags & Flags.nestedTask != 0 { throw .generalProtection() }
-        let frame = cpu[.rsp]
-        let size = UInt64(instruction.width.rawValue)
-        let width = instruction.width
+        let frame = self[.rsp]
+        let width = site.pointee.width
+        let size = UInt64(width.rawValue)
         let rip = try load(frame, width, isStack: true)
         let cs = UInt16(truncatingIfNeeded: try load(frame &+ size, width, isStack: true))
         let flags = try load(frame &+ 2 &* size, width, isStack: true)
         let rsp = try load(frame &+ 3 &* size, width, isStack: true)
         let ss = UInt16(truncatingIfNeeded: try load(frame &+ 4 &* size, width, isStack: true))
-        cpu.nmiBlocked = false
-        interruptsWereEnabledAtReturn = cpu.flags & Flags.interrupt != 0
+        let code = try checkReturn(rip: rip, cs: cs, ss: ss)
+        finishReturn(
+            rip: rip, cs: cs, flags: flags, rsp: rsp, ss: ss, code: code, end: frame &+ 5 &* size, width, program)
+        cost.serialisingInstructions &+= 1
+        return stop(.returned(frame: frame))
+    }
+
+    /// All checks of IRET's target, RIP last (SDM vol. 2, IRET); returns the code segment's descriptor.
+    package func checkReturn(rip: UInt64, cs: UInt16, ss: UInt16) throws(Fault) -> Descriptor {
         let code = try checkReturnSelectors(cs: cs, ss: ss)
         if code.isLong ? !Machine.isCanonical(rip) : rip > 0xFFFF_FFFF { throw .generalProtection() }
-        finishReturn(rip: rip, cs: cs, flags: flags, rsp: rsp, ss: ss, code: code, frame: frame, program)
-        cost.serialisingInstructions &+= 1
-        return .returned(frame: frame)
+        return code
     }
 
     /// The selector checks of IRET; returns the code segment's descriptor.
@@ -45,12 +52,12 @@ extension Machine {
     }
 
     private mutating func finishReturn(
-        rip: UInt64, cs: UInt16, flags: UInt64, rsp: UInt64, ss: UInt16, code: Descriptor, frame: UInt64,
-        _ program: Program
+        rip: UInt64, cs: UInt16, flags: UInt64, rsp: UInt64, ss: UInt16, code: Descriptor, end: UInt64,
+        _ width: Width, _ program: Program
     ) {
         let oldPrivilege = cpu.cpl
         let newPrivilege = UInt8(cs & 3)
-        var loadable = Flags.loadable
+        var loadable = Flags.loadable & width.mask
         if oldPrivilege != 0 {
             loadable &= ~Flags.iopl
             if oldPrivilege > UInt8((cpu.flags & Flags.iopl) >> 12) { loadable &= ~Flags.interrupt }
@@ -59,16 +66,16 @@ extension Machine {
         cpu.cs = cs
         cpu.ss = ss
         if code.isLong {
-            cpu[.rsp] = rsp
+            self[.rsp] = rsp
         } else if let stack = descriptor(ss), !stack.isBig {
             // Only SP is loaded for a 16-bit stack: the rest of RSP stays what it was (the espfix leak, fact F31).
-            cpu[.rsp] = ((frame &+ 40) & ~0xFFFF) | (rsp & 0xFFFF)
+            self[.rsp] = (end & ~0xFFFF) | (rsp & 0xFFFF)
         } else {
-            cpu[.rsp] = rsp & 0xFFFF_FFFF
+            self[.rsp] = rsp & 0xFFFF_FFFF
         }
         if newPrivilege > oldPrivilege { clearInnerSegments(newPrivilege) }
         cpu.cpl = newPrivilege
-        jump(to: code.isLong ? rip : rip & 0xFFFF_FFFF, program)
+        jump(to: rip, program)
     }
 
     /// Data segments that the outer level may not use become null (SDM vol. 2, IRET, RETURN-TO-OUTER-PRIVILEGE-LEVEL).
@@ -85,58 +92,78 @@ extension Machine {
 
     /// SYSCALL, SYSRET, SYSENTER, SYSEXIT (SDM and APM vol. 2).
     @inline(never)
-    mutating func fastSystemCall(_ instruction: Instruction, _ program: Program) throws(Fault) -> Outcome {
+    mutating func fastSystemCall(_ instruction: Instruction, _ program: Program) throws(Fault) -> Progress {
         let here = cpu.index
         switch instruction.opcode {
         case .syscall:
             if traits.isParavirtual {
                 cpu.index &+= 1
-                return .paravirtualSyscall
+                return stop(.paravirtualSyscall)
             }
-            cpu[.rcx] = program.addresses[Int(here)] &+ UInt64(instruction.length)
-            cpu[.r11] = cpu.flags & ~Flags.resume
+            let isCompat = descriptor(cpu.cs)?.isLong == false
+            // Intel knows SYSCALL in 64-bit code only, AMD in both (SDM and APM vol. 3, SYSCALL).
+            if isCompat && traits.vendor == .intel { throw Fault(Vector.invalidOpcode) }
+            self[.rcx] = program.addresses[Int(here)] &+ UInt64(instruction.length)
+            self[.r11] = cpu.flags & ~Flags.resume
             cpu.flags = (cpu.flags & ~cpu.syscallMask & ~Flags.resume) | Flags.alwaysOne
             let selector = UInt16(truncatingIfNeeded: cpu.star >> 32) & ~3
-            let isCompat = descriptor(cpu.cs)?.isLong == false
             cpu.cs = selector
             cpu.ss = selector &+ 8
             cpu.cpl = 0
+            trapAsFlagsNowSay()
             jump(to: isCompat ? cpu.cstar : cpu.lstar, program)
             return .next
         case .sysret:
             if cpu.cpl != 0 { throw .generalProtection() }
-            let target = instruction.width == .quad ? cpu[.rcx] : cpu[.rcx] & 0xFFFF_FFFF
+            let target = instruction.width == .quad ? self[.rcx] : self[.rcx] & 0xFFFF_FFFF
             if !Machine.isCanonical(target) && traits.sysretFaultsInKernel { throw .generalProtection() }
+            interruptsWereEnabledAtReturn = cpu.flags & Flags.interrupt != 0
             let base = UInt16(truncatingIfNeeded: cpu.star >> 48)
-            cpu.flags =
-                (cpu[.r11] & (Flags.loadable & ~Flags.resume)) | Flags.alwaysOne
+            // All but RF, VM and the reserved bits (SDM vol. 2, SYSRET).
+            cpu.flags = (self[.r11] & 0x3C_7FD7) | Flags.alwaysOne
+            trapAsFlagsNowSay()
             cpu.cs = (instruction.width == .quad ? base &+ 16 : base) | 3
             cpu.ss = (base &+ 8) | 3
             cpu.cpl = 3
             jump(to: target, program)
-            return .returned(frame: 0)
+            return stop(.returned(frame: 0))
         case .sysenter:
-            if cpu.sysenterCS & ~3 == 0 { throw .generalProtection() }
+            try requireSysenter()
+            // A PV guest's SYSENTER reaches Xen, which passes #GP on where no callback is registered.
+            if traits.isParavirtual || cpu.sysenterCS & 0xFFFC == 0 { throw .generalProtection() }
             cpu.flags &= ~(Flags.virtual8086 | Flags.interrupt | Flags.resume)
             cpu.cs = UInt16(truncatingIfNeeded: cpu.sysenterCS) & ~3
             cpu.ss = cpu.cs &+ 8
             cpu.cpl = 0
-            cpu[.rsp] = cpu.sysenterESP
+            self[.rsp] = cpu.sysenterESP
             jump(to: cpu.sysenterEIP, program)
             return .next
         default:
-            if cpu.cpl != 0 || cpu.sysenterCS & ~3 == 0 { throw .generalProtection() }
+            try requireSysenter()
+            if cpu.cpl != 0 || cpu.sysenterCS & 0xFFFC == 0 { throw .generalProtection() }
             let isLong = instruction.width == .quad
-            let target = isLong ? cpu[.rdx] : cpu[.rdx] & 0xFFFF_FFFF
-            let stack = isLong ? cpu[.rcx] : cpu[.rcx] & 0xFFFF_FFFF
+            let target = isLong ? self[.rdx] : self[.rdx] & 0xFFFF_FFFF
+            let stack = isLong ? self[.rcx] : self[.rcx] & 0xFFFF_FFFF
             if !Machine.isCanonical(target) || !Machine.isCanonical(stack) { throw .generalProtection() }
+            interruptsWereEnabledAtReturn = cpu.flags & Flags.interrupt != 0
             let base = UInt16(truncatingIfNeeded: cpu.sysenterCS) & ~3
             cpu.cs = (base &+ (isLong ? 32 : 16)) | 3
             cpu.ss = (base &+ (isLong ? 40 : 24)) | 3
             cpu.cpl = 3
-            cpu[.rsp] = stack
+            self[.rsp] = stack
             jump(to: target, program)
-            return .returned(frame: 0)
+            return stop(.returned(frame: 0))
         }
+    }
+
+    /// SYSCALL and SYSRET trap if TF is set when they end, as if the system call were one instruction of its caller
+    /// (fact F28; QEMU `target/i386/tcg/translate.c` says so of both).
+    private mutating func trapAsFlagsNowSay() {
+        if cpu.flags & Flags.trap != 0 { cpu.pendingDebug |= DebugStatus.singleStep }
+    }
+
+    /// AMD has neither SYSENTER nor SYSEXIT in long mode (APM vol. 3).
+    private func requireSysenter() throws(Fault) {
+        if traits.vendor == .amd { throw Fault(Vector.invalidOpcode) }
     }
 }

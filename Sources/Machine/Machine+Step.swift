@@ -1,274 +1,395 @@
+/// Where an instruction stands: hot code reads its fields in place, since copying 56 bytes costs as much as executing most.
+typealias Site = UnsafePointer<Instruction>
+
+/// What `execute` did; anything but progress is described in `Machine.stopped`.
+enum Progress: UInt8 {
+    case next, stop
+}
+
 extension Machine {
+    /// Executes until something other than `next` happens or `stepNumber` reaches the limit.
+    ///
+    /// Debug traps of an instruction are due before the next one, data breakpoints and single step together; after MOV SS
+    /// they wait one instruction more (SDM vol. 3, 6.8.3 and 6.9).
+    package mutating func run(_ program: Program, stepLimit: UInt32) -> Outcome {
+        let first = stepNumber
+        defer { cost.instructions &+= UInt64(stepNumber &- first) }
+        return program.code.withUnsafeBufferPointer { code in
+            while stepNumber < stepLimit {
+                if case .stop = stepInside(code, program) { return stopped }
+            }
+            return .stepLimit
+        }
+    }
+
     /// Executes one instruction, or reports why it cannot.
     package mutating func step(_ program: Program) -> Outcome {
-        if cpu.pendingDebug != 0 && !cpu.stackShadow {
-            let bits = cpu.pendingDebug
-            cpu.pendingDebug = 0
-            return .debugTrap(bits)
+        let first = stepNumber
+        defer { cost.instructions &+= UInt64(stepNumber &- first) }
+        return program.code.withUnsafeBufferPointer { code in
+            if case .stop = stepInside(code, program) { return stopped }
+            return .next
         }
-        guard cpu.index >= 0 else { return .fault(fetchFault(cpu.outsideRIP)) }
+    }
+
+    @inline(__always)
+    private mutating func stepInside(_ code: UnsafeBufferPointer<Instruction>, _ program: Program) -> Progress {
+        let pending = cpu.pendingDebug
+        if pending != 0 && !cpu.stackShadow {
+            cpu.pendingDebug = 0
+            return stop(.debugTrap(pending))
+        }
         let index = cpu.index
-        let instruction = program.instructions[Int(index)]
-        let singleStep = cpu.flags & Flags.trap != 0
+        guard UInt32(bitPattern: index) < UInt32(truncatingIfNeeded: code.count), let base = code.baseAddress else {
+            return stop(.fault(fetchFault(instructionPointer(program))))
+        }
+        let site = base + Int(index)
+        let before = cpu.flags & (Flags.trap | Flags.resume)
         cpu.stackShadow = false
         cpu.interruptShadow = false
         do throws(Fault) {
-            let outcome = try execute(instruction, program)
-            if case .model = outcome { return outcome }
+            let progress = try executeShortcut(site, program)
+            if case .stop = progress, case .model = stopped { return .stop }
             stepNumber &+= 1
-            cost.instructions &+= 1
-            if singleStep && !cpu.stackShadow { cpu.pendingDebug |= 0x4000 }
-            // RF is cleared once an instruction completes (SDM vol. 3, 17.3.1.1).
-            if cpu.flags & Flags.resume != 0 {
-                switch outcome {
-                case .returned: break
-                default: cpu.flags &= ~Flags.resume
-                }
+            if before != 0 { finishTrapOrResume(site.pointee.opcode, before) }
+            if site.pointee.isLast && cpu.index == index &+ 1 {
+                cpu.index = -1
+                cpu.outsideRIP = program.addresses[Int(index)] &+ UInt64(site.pointee.length)
             }
-            return outcome
+            return progress
         } catch {
             cpu.index = index
-            return .fault(error)
+            // A breakpoint of an instruction that faulted is met again when the instruction is restarted.
+            cpu.pendingDebug = pending
+            return stop(.fault(error))
         }
+    }
+
+    /// Ends `step` with an outcome.
+    @inline(never)
+    mutating func stop(_ outcome: Outcome) -> Progress {
+        stopped = outcome
+        return .stop
+    }
+
+    /// Single step and RF after an instruction that completed.
+    @inline(never)
+    private mutating func finishTrapOrResume(_ opcode: Opcode, _ before: UInt64) {
+        if before & Flags.trap != 0 && !cpu.stackShadow {
+            switch opcode {
+            // INT n clears TF before a trap could be taken; the caller delivers it (SDM vol. 3, 17.3.1.4).
+            case .int3, .int: break
+            // These look at TF as they leave it, see there.
+            case .syscall, .sysret: break
+            default: cpu.pendingDebug |= DebugStatus.singleStep
+            }
+        }
+        // RF is cleared once an instruction completes, except by IRET (SDM vol. 3, 17.3.1.1).
+        if opcode != .iret { cpu.flags &= ~Flags.resume }
     }
 
     /// The fault of fetching an instruction where there is no code.
     package func fetchFault(_ address: UInt64) -> Fault {
         if !Machine.isCanonical(address) { return .generalProtection() }
-        let isMapped = memory.translate(address) != nil
+        let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+        let isMapped = memory.translate(address)?.attributes.contains(map) ?? false
         return Fault(
             Vector.pageFault, errorCode: 0x10 | (isMapped ? 1 : 0) | (isKernelMode ? 0 : 4), address: address)
     }
 
     @inline(__always)
-    private func effectiveAddress(_ operand: MemoryOperand) -> UInt64 {
-        var address = UInt64(bitPattern: operand.displacement) &+ cpu[operand.base]
-        if operand.index != .none { address = address &+ cpu[operand.index] &* UInt64(operand.scale) }
-        switch operand.segment {
+    mutating func effectiveAddress(_ site: Site) -> UInt64 {
+        let address = offset(site)
+        switch site.pointee.memory.segment {
         case .gs: return address &+ cpu.gsBase
         case .fs: return address &+ cpu.fsBase
         default: return address
         }
     }
 
+    /// The address within the segment.
     @inline(__always)
-    private func usesStack(_ operand: MemoryOperand) -> Bool {
-        (operand.base == .rsp || operand.base == .rbp) && operand.segment == .none
+    private mutating func offset(_ site: Site) -> UInt64 {
+        let address = UInt64(bitPattern: site.pointee.memory.displacement) &+ self[site.pointee.memory.base]
+        if site.pointee.memory.index == .none { return address }
+        return address &+ self[site.pointee.memory.index] &* UInt64(site.pointee.memory.scale)
+    }
+
+    /// A reference through SS; overrides other than FS and GS mean nothing in 64-bit mode (SDM vol. 1, 3.4.2.1).
+    @inline(__always)
+    func usesStack(_ site: Site) -> Bool {
+        let base = site.pointee.memory.base
+        let segment = site.pointee.memory.segment
+        return (base == .rsp || base == .rbp) && segment != .fs && segment != .gs
     }
 
     @inline(__always)
-    private mutating func loadOperand(_ operand: MemoryOperand, _ width: Width) throws(Fault) -> UInt64 {
-        try load(effectiveAddress(operand), width, isStack: usesStack(operand))
+    mutating func loadOperand(_ site: Site, _ width: Width, willWrite: Bool = false) throws(Fault) -> UInt64 {
+        try load(effectiveAddress(site), width, isStack: usesStack(site), willWrite: willWrite)
     }
 
     @inline(__always)
-    private mutating func storeOperand(
-        _ value: UInt64, _ operand: MemoryOperand, _ width: Width, owner: Owner
-    ) throws(Fault) {
-        try store(value, at: effectiveAddress(operand), width, owner: owner, isStack: usesStack(operand))
+    mutating func storeOperand(_ value: UInt64, _ site: Site, _ width: Width, owner: Owner) throws(Fault) {
+        try store(value, at: effectiveAddress(site), width, owner: owner, isStack: usesStack(site))
     }
 
     /// Writes a register: 32-bit writes clear the upper half, narrower ones keep the rest (SDM vol. 1, 3.4.1.1).
     @inline(__always)
-    private mutating func setRegister(_ register: Register, _ value: UInt64, _ width: Width) {
+    mutating func setRegister(_ register: Register, _ value: UInt64, _ width: Width) {
         switch width {
-        case .quad: cpu[register] = value
-        case .long: cpu[register] = value & 0xFFFF_FFFF
-        case .word: cpu[register] = (cpu[register] & ~0xFFFF) | (value & 0xFFFF)
-        case .byte: cpu[register] = (cpu[register] & ~0xFF) | (value & 0xFF)
+        case .quad: self[register] = value
+        case .long: self[register] = value & 0xFFFF_FFFF
+        case .word: self[register] = (self[register] & ~0xFFFF) | (value & 0xFFFF)
+        case .byte: self[register] = (self[register] & ~0xFF) | (value & 0xFF)
         }
+    }
+
+    /// The owner of a general register's value that is stored unchanged.
+    @inline(__always)
+    func ownerOfRegister(_ register: Register) -> Owner {
+        Owner(.savedRegister, slot: register.rawValue, activation: activation)
     }
 
     /// The source operand's value.
     @inline(__always)
-    private mutating func source(_ instruction: Instruction) throws(Fault) -> UInt64 {
-        switch instruction.form {
-        case .registerToRegister: cpu[instruction.source]
-        case .registerToMemory, .register, .indirectRegister: cpu[instruction.register]
-        case .memoryToRegister, .memory, .indirectMemory: try loadOperand(instruction.memory, instruction.width)
-        default: UInt64(bitPattern: instruction.immediate)
+    mutating func source(_ site: Site, _ width: Width) throws(Fault) -> UInt64 {
+        switch site.pointee.form {
+        case .registerToRegister: self[site.pointee.source]
+        case .registerToMemory, .register, .indirectRegister: self[site.pointee.register]
+        case .memoryToRegister, .memory, .indirectMemory: try loadOperand(site, width)
+        default: UInt64(bitPattern: site.pointee.immediate)
         }
     }
 
     /// The destination operand's present value.
     @inline(__always)
-    private mutating func destination(_ instruction: Instruction) throws(Fault) -> UInt64 {
-        switch instruction.form {
+    mutating func destination(_ site: Site, _ width: Width, willWrite: Bool) throws(Fault) -> UInt64 {
+        switch site.pointee.form {
+        case .registerToMemory, .immediateToMemory, .memory: try loadOperand(site, width, willWrite: willWrite)
+        default: self[site.pointee.register]
+        }
+    }
+
+    /// Writes a result that was computed.
+    @inline(__always)
+    mutating func setDestination(_ site: Site, _ value: UInt64, _ width: Width) throws(Fault) {
+        switch site.pointee.form {
         case .registerToMemory, .immediateToMemory, .memory:
-            try loadOperand(instruction.memory, instruction.width)
-        default: cpu[instruction.register]
-        }
-    }
-
-    @inline(__always)
-    private mutating func setDestination(_ instruction: Instruction, _ value: UInt64) throws(Fault) {
-        switch instruction.form {
-        case .registerToMemory:
-            try storeOperand(
-                value, instruction.memory, instruction.width,
-                owner: Owner(.savedRegister, slot: instruction.register.rawValue, activation: activation))
-        case .immediateToMemory, .memory:
-            try storeOperand(
-                value, instruction.memory, instruction.width, owner: Owner(.data, activation: activation))
+            try storeOperand(value, site, width, owner: Owner(.data, activation: activation))
         default:
-            setRegister(instruction.register, value, instruction.width)
+            setRegister(site.pointee.register, value, width)
         }
     }
 
     @inline(__always)
-    private func requirePrivilege() throws(Fault) {
-        if cpu.cpl != 0 { throw .generalProtection() }
+    private mutating func move(_ site: Site) throws(Fault) {
+        let width = site.pointee.width
+        switch site.pointee.form {
+        case .registerToRegister: setRegister(site.pointee.register, self[site.pointee.source], width)
+        case .memoryToRegister: setRegister(site.pointee.register, try loadOperand(site, width), width)
+        case .registerToMemory:
+            let register = site.pointee.register
+            try storeOperand(self[register], site, width, owner: ownerOfRegister(register))
+        case .immediateToRegister: setRegister(site.pointee.register, UInt64(bitPattern: site.pointee.immediate), width)
+        default:
+            try storeOperand(
+                UInt64(bitPattern: site.pointee.immediate), site, width, owner: Owner(.data, activation: activation))
+        }
     }
 
-    private mutating func execute(_ instruction: Instruction, _ program: Program) throws(Fault) -> Outcome {
-        let width = instruction.width
+    /// Executes the frequent forms with one jump; the same as `execute` in every respect.
+    @inline(__always)
+    private mutating func executeShortcut(_ site: Site, _ program: Program) throws(Fault) -> Progress {
+        switch site.pointee.shortcut {
+        case .none:
+            return try execute(site, program)
+        case .moveToRegister:
+            self[site.pointee.register] = rightOperand(site) & wholeMask(site)
+        case .load:
+            self[site.pointee.register] = try loadQuad(effectiveAddress(site), isStack: usesStack(site))
+        case .store:
+            let register = site.pointee.register
+            try storeQuad(
+                self[register], at: effectiveAddress(site), owner: ownerOfRegister(register), isStack: usesStack(site))
+        case .pushRegister:
+            try push(self[site.pointee.register], owner: ownerOfRegister(site.pointee.register))
+        case .popRegister:
+            let rsp = self[.rsp]
+            let value = try loadQuad(rsp, isStack: true)
+            self[.rsp] = rsp &+ 8
+            self[site.pointee.register] = value
+        case .add:
+            self[site.pointee.register] = add(
+                self[site.pointee.register], rightOperand(site), carry: 0, site.pointee.width)
+        case .sub:
+            self[site.pointee.register] = subtract(
+                self[site.pointee.register], rightOperand(site), borrow: 0, site.pointee.width)
+        case .cmp:
+            _ = subtract(self[site.pointee.register], rightOperand(site), borrow: 0, site.pointee.width)
+        case .and: setLogicResult(site, self[site.pointee.register] & rightOperand(site))
+        case .or: setLogicResult(site, self[site.pointee.register] | rightOperand(site))
+        case .xor: setLogicResult(site, self[site.pointee.register] ^ rightOperand(site))
+        case .test:
+            setLogicFlags(self[site.pointee.register] & rightOperand(site) & wholeMask(site), site.pointee.width)
+        case .jump:
+            cpu.index = site.pointee.target
+            return .next
+        case .branch:
+            let index = cpu.index
+            let taken = holds(site.pointee.condition)
+            cpu.index = taken ? site.pointee.target : index &+ 1
+            return stopAtBranches ? stop(.branch(instruction: index, taken: taken)) : .next
+        case .call:
+            let end = program.addresses[Int(cpu.index)] &+ UInt64(site.pointee.length)
+            try push(end, owner: Owner(.returnAddress, activation: activation))
+            cpu.index = site.pointee.target
+            return .next
+        case .ret:
+            let rsp = self[.rsp]
+            let target = try loadQuad(rsp, isStack: true)
+            if !Machine.isCanonical(target) { throw .generalProtection() }
+            self[.rsp] = rsp &+ 8
+            jump(to: target, program)
+            return .next
+        }
+        cpu.index &+= 1
+        return .next
+    }
+
+    @inline(__always)
+    private mutating func rightOperand(_ site: Site) -> UInt64 {
+        self[site.pointee.source] &+ UInt64(bitPattern: site.pointee.immediate)
+    }
+
+    @inline(__always)
+    private func wholeMask(_ site: Site) -> UInt64 { site.pointee.width == .long ? 0xFFFF_FFFF : ~0 }
+
+    @inline(__always)
+    private mutating func setLogicResult(_ site: Site, _ value: UInt64) {
+        let result = value & wholeMask(site)
+        self[site.pointee.register] = result
+        setLogicFlags(result, site.pointee.width)
+    }
+
+    @inline(never)
+    private mutating func execute(_ site: Site, _ program: Program) throws(Fault) -> Progress {
+        let width = site.pointee.width
         let next = cpu.index &+ 1
-        switch instruction.opcode {
-        case .mov:
-            let value = try source(instruction)
-            try setDestination(instruction, value)
+        switch site.pointee.opcode {
+        case .mov: try move(site)
         case .push:
-            switch instruction.form {
+            if width == .word { return try pushOrPopWord(site) }
+            switch site.pointee.form {
             case .register:
-                try push(
-                    cpu[instruction.register],
-                    owner: Owner(.savedRegister, slot: instruction.register.rawValue, activation: activation))
+                try push(self[site.pointee.register], owner: ownerOfRegister(site.pointee.register))
             case .immediate:
-                try push(
-                    UInt64(bitPattern: instruction.immediate), owner: Owner(.immediate, activation: activation))
+                try push(UInt64(bitPattern: site.pointee.immediate), owner: Owner(.immediate, activation: activation))
             default:
-                let address = effectiveAddress(instruction.memory)
-                let value = try load(address, .quad, isStack: usesStack(instruction.memory))
-                try push(value, owner: ownerForCopy(from: address))
+                let value = try loadOperand(site, .quad)
+                try push(value, owner: ownerForCopy(from: effectiveAddress(site)))
             }
         case .pop:
-            let rsp = cpu[.rsp]
+            if width == .word { return try pushOrPopWord(site) }
+            let rsp = self[.rsp]
             let value = try load(rsp, .quad, isStack: true)
-            if instruction.form == .register {
-                cpu[.rsp] = rsp &+ 8
-                cpu[instruction.register] = value
+            self[.rsp] = rsp &+ 8
+            if site.pointee.form == .register {
+                self[site.pointee.register] = value
             } else {
                 // The address of a memory destination is computed after RSP was incremented (SDM vol. 2, POP).
-                let owner = ownerForCopy(from: rsp)
-                cpu[.rsp] = rsp &+ 8
                 do throws(Fault) {
-                    try storeOperand(value, instruction.memory, .quad, owner: owner)
+                    try storeOperand(value, site, .quad, owner: ownerForCopy(from: rsp))
                 } catch {
-                    cpu[.rsp] = rsp
+                    self[.rsp] = rsp
                     throw error
                 }
             }
         case .test:
-            let result = try destination(instruction) & source(instruction) & width.mask
+            let result = try destination(site, width, willWrite: false) & source(site, width) & width.mask
             setLogicFlags(result, width)
         case .cmp:
-            let left = try destination(instruction)
-            _ = subtract(left, try source(instruction), borrow: 0, width)
+            let left = try destination(site, width, willWrite: false)
+            _ = subtract(left, try source(site, width), borrow: 0, width)
+        // Results are stored before flags are set: a store that faults leaves the flags alone.
         case .add:
-            let left = try destination(instruction)
-            try setDestinationThenFlags(instruction, left, try source(instruction), .add)
+            let left = try destination(site, width, willWrite: true)
+            let right = try source(site, width)
+            try setDestination(site, left &+ right, width)
+            _ = add(left, right, carry: 0, width)
         case .sub:
-            let left = try destination(instruction)
-            try setDestinationThenFlags(instruction, left, try source(instruction), .sub)
+            let left = try destination(site, width, willWrite: true)
+            let right = try source(site, width)
+            try setDestination(site, left &- right, width)
+            _ = subtract(left, right, borrow: 0, width)
         case .and, .or, .xor:
-            let left = try destination(instruction)
-            let right = try source(instruction)
+            let left = try destination(site, width, willWrite: true)
+            let right = try source(site, width)
             let result =
-                switch instruction.opcode {
+                switch site.pointee.opcode {
                 case .and: left & right
                 case .or: left | right
                 default: left ^ right
                 }
-            try setDestination(instruction, result)
+            try setDestination(site, result, width)
             setLogicFlags(result & width.mask, width)
         case .jcc:
-            let taken = holds(instruction.condition)
-            if taken { try branch(instruction, program) } else { cpu.index = next }
-            return stopAtBranches ? .branch(instruction: next &- 1, taken: taken) : .next
+            let taken = holds(site.pointee.condition)
+            if taken { branch(site, program) } else { cpu.index = next }
+            return stopAtBranches ? stop(.branch(instruction: next &- 1, taken: taken)) : .next
         case .jmp:
-            try jumpAnywhere(instruction, program)
+            if site.pointee.form == .target {
+                branch(site, program)
+            } else {
+                jump(to: try indirectTarget(site), program)
+            }
             return .next
         case .call:
-            let returnAddress = program.addresses[Int(next &- 1)] &+ UInt64(instruction.length)
-            let rsp = cpu[.rsp]
-            if instruction.form == .target {
-                try push(returnAddress, owner: Owner(.returnAddress, activation: activation))
-                try branch(instruction, program)
-            } else {
-                let target = try source(instruction)
-                if !Machine.isCanonical(target) { throw .generalProtection() }
-                try push(returnAddress, owner: Owner(.returnAddress, activation: activation))
-                jump(to: target, program)
-            }
-            _ = rsp
+            let target = site.pointee.form == .target ? 0 : try indirectTarget(site)
+            let returnAddress = program.addresses[Int(next &- 1)] &+ UInt64(site.pointee.length)
+            try push(returnAddress, owner: Owner(.returnAddress, activation: activation))
+            if site.pointee.form == .target { branch(site, program) } else { jump(to: target, program) }
             return .next
         case .ret:
-            let target = try load(cpu[.rsp], .quad, isStack: true)
+            let target = try load(self[.rsp], .quad, isStack: true)
             if !Machine.isCanonical(target) { throw .generalProtection() }
-            cpu[.rsp] = cpu[.rsp] &+ 8 &+ UInt64(bitPattern: instruction.immediate)
+            self[.rsp] = self[.rsp] &+ 8 &+ UInt64(bitPattern: site.pointee.immediate)
             jump(to: target, program)
             return .next
         case .model:
             // C code is not mapped in the user half of the page tables (PTI maps entry text only).
             if cpu.userPageTables {
-                throw Fault(Vector.pageFault, errorCode: 0x10, address: program.addresses[Int(cpu.index)])
+                throw Fault(
+                    Vector.pageFault, errorCode: 0x10 | (isKernelMode ? 0 : 4),
+                    address: program.addresses[Int(cpu.index)])
             }
-            return .model(Int(instruction.immediate))
+            return stop(.model(Int(site.pointee.immediate)))
         case .lea:
-            setRegister(instruction.register, effectiveAddressWithoutSegment(instruction.memory), width)
+            setRegister(site.pointee.register, offset(site), width)
         case .nop, .pause: break
         default:
-            return try executeUncommon(instruction, program)
+            return try executeUncommon(site, program)
         }
         cpu.index = next
         return .next
     }
 
     @inline(__always)
-    private func effectiveAddressWithoutSegment(_ operand: MemoryOperand) -> UInt64 {
-        var address = UInt64(bitPattern: operand.displacement) &+ cpu[operand.base]
-        if operand.index != .none { address = address &+ cpu[operand.index] &* UInt64(operand.scale) }
-        return address
-    }
-
-    @inline(__always)
-    private mutating func branch(_ instruction: Instruction, _ program: Program) throws(Fault) {
-        if instruction.target >= 0 {
-            cpu.index = instruction.target
+    private mutating func branch(_ site: Site, _ program: Program) {
+        if site.pointee.target >= 0 {
+            cpu.index = site.pointee.target
         } else {
-            jump(to: UInt64(bitPattern: instruction.immediate), program)
+            jump(to: UInt64(bitPattern: site.pointee.immediate), program)
         }
     }
 
     @inline(__always)
-    private mutating func jumpAnywhere(_ instruction: Instruction, _ program: Program) throws(Fault) {
-        if instruction.form == .target {
-            try branch(instruction, program)
-        } else {
-            let target = try source(instruction)
-            if !Machine.isCanonical(target) { throw .generalProtection() }
-            jump(to: target, program)
-        }
+    private mutating func indirectTarget(_ site: Site) throws(Fault) -> UInt64 {
+        let target = try source(site, .quad)
+        if !Machine.isCanonical(target) { throw .generalProtection() }
+        return target
     }
 
     // MARK: Flags
-
-    private enum AddSub { case add, sub }
-
-    /// Stores the result before it sets the flags: a store that faults leaves the flags alone.
-    @inline(__always)
-    private mutating func setDestinationThenFlags(
-        _ instruction: Instruction, _ left: UInt64, _ right: UInt64, _ operation: AddSub
-    ) throws(Fault) {
-        switch operation {
-        case .add:
-            try setDestination(instruction, left &+ right)
-            _ = add(left, right, carry: 0, instruction.width)
-        case .sub:
-            try setDestination(instruction, left &- right)
-            _ = subtract(left, right, borrow: 0, instruction.width)
-        }
-    }
 
     @inline(__always)
     func parityFlag(_ result: UInt64) -> UInt64 {

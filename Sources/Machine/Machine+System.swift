@@ -1,16 +1,17 @@
 extension Machine {
 
+    /// INVPCID reads its descriptor and checks it (SDM vol. 2, INVPCID).
+    mutating func checkInvalidation(_ site: Site) throws(Fault) {
+        let kind = self[site.pointee.register]
+        let address = effectiveAddress(site)
+        let low = try load(address, .quad, isStack: usesStack(site))
+        let linear = try load(address &+ 8, .quad, isStack: usesStack(site))
+        if kind > 3 || low >> 12 != 0 || (kind == 0 && !Machine.isCanonical(linear)) { throw .generalProtection() }
+    }
 
-    mutating func privileged(_ instruction: Instruction) throws(Fault) -> Outcome {
-        if instruction.opcode == .sfence {
-            cpu.index &+= 1
-            return .next
-        }
-        // SDM vol. 3, 5.9: every one of these is #GP(0) outside CPL 0.
-        if cpu.cpl != 0 { throw .generalProtection() }
-        try performPrivileged(instruction)
-        cpu.index &+= 1
-        return instruction.opcode == .hlt ? .halted : .next
+    /// IN and OUT: there is no device; a read finds all ones, as on an empty bus.
+    package mutating func performPort(_ instruction: Instruction) {
+        if instruction.opcode == .in { setRegister(.rax, instruction.width.mask, instruction.width) }
     }
 
     /// The effect of a privileged instruction without its privilege check; Xen's emulation of a PV guest uses it too.
@@ -20,30 +21,31 @@ extension Machine {
             swap(&cpu.gsBase, &cpu.kernelGSBase)
         case .rdmsr:
             cost.msrAccesses &+= 1
-            guard let value = readMSR(UInt32(truncatingIfNeeded: cpu[.rcx])) else { throw .generalProtection() }
-            cpu[.rax] = value & 0xFFFF_FFFF
-            cpu[.rdx] = value >> 32
+            guard let value = readMSR(UInt32(truncatingIfNeeded: self[.rcx])) else { throw .generalProtection() }
+            self[.rax] = value & 0xFFFF_FFFF
+            self[.rdx] = value >> 32
         case .wrmsr:
             cost.msrAccesses &+= 1
+            let value = (self[.rax] & 0xFFFF_FFFF) | (self[.rdx] << 32)
+            if !writeMSR(UInt32(truncatingIfNeeded: self[.rcx]), value) { throw .generalProtection() }
             cost.serialisingInstructions &+= 1
-            let value = (cpu[.rax] & 0xFFFF_FFFF) | (cpu[.rdx] << 32)
-            if !writeMSR(UInt32(truncatingIfNeeded: cpu[.rcx]), value) { throw .generalProtection() }
         case .movFromControl:
             switch instruction.special {
-            case 0: cpu[instruction.register] = cpu.cr0
-            case 2: cpu[instruction.register] = cpu.cr2
-            case 3: cpu[instruction.register] = cpu.cr3
-            case 4: cpu[instruction.register] = cpu.cr4
-            case 8: cpu[instruction.register] = 0
+            case 0: self[instruction.register] = cpu.cr0
+            case 2: self[instruction.register] = cpu.cr2
+            case 3: self[instruction.register] = cpu.cr3
+            case 4: self[instruction.register] = cpu.cr4
+            case 8: self[instruction.register] = 0
             default: throw Fault(Vector.invalidOpcode)
             }
         case .movToControl:
-            let value = cpu[instruction.register]
-            cost.serialisingInstructions &+= 1
+            let value = self[instruction.register]
             switch instruction.special {
             case 0: cpu.cr0 = value
             case 2: cpu.cr2 = value
             case 3:
+                // Reserved bits, such as those of a stray address, are refused (SDM vol. 2, MOV to control registers).
+                if value & (0x7FF << 52) != 0 { throw .generalProtection() }
                 cost.cr3Writes &+= 1
                 // Bit 63 asks not to flush and is not stored (SDM vol. 3, 4.10.4.1).
                 cpu.cr3 = value & ~(1 << 63)
@@ -51,8 +53,9 @@ extension Machine {
             case 8: break
             default: throw Fault(Vector.invalidOpcode)
             }
+            cost.serialisingInstructions &+= 1
         case .movFromDebug:
-            cpu[instruction.register] =
+            self[instruction.register] =
                 switch instruction.special {
                 case 0: cpu.watchedAddress
                 case 6, 4: cpu.dr6
@@ -60,18 +63,18 @@ extension Machine {
                 default: 0
                 }
         case .movToDebug:
-            let value = cpu[instruction.register]
+            let value = self[instruction.register]
+            if instruction.special >= 4 && value >> 32 != 0 { throw .generalProtection() }
             switch instruction.special {
             case 0: cpu.watchedAddress = value
-            case 6, 4: cpu.dr6 = value
-            case 7, 5: cpu.dr7 = value
+            // The ones that always read so, and bit 12 that never does (SDM vol. 3, 17.2.3 and 17.2.4).
+            case 6, 4: cpu.dr6 = (value & 0xE00F) | 0xFFFF_0FF0
+            case 7, 5: cpu.dr7 = (value & 0xFFFF_2BFF) | 0x400
             default: break
             }
-        case .in:
-            cpu[.rax] = (cpu[.rax] & ~instruction.width.mask) | instruction.width.mask
-        case .invpcid:
-            cost.serialisingInstructions &+= 1
-        case .invlpg, .wbinvd:
+        case .in, .out: performPort(instruction)
+        case .clts: cpu.cr0 &= ~8
+        case .invpcid, .invlpg, .wbinvd:
             cost.serialisingInstructions &+= 1
         default: break
         }
@@ -90,21 +93,24 @@ extension Machine {
         case MSR.sysenterESP: cpu.sysenterESP
         case MSR.sysenterEIP: cpu.sysenterEIP
         case MSR.efer: 0xD01
-        case MSR.speculationControl: 0
+        case MSR.speculationControl: cpu.speculationControl
         default: nil
         }
     }
 
     package mutating func writeMSR(_ number: UInt32, _ value: UInt64) -> Bool {
         switch number {
-        case MSR.fsBase, MSR.gsBase, MSR.kernelGSBase:
-            // A base must be canonical (SDM vol. 2, WRMSR).
+        case MSR.fsBase, MSR.gsBase, MSR.kernelGSBase, MSR.lstar, MSR.cstar, MSR.sysenterESP, MSR.sysenterEIP:
+            // An address must be canonical (SDM vol. 2, WRMSR).
             guard Machine.isCanonical(value) else { return false }
-            switch number {
-            case MSR.fsBase: cpu.fsBase = value
-            case MSR.gsBase: cpu.gsBase = value
-            default: cpu.kernelGSBase = value
-            }
+        case MSR.syscallMask:
+            guard value >> 32 == 0 else { return false }
+        default: break
+        }
+        switch number {
+        case MSR.fsBase: cpu.fsBase = value
+        case MSR.gsBase: cpu.gsBase = value
+        case MSR.kernelGSBase: cpu.kernelGSBase = value
         case MSR.star: cpu.star = value
         case MSR.lstar: cpu.lstar = value
         case MSR.cstar: cpu.cstar = value
@@ -112,7 +118,8 @@ extension Machine {
         case MSR.sysenterCS: cpu.sysenterCS = value
         case MSR.sysenterESP: cpu.sysenterESP = value
         case MSR.sysenterEIP: cpu.sysenterEIP = value
-        case MSR.speculationControl, MSR.predictionCommand, MSR.efer: break
+        case MSR.speculationControl: cpu.speculationControl = value
+        case MSR.predictionCommand, MSR.efer: break
         default: return false
         }
         return true
@@ -122,10 +129,10 @@ extension Machine {
     mutating func baseAccess(_ instruction: Instruction) throws(Fault) {
         guard traits.fsgsbase else { throw Fault(Vector.invalidOpcode) }
         switch instruction.opcode {
-        case .rdfsbase: cpu[instruction.register] = cpu.fsBase & instruction.width.mask
-        case .rdgsbase: cpu[instruction.register] = cpu.gsBase & instruction.width.mask
+        case .rdfsbase: self[instruction.register] = cpu.fsBase & instruction.width.mask
+        case .rdgsbase: self[instruction.register] = cpu.gsBase & instruction.width.mask
         default:
-            let value = cpu[instruction.register] & instruction.width.mask
+            let value = self[instruction.register] & instruction.width.mask
             guard Machine.isCanonical(value) else { throw .generalProtection() }
             if instruction.opcode == .wrfsbase { cpu.fsBase = value } else { cpu.gsBase = value }
         }
@@ -164,6 +171,13 @@ extension Machine {
         }
     }
 
+    /// VERW: a writable data segment that both CPL and RPL may use (SDM vol. 2, VERR/VERW).
+    func verifiesForWriting(_ selector: UInt16) -> Bool {
+        guard selector & ~3 != 0, let descriptor = descriptor(selector) else { return false }
+        return !descriptor.isCode && descriptor.isWritable && descriptor.privilege >= cpu.cpl
+            && descriptor.privilege >= UInt8(selector & 3)
+    }
+
     /// MOV to a segment register (SDM vol. 2, MOV; vol. 3, 5.6).
     mutating func loadSegment(_ number: UInt8, _ selector: UInt16) throws(Fault) {
         let code = UInt32(selector & ~3)
@@ -186,6 +200,8 @@ extension Machine {
         default:
             if selector & ~3 != 0 {
                 guard let descriptor = descriptor(selector) else { throw .generalProtection(code) }
+                // Code segments of the model are readable and not conforming: one rule for both kinds.
+                if descriptor.privilege < max(cpu.cpl, UInt8(selector & 3)) { throw .generalProtection(code) }
                 if !descriptor.isPresent { throw Fault(Vector.segmentNotPresent, errorCode: code) }
             }
             switch number {

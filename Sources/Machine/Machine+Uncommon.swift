@@ -1,27 +1,31 @@
 extension Machine {
     /// Instructions that are rare in entry code or change system state; kept out of the hot function.
     @inline(never)
-    mutating func executeUncommon(_ instruction: Instruction, _ program: Program) throws(Fault) -> Outcome {
-        let width = instruction.width
+    mutating func executeUncommon(_ site: Site, _ program: Program) throws(Fault) -> Progress {
+        let width = site.pointee.width
         let next = cpu.index &+ 1
-        switch instruction.opcode {
+        switch site.pointee.opcode {
         case .adc, .sbb, .not, .neg, .inc, .dec, .shl, .shr, .sar, .rol, .ror, .bt, .bts, .btr, .btc, .xchg,
             .movzx, .movsx, .cmov, .set:
-            try arithmetic(instruction)
+            try arithmetic(site)
         case .pushf:
             // IF, IOPL and AC are pushed as they are; RF and VM are pushed clear (SDM vol. 2, PUSHF).
-            try push(
-                cpu.flags & ~(Flags.resume | Flags.virtual8086), owner: Owner(.data, activation: activation))
+            let image = cpu.flags & ~(Flags.resume | Flags.virtual8086)
+            if width == .word {
+                try pushWord(image)
+            } else {
+                try push(image, owner: Owner(.data, activation: activation))
+            }
         case .popf:
-            let value = try load(cpu[.rsp], .quad, isStack: true)
-            cpu[.rsp] = cpu[.rsp] &+ 8
-            loadFlags(value)
+            let value = try load(self[.rsp], width, isStack: true)
+            self[.rsp] = self[.rsp] &+ UInt64(width.rawValue)
+            loadFlags(value, width)
         case .cld: cpu.flags &= ~Flags.direction
         case .std: cpu.flags |= Flags.direction
         case .clac, .stac:
             // SDM vol. 2, CLAC: #UD if CPL > 0 or SMAP is not there.
             if cpu.cpl != 0 || !traits.smap { throw Fault(Vector.invalidOpcode) }
-            if instruction.opcode == .clac {
+            if site.pointee.opcode == .clac {
                 cpu.flags &= ~Flags.alignmentCheck
             } else {
                 cpu.flags |= Flags.alignmentCheck
@@ -35,53 +39,63 @@ extension Machine {
             cpu.flags |= Flags.interrupt
         case .lfence, .mfence:
             cost.serialisingInstructions &+= 1
-        case .sfence, .clts, .wbinvd, .invpcid, .invlpg, .rdmsr, .wrmsr, .swapgs, .hlt, .movToControl,
-            .movFromControl, .movToDebug, .movFromDebug, .in, .out:
-            return try privileged(instruction)
+        case .sfence: break
+        case .in, .out:
+            // The I/O permission bitmap of the TSS grants nothing here (SDM vol. 1, 19.5).
+            try requireIOPrivilege()
+            performPort(site.pointee)
+        case .clts, .wbinvd, .invpcid, .invlpg, .rdmsr, .wrmsr, .swapgs, .hlt, .movToControl, .movFromControl,
+            .movToDebug, .movFromDebug:
+            // SDM vol. 3, 5.9: every one of these is #GP(0) outside CPL 0.
+            if cpu.cpl != 0 { throw .generalProtection() }
+            if site.pointee.opcode == .invpcid { try checkInvalidation(site) }
+            try performPrivileged(site.pointee)
+            if site.pointee.opcode == .hlt {
+                cpu.index = next
+                return stop(.halted)
+            }
         case .verw:
-            // Flags as for a writable segment; the buffer clearing has no architectural effect (SDM vol. 2, VERW).
-            _ = try load(operandAddress(instruction.memory), .word, isStack: false)
-            cpu.flags |= Flags.zero
+            // ZF tells whether the segment can be written; that CPU buffers are cleared has no architectural effect.
+            let selector =
+                site.pointee.form == .register ? self[site.pointee.register] : try loadOperand(site, .word)
+            let isWritable = verifiesForWriting(UInt16(truncatingIfNeeded: selector))
+            cpu.flags = isWritable ? cpu.flags | Flags.zero : cpu.flags & ~Flags.zero
         case .rdfsbase, .rdgsbase, .wrfsbase, .wrgsbase:
-            try baseAccess(instruction)
+            try baseAccess(site.pointee)
         case .movFromSegment:
-            let value = UInt64(segmentSelector(instruction.special))
-            if instruction.form == .memory || instruction.form == .registerToMemory {
-                try store(
-                    value, at: operandAddress(instruction.memory), .word, owner: Owner(.data, activation: activation))
+            let value = UInt64(segmentSelector(site.pointee.special))
+            if site.pointee.form == .memory {
+                try storeOperand(value, site, .word, owner: Owner(.data, activation: activation))
             } else {
-                cpu[instruction.register] =
-                    width == .word ? (cpu[instruction.register] & ~0xFFFF) | value : value
+                setRegister(site.pointee.register, value, width)
             }
         case .movToSegment:
-            let selector: UInt64
-            if instruction.form == .memory || instruction.form == .memoryToRegister {
-                selector = try load(operandAddress(instruction.memory), .word)
-            } else {
-                selector = cpu[instruction.register]
-            }
-            try loadSegment(instruction.special, UInt16(truncatingIfNeeded: selector))
+            let selector = site.pointee.form == .memory ? try loadOperand(site, .word) : self[site.pointee.register]
+            try loadSegment(site.pointee.special, UInt16(truncatingIfNeeded: selector))
         case .cpuid:
-            cpu[.rax] = 0
-            cpu[.rbx] = 0
-            cpu[.rcx] = 0
-            cpu[.rdx] = 0
+            // No leaf says anything: entry code executes CPUID to serialise only.
+            self[.rax] = 0
+            self[.rbx] = 0
+            self[.rcx] = 0
+            self[.rdx] = 0
             cost.serialisingInstructions &+= 1
         case .rdtsc, .rdtscp:
-            cpu[.rax] = UInt64(stepNumber)
-            cpu[.rdx] = 0
-            if instruction.opcode == .rdtscp { cpu[.rcx] = 0 }
+            self[.rax] = UInt64(stepNumber)
+            self[.rdx] = 0
+            // TSC_AUX: Linux keeps the processor's number there, and there is one processor.
+            if site.pointee.opcode == .rdtscp { self[.rcx] = 0 }
         case .ud2: throw Fault(Vector.invalidOpcode)
-        case .int3:
+        case .int3, .int:
+            softwareInterruptIndex = cpu.index
             cpu.index = next
-            return .softwareInterrupt(vector: Vector.breakpoint)
-        case .int:
-            cpu.index = next
-            return .softwareInterrupt(vector: UInt8(truncatingIfNeeded: instruction.immediate))
+            let isBreakpoint = site.pointee.opcode == .int3
+            return stop(
+                .softwareInterrupt(
+                    vector: isBreakpoint ? Vector.breakpoint : UInt8(truncatingIfNeeded: site.pointee.immediate)))
         case .iret:
-            return try interruptReturn(instruction, program)
+            return try interruptReturn(site, program)
         case .syscall, .sysret, .sysenter, .sysexit:
-            return try fastSystemCall(instruction, program)
+            return try fastSystemCall(site.pointee, program)
         default:
             throw Fault(Vector.invalidOpcode)
         }
@@ -89,15 +103,30 @@ extension Machine {
         return .next
     }
 
-    func operandAddress(_ operand: MemoryOperand) -> UInt64 {
-        var address = UInt64(bitPattern: operand.displacement) &+ cpu[operand.base]
-        if operand.index != .none { address = address &+ cpu[operand.index] &* UInt64(operand.scale) }
-        switch operand.segment {
-        case .gs: address = address &+ cpu.gsBase
-        case .fs: address = address &+ cpu.fsBase
-        default: break
+    /// PUSH and POP of 16 bits: the prefix 66 in 64-bit mode.
+    @inline(never)
+    mutating func pushOrPopWord(_ site: Site) throws(Fault) -> Progress {
+        let rsp = self[.rsp]
+        if site.pointee.opcode == .push {
+            try pushWord(try source(site, .word))
+        } else {
+            let value = try load(rsp, .word, isStack: true)
+            self[.rsp] = rsp &+ 2
+            do throws(Fault) {
+                try setDestination(site, value, .word)
+            } catch {
+                self[.rsp] = rsp
+                throw error
+            }
         }
-        return address
+        cpu.index &+= 1
+        return .next
+    }
+
+    private mutating func pushWord(_ value: UInt64) throws(Fault) {
+        let address = self[.rsp] &- 2
+        try store(value, at: address, .word, owner: Owner(.data, activation: activation), isStack: true)
+        self[.rsp] = address
     }
 
     /// CLI and STI need CPL <= IOPL; under Xen PV the guest kernel has IOPL and they do nothing that matters
@@ -107,8 +136,8 @@ extension Machine {
     }
 
     /// POPF as the current privilege allows (SDM vol. 2, POPF).
-    private mutating func loadFlags(_ value: UInt64) {
-        var loadable = Flags.loadable & ~Flags.resume
+    private mutating func loadFlags(_ value: UInt64, _ width: Width) {
+        var loadable = Flags.loadable & ~Flags.resume & width.mask
         if cpu.cpl != 0 {
             loadable &= ~Flags.iopl
             if cpu.cpl > UInt8((cpu.flags & Flags.iopl) >> 12) { loadable &= ~Flags.interrupt }
@@ -118,102 +147,83 @@ extension Machine {
 
     // MARK: Arithmetic
 
-    private mutating func read(_ instruction: Instruction, _ width: Width) throws(Fault) -> UInt64 {
-        switch instruction.form {
-        case .registerToRegister: cpu[instruction.source]
-        case .memoryToRegister, .memory: try load(operandAddress(instruction.memory), width)
-        case .register, .registerToMemory: cpu[instruction.register]
-        default: UInt64(bitPattern: instruction.immediate)
-        }
-    }
-
-    private mutating func modify(_ instruction: Instruction, _ width: Width) throws(Fault) -> UInt64 {
-        switch instruction.form {
-        case .registerToMemory, .immediateToMemory, .memory: try load(operandAddress(instruction.memory), width)
-        default: cpu[instruction.register]
-        }
-    }
-
-    private mutating func write(_ instruction: Instruction, _ value: UInt64, _ width: Width) throws(Fault) {
-        switch instruction.form {
-        case .registerToMemory, .immediateToMemory, .memory:
-            try store(
-                value, at: operandAddress(instruction.memory), width, owner: Owner(.data, activation: activation))
-        default:
-            assign(instruction.register, value, width)
-        }
-    }
-
-    private mutating func assign(_ register: Register, _ value: UInt64, _ width: Width) {
-        switch width {
-        case .quad: cpu[register] = value
-        case .long: cpu[register] = value & 0xFFFF_FFFF
-        case .word: cpu[register] = (cpu[register] & ~0xFFFF) | (value & 0xFFFF)
-        case .byte: cpu[register] = (cpu[register] & ~0xFF) | (value & 0xFF)
-        }
-    }
-
-    private mutating func arithmetic(_ instruction: Instruction) throws(Fault) {
-        let width = instruction.width
-        switch instruction.opcode {
+    private mutating func arithmetic(_ site: Site) throws(Fault) {
+        let width = site.pointee.width
+        let opcode = site.pointee.opcode
+        switch opcode {
         case .adc, .sbb:
-            let left = try modify(instruction, width)
-            let right = try read(instruction, width)
+            let left = try destination(site, width, willWrite: true)
+            let right = try source(site, width)
             let carry = cpu.flags & Flags.carry
-            let isAdd = instruction.opcode == .adc
-            try write(instruction, isAdd ? left &+ right &+ carry : left &- right &- carry, width)
+            let isAdd = opcode == .adc
+            try setDestination(site, isAdd ? left &+ right &+ carry : left &- right &- carry, width)
             _ = isAdd ? add(left, right, carry: carry, width) : subtract(left, right, borrow: carry, width)
         case .not:
-            try write(instruction, ~(try modify(instruction, width)), width)
+            try setDestination(site, ~(try destination(site, width, willWrite: true)), width)
         case .neg:
-            let value = try modify(instruction, width)
-            try write(instruction, 0 &- value, width)
+            let value = try destination(site, width, willWrite: true)
+            try setDestination(site, 0 &- value, width)
             _ = subtract(0, value, borrow: 0, width)
         case .inc, .dec:
-            let value = try modify(instruction, width)
-            let isIncrement = instruction.opcode == .inc
-            try write(instruction, isIncrement ? value &+ 1 : value &- 1, width)
+            let value = try destination(site, width, willWrite: true)
+            try setDestination(site, opcode == .inc ? value &+ 1 : value &- 1, width)
             let carry = cpu.flags & Flags.carry
-            _ = isIncrement ? add(value, 1, carry: 0, width) : subtract(value, 1, borrow: 0, width)
+            _ = opcode == .inc ? add(value, 1, carry: 0, width) : subtract(value, 1, borrow: 0, width)
             cpu.flags = (cpu.flags & ~Flags.carry) | carry
         case .shl, .shr, .sar, .rol, .ror:
-            try shift(instruction)
+            try shift(site)
         case .bt, .bts, .btr, .btc:
-            try bitTest(instruction)
+            try bitTest(site)
         case .xchg:
-            let left = try modify(instruction, width)
-            let right =
-                instruction.form == .registerToRegister ? cpu[instruction.source] : cpu[instruction.register]
-            try write(instruction, right, width)
-            assign(
-                instruction.form == .registerToRegister ? instruction.source : instruction.register, left, width)
+            try exchange(site)
         case .movzx:
-            let value = try read(instruction, instruction.sourceWidth) & instruction.sourceWidth.mask
-            assign(instruction.register, value, width)
+            let value = try source(site, site.pointee.sourceWidth) & site.pointee.sourceWidth.mask
+            setRegister(site.pointee.register, value, width)
         case .movsx:
-            let value = instruction.sourceWidth.signExtend(try read(instruction, instruction.sourceWidth))
-            assign(instruction.register, value, width)
+            let value = try source(site, site.pointee.sourceWidth)
+            setRegister(site.pointee.register, site.pointee.sourceWidth.signExtend(value), width)
         case .cmov:
-            let value = try read(instruction, width)
+            let value = try source(site, width)
             // A 32-bit CMOV clears the upper half even when the condition is false (SDM vol. 2, CMOVcc).
-            assign(instruction.register, holds(instruction.condition) ? value : cpu[instruction.register], width)
+            let register = site.pointee.register
+            setRegister(register, holds(site.pointee.condition) ? value : self[register], width)
         case .set:
-            try write(instruction, holds(instruction.condition) ? 1 : 0, .byte)
+            try setDestination(site, holds(site.pointee.condition) ? 1 : 0, .byte)
         default: break
         }
     }
 
-    private mutating func shift(_ instruction: Instruction) throws(Fault) {
-        let width = instruction.width
+    private mutating func exchange(_ site: Site) throws(Fault) {
+        let width = site.pointee.width
+        let register = site.pointee.register
+        let left = try destination(site, width, willWrite: true)
+        if site.pointee.form == .registerToRegister {
+            let other = site.pointee.source
+            let right = self[other]
+            setRegister(register, right, width)
+            setRegister(other, left, width)
+        } else {
+            try storeOperand(self[register], site, width, owner: ownerOfRegister(register))
+            setRegister(register, left, width)
+        }
+    }
+
+    private mutating func shift(_ site: Site) throws(Fault) {
+        let width = site.pointee.width
         let bits = width.bits
-        let rawCount = instruction.source == .rcx ? cpu[.rcx] : UInt64(bitPattern: instruction.immediate)
+        let opcode = site.pointee.opcode
+        let rawCount = site.pointee.source == .rcx ? self[.rcx] : UInt64(bitPattern: site.pointee.immediate)
         let count = rawCount & (width == .quad ? 63 : 31)
-        let value = try modify(instruction, width) & width.mask
-        if count == 0 { return }
+        let value = try destination(site, width, willWrite: true) & width.mask
+        if count == 0 {
+            // No flag changes, but a 32-bit register is written and loses its upper half (SDM vol. 1, 3.4.1.1).
+            try setDestination(site, value, width)
+            return
+        }
         var flags = cpu.flags
         let result: UInt64
         var carry: Bool
-        switch instruction.opcode {
+        switch opcode {
         case .shl:
             result = count >= 64 ? 0 : (value << count) & width.mask
             carry = count <= bits && (value >> (bits - count)) & 1 != 0
@@ -233,12 +243,12 @@ extension Machine {
             result = by == 0 ? value : ((value >> by) | (value << (bits - by))) & width.mask
             carry = result & width.signBit != 0
         }
-        try write(instruction, result, width)
-        let isRotate = instruction.opcode == .rol || instruction.opcode == .ror
+        try setDestination(site, result, width)
+        let isRotate = opcode == .rol || opcode == .ror
         flags &= ~(Flags.carry | Flags.overflow)
         if carry { flags |= Flags.carry }
         let overflow: Bool =
-            switch instruction.opcode {
+            switch opcode {
             case .shl, .rol: (result & width.signBit != 0) != carry
             case .shr: value & width.signBit != 0
             case .ror: (result & width.signBit != 0) != (result & (width.signBit >> 1) != 0)
@@ -254,43 +264,43 @@ extension Machine {
         cpu.flags = flags
     }
 
-    private mutating func bitTest(_ instruction: Instruction) throws(Fault) {
-        let width = instruction.width
-        let usesMemory: Bool =
-            switch instruction.form {
-            case .registerToMemory, .immediateToMemory: true
-            default: false
-            }
+    private mutating func bitTest(_ site: Site) throws(Fault) {
+        let width = site.pointee.width
+        let form = site.pointee.form
+        let usesMemory = form == .registerToMemory || form == .immediateToMemory
+        let isChange = site.pointee.opcode != .bt
         var bit: UInt64
-        switch instruction.form {
-        case .registerToRegister: bit = cpu[instruction.source]
-        case .registerToMemory: bit = cpu[instruction.register]
-        default: bit = UInt64(bitPattern: instruction.immediate)
+        switch form {
+        case .registerToRegister: bit = self[site.pointee.source]
+        case .registerToMemory: bit = self[site.pointee.register]
+        default: bit = UInt64(bitPattern: site.pointee.immediate)
         }
-        var address = usesMemory ? operandAddress(instruction.memory) : 0
-        if instruction.form == .registerToMemory {
+        var address = usesMemory ? effectiveAddress(site) : 0
+        if form == .registerToMemory {
             // A register offset reaches beyond the operand, signed (SDM vol. 2, BT).
             let offset = Int64(bitPattern: width.signExtend(bit))
             address = address &+ UInt64(bitPattern: (offset >> 3) & ~Int64(width.rawValue - 1))
         }
         bit &= width.bits - 1
-        let value = usesMemory ? try load(address, width) : cpu[instruction.register]
+        let isStack = usesStack(site)
+        let value =
+            usesMemory
+            ? try load(address, width, isStack: isStack, willWrite: isChange) : self[site.pointee.register]
         let mask: UInt64 = 1 << bit
-        let isSet = value & mask != 0
-        let changed: UInt64? =
-            switch instruction.opcode {
-            case .bts: value | mask
-            case .btr: value & ~mask
-            case .btc: value ^ mask
-            default: nil
-            }
-        if let changed {
+        if isChange {
+            let changed =
+                switch site.pointee.opcode {
+                case .bts: value | mask
+                case .btr: value & ~mask
+                default: value ^ mask
+                }
             if usesMemory {
-                try store(changed, at: address, width, owner: Owner(.data, activation: activation))
+                try store(
+                    changed, at: address, width, owner: Owner(.data, activation: activation), isStack: isStack)
             } else {
-                assign(instruction.register, changed, width)
+                setRegister(site.pointee.register, changed, width)
             }
         }
-        cpu.flags = isSet ? cpu.flags | Flags.carry : cpu.flags & ~Flags.carry
+        cpu.flags = value & mask != 0 ? cpu.flags | Flags.carry : cpu.flags & ~Flags.carry
     }
 }

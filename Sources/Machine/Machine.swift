@@ -41,7 +41,13 @@ package struct Machine: Sendable {
     package var activation: UInt32 = 0
     /// Bit n: activation n has not returned yet (activations above 63 share bit 63).
     package var liveActivations: UInt64 = 1
-    /// IF as it was when the latest IRET began.
+    /// RSP of each activation below 63 when it was interrupted last; 0 if it never was.
+    private var interruptedAt: InlineArray<63, UInt64> = InlineArray(repeating: 0)
+    /// Index of the latest INT n or INT3 that was executed.
+    package var softwareInterruptIndex: Int32 = -1
+    /// What ended the latest call of `step`, where that was not plain progress.
+    var stopped = Outcome.next
+    /// IF as it was when the latest IRET, SYSRET or SYSEXIT began.
     package var interruptsWereEnabledAtReturn = false
     /// Report every conditional jump as an outcome.
     package var stopAtBranches = false
@@ -61,13 +67,19 @@ package struct Machine: Sendable {
 
     /// RIP.
     package func instructionPointer(_ program: Program) -> UInt64 {
-        cpu.index >= 0 ? program.addresses[Int(cpu.index)] : cpu.outsideRIP
+        let index = Int(cpu.index)
+        if index < 0 { return cpu.outsideRIP }
+        if index < program.addresses.count { return program.addresses[index] }
+        // Behind the last instruction of all.
+        return program.addresses.last.map { $0 &+ UInt64(program.instructions[index - 1].length) } ?? cpu.outsideRIP
     }
 
     /// Continues at an address.
+    ///
+    /// Code in the upper half is the kernel's: user mode that goes there faults at its first fetch.
     @inline(__always)
     package mutating func jump(to address: UInt64, _ program: Program) {
-        cpu.index = program.index(at: address)
+        cpu.index = address >> 63 == 0 || isKernelMode ? program.index(at: address) : -1
         if cpu.index < 0 { cpu.outsideRIP = address }
     }
 
@@ -79,14 +91,9 @@ package struct Machine: Sendable {
     @inline(__always)
     package func isLive(_ activation: UInt32) -> Bool { liveActivations >> UInt64(min(activation, 63)) & 1 != 0 }
 
-    /// Executes until something other than `next` happens or `stepNumber` reaches the limit.
-    package mutating func run(_ program: Program, stepLimit: UInt32) -> Outcome {
-        while stepNumber < stepLimit {
-            let outcome = step(program)
-            if case .next = outcome { continue }
-            return outcome
-        }
-        return .stepLimit
+    /// Notes where the running activation is interrupted: its words further down that stack are dead.
+    package mutating func noteInterruption() {
+        if activation < 63 { interruptedAt[Int(activation)] = self[.rsp] }
     }
 
     // MARK: Memory access by the running code
@@ -99,57 +106,75 @@ package struct Machine: Sendable {
     }
 
     @inline(__always)
-    private func physical(_ address: UInt64, isWrite: Bool, isStack: Bool) throws(Fault) -> Int {
-        let supervisor = isKernelMode
-        guard let (offset, attributes) = memory.translate(address) else {
-            throw missing(address, isWrite: isWrite, isStack: isStack, supervisor: supervisor)
+    private mutating func physical(_ address: UInt64, isWrite: Bool, isStack: Bool) throws(Fault) -> Int {
+        if let (offset, attributes) = memory.translate(address) {
+            // The common case in one comparison: mapped here, a kernel page, writable if need be.
+            let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+            let wanted = map.rawValue | (isWrite ? PageAttributes.writable.rawValue : 0)
+            let looked = wanted | PageAttributes.user.rawValue
+            if attributes.rawValue & looked == wanted && isKernelMode { return offset }
         }
-        let raw = attributes.rawValue
-        let wantsUserMap = cpu.userPageTables
-        let isMapped =
-            raw & (wantsUserMap ? PageAttributes.userMap.rawValue : PageAttributes.kernelMap.rawValue) != 0
-        if !isMapped { throw missing(address, isWrite: isWrite, isStack: isStack, supervisor: supervisor) }
-        let isUserPage = raw & PageAttributes.user.rawValue != 0
-        let isDenied =
-            (isWrite && raw & PageAttributes.writable.rawValue == 0)
-            || (!supervisor && !isUserPage)
-            || (supervisor && isUserPage && cpu.cpl == 0 && traits.smap && cpu.flags & Flags.alignmentCheck == 0)
-        if isDenied {
-            throw Fault(
-                Vector.pageFault, errorCode: 1 | (isWrite ? 2 : 0) | (supervisor ? 0 : 4), address: address)
+        return try checkedPhysical(address, isWrite: isWrite, isStack: isStack)
+    }
+
+    /// All access rights (SDM vol. 3, 4.6.1). CR0.WP and EFER.NXE are set in every kernel that is modelled.
+    @inline(never)
+    private mutating func checkedPhysical(_ address: UInt64, isWrite: Bool, isStack: Bool) throws(Fault) -> Int {
+        let supervisor = isKernelMode
+        let rights: UInt32 = (isWrite ? 2 : 0) | (supervisor ? 0 : 4)
+        if !Machine.isCanonical(address) {
+            // SDM vol. 3, 6.15: a non-canonical stack reference is #SS(0), any other #GP(0).
+            throw Fault(isStack ? Vector.stackSegment : Vector.generalProtection)
+        }
+        let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+        guard let (offset, attributes) = memory.translate(address), attributes.contains(map) else {
+            throw Fault(Vector.pageFault, errorCode: rights, address: address)
+        }
+        let isUserPage = attributes.contains(.user)
+        let isBarredBySMAP =
+            isUserPage && cpu.cpl == 0 && traits.smap && cpu.flags & Flags.alignmentCheck == 0
+        if (isWrite && !attributes.contains(.writable)) || (!supervisor && !isUserPage) || isBarredBySMAP {
+            throw Fault(Vector.pageFault, errorCode: 1 | rights, address: address)
         }
         return offset
     }
 
-    @inline(never)
-    private func missing(_ address: UInt64, isWrite: Bool, isStack: Bool, supervisor: Bool) -> Fault {
-        if !Machine.isCanonical(address) {
-            // SDM vol. 3, 6.15: a non-canonical stack reference is #SS(0), any other #GP(0).
-            return Fault(isStack ? Vector.stackSegment : Vector.generalProtection)
-        }
-        return Fault(Vector.pageFault, errorCode: (isWrite ? 2 : 0) | (supervisor ? 0 : 4), address: address)
-    }
-
     /// Reads as the running code would.
+    ///
+    /// - Parameter willWrite: The instruction writes the operand back: a page fault says so at once, as the processor
+    ///   asks for write access first (Bochs `read_RMW_virtual`).
     @inline(__always)
-    package mutating func load(_ address: UInt64, _ width: Width, isStack: Bool = false) throws(Fault) -> UInt64 {
+    package mutating func load(
+        _ address: UInt64, _ width: Width, isStack: Bool = false, willWrite: Bool = false
+    ) throws(Fault) -> UInt64 {
         cost.memoryWords &+= 1
-        let offset = try physical(address, isWrite: false, isStack: isStack)
+        let offset = try physical(address, isWrite: willWrite, isStack: isStack)
         if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: false) }
         if memory.hasOverwrites { memory.noteRead(atOffset: offset, by: activation) }
         if width == .quad && offset & 7 == 0 { return memory.word(atOffset: offset) }
-        return try loadPart(address, offset, width, isStack: isStack)
+        return try loadPart(address, offset, width, isStack: isStack, isWrite: willWrite)
     }
 
     @inline(never)
-    private func loadPart(_ address: UInt64, _ offset: Int, _ width: Width, isStack: Bool) throws(Fault) -> UInt64 {
+    private mutating func loadPart(
+        _ address: UInt64, _ offset: Int, _ width: Width, isStack: Bool, isWrite: Bool
+    ) throws(Fault) -> UInt64 {
+        try checkAlignment(address, width)
         let size = Int(width.rawValue)
         let shift = UInt64(offset & 7) * 8
         let low = memory.word(atOffset: offset) >> shift
         if offset & 7 + size <= 8 { return low & width.mask }
-        let next = try physical((address & ~7) &+ 8, isWrite: false, isStack: isStack)
+        let next = try physical((address & ~7) &+ 8, isWrite: isWrite, isStack: isStack)
+        if memory.hasOverwrites { memory.noteRead(atOffset: next, by: activation) }
         let high = memory.word(atOffset: next) << (64 - shift)
         return (low | high) & width.mask
+    }
+
+    /// #AC for user code that asked for it (SDM vol. 3, 6.15, interrupt 17); CR0.AM is set.
+    private mutating func checkAlignment(_ address: UInt64, _ width: Width) throws(Fault) {
+        if cpu.cpl == 3 && cpu.flags & Flags.alignmentCheck != 0 && address & UInt64(width.rawValue - 1) != 0 {
+            throw Fault(Vector.alignmentCheck)
+        }
     }
 
     /// Writes as the running code would.
@@ -159,38 +184,85 @@ package struct Machine: Sendable {
     ) throws(Fault) {
         cost.memoryWords &+= 1
         let offset = try physical(address, isWrite: true, isStack: isStack)
-        if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: true) }
-        if isTracing { writes.append((address, value & width.mask, width)) }
         if width == .quad && offset & 7 == 0 {
             put(value, at: address, offset: offset, owner: owner)
-            return
+        } else {
+            try storePart(value, at: address, offset, width, owner: owner, isStack: isStack)
         }
-        try storePart(value, at: address, offset, width, owner: owner, isStack: isStack)
+        if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: true) }
+        if isTracing { writes.append((address, value & width.mask, width)) }
+    }
+
+    /// Data breakpoints are traps after the access (SDM vol. 3, 17.2.4).
+    @inline(never)
+    private mutating func noteAccess(_ address: UInt64, _ width: Width, isWrite: Bool) {
+        cpu.pendingDebug |= cpu.watchHit(address, width, isWrite: isWrite)
+    }
+
+    /// Reads an aligned quadword of kernel memory, the most frequent access by far; anything else takes `load`.
+    @inline(never)
+    mutating func loadQuad(_ address: UInt64, isStack: Bool) throws(Fault) -> UInt64 {
+        if address & 7 == 0 && cpu.watchedAddress == 0 && !memory.hasOverwrites && isKernelMode {
+            let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+            if let offset = memory.plainOffset(address, wanted: map) {
+                cost.memoryWords &+= 1
+                return memory.word(atOffset: offset)
+            }
+        }
+        return try load(address, .quad, isStack: isStack)
+    }
+
+    /// Writes an aligned quadword of kernel memory; anything else takes `store`.
+    @inline(never)
+    mutating func storeQuad(_ value: UInt64, at address: UInt64, owner: Owner, isStack: Bool) throws(Fault) {
+        if address & 7 == 0 && cpu.watchedAddress == 0 && !isTracing && isKernelMode {
+            let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+            if let offset = memory.plainOffset(address, wanted: [map, .writable]) {
+                cost.memoryWords &+= 1
+                put(value, at: address, offset: offset, owner: owner)
+                return
+            }
+        }
+        try store(value, at: address, .quad, owner: owner, isStack: isStack)
     }
 
     @inline(__always)
     private mutating func put(_ value: UInt64, at address: UInt64, offset: Int, owner: Owner) {
         let old = memory.owner(atOffset: offset)
-        if old.isFrameOrSavedRegister { noteOverwrite(value, at: address, offset: offset, old: old, new: owner) }
+        if old.isFrameOrSavedRegister && isLive(old.activation) {
+            noteOverwrite(value, at: address, offset: offset, old: old, new: owner)
+        }
         memory.setWord(value, atOffset: offset, owner: owner, step: stepNumber)
     }
 
+    /// Records a write onto a word that a live activation still needs.
     @inline(never)
     private mutating func noteOverwrite(_ value: UInt64, at address: UInt64, offset: Int, old: Owner, new: Owner) {
         let oldValue = memory.word(atOffset: offset)
-        guard oldValue != value, isLive(old.activation) else { return }
-        // Words of the running activation below its stack pointer are dead by the stack discipline.
-        guard old.activation != activation || address >= cpu[.rsp] else { return }
+        if oldValue == value { return }
+        // Words below the stack pointer of their activation are dead by the stack discipline, on that stack only.
+        let top =
+            old.activation == activation
+            ? self[.rsp] : old.activation < 63 ? interruptedAt[Int(old.activation)] : 0
+        if address < top, top &- address <= Machine.stackLimit_bytes,
+            memory.region(containing: top &- 1)?.contains(address) == true
+        {
+            return
+        }
         memory.record(
             Overwrite(
                 address: address, word: Int32(truncatingIfNeeded: offset >> 3), oldOwner: old, newOwner: new,
                 oldValue: oldValue, newValue: value, step: stepNumber, instruction: cpu.index, wasRead: false))
     }
 
+    /// No kernel stack is larger (Linux THREAD_SIZE with KASAN: 64 KiB).
+    private static let stackLimit_bytes: UInt64 = 65536
+
     @inline(never)
     private mutating func storePart(
         _ value: UInt64, at address: UInt64, _ offset: Int, _ width: Width, owner: Owner, isStack: Bool
     ) throws(Fault) {
+        try checkAlignment(address, width)
         let size = Int(width.rawValue)
         let shift = UInt64(offset & 7) * 8
         let crosses = offset & 7 + size > 8
@@ -208,19 +280,12 @@ package struct Machine: Sendable {
         }
     }
 
-    /// Data breakpoints are traps after the access (SDM vol. 3, 17.2.4).
-    @inline(never)
-    private mutating func noteAccess(_ address: UInt64, _ width: Width, isWrite: Bool) {
-        let size = UInt64(width.rawValue)
-        if address < cpu.watchedAddress &+ 8 && cpu.watchedAddress < address &+ size { cpu.pendingDebug |= 1 }
-    }
-
     /// Pushes as the running code would; RSP changes only if the write succeeds.
     @inline(__always)
     package mutating func push(_ value: UInt64, owner: Owner) throws(Fault) {
-        let address = cpu[.rsp] &- 8
-        try store(value, at: address, .quad, owner: owner, isStack: true)
-        cpu[.rsp] = address
+        let address = self[.rsp] &- 8
+        try storeQuad(value, at: address, owner: owner, isStack: true)
+        self[.rsp] = address
     }
 
     /// Owner of the word that a copy from memory would carry on.

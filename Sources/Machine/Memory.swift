@@ -57,20 +57,27 @@ package struct Memory: Sendable {
 
     private var table: [Mapping]
     private var tableMask: Int
+    private var mappedPages = 0
     private var aliases: [AliasWindow] = []
     package private(set) var regions: [Region] = []
 
-    private var words: [UInt64] = []
-    private var owners: [UInt32] = []
-    private var writers: [UInt32] = []
-    private var pristineWords: [UInt64] = []
-    private var pristineOwners: [UInt32] = []
+    /// A word with its bookkeeping: together, so that a store touches one array and one cache line.
+    private struct Cell: Sendable {
+        var word: UInt64 = 0
+        var owner: UInt32 = 0
+        var writer: UInt32 = 0
+    }
+
+    private var cells: [Cell] = []
+    private var pristine: [Cell] = []
     private var dirty: [Bool] = []
     private var dirtyPages: [Int32] = []
 
     /// Largest number of overwrites kept per run; later ones are not recorded.
     package static let overwriteLimit = 64
     package private(set) var overwrites: [Overwrite] = []
+    /// Anything was recorded since the last reset; kept apart from the array because every load asks.
+    package private(set) var hasOverwrites = false
 
     package static let pageSize_bytes: UInt64 = 4096
 
@@ -92,16 +99,17 @@ package struct Memory: Sendable {
     }
 
     /// Maps fresh zeroed pages and names them. The base is rounded down and the end up to whole pages.
+    ///
+    /// A region that would wrap around ends at the last page. Map everything before `freeze()`.
     package mutating func map(_ region: Region, _ attributes: PageAttributes) {
         regions.append(region)
         var page = region.base >> 12
-        let last = (region.base &+ max(region.size_bytes, 1) &- 1) >> 12
+        let (end, wraps) = region.base.addingReportingOverflow(max(region.size_bytes, 1) - 1)
+        let last = (wraps ? .max : end) >> 12
         while true {
             if lookup(page) == nil {
                 let physical = Int32(dirty.count)
-                words.append(contentsOf: repeatElement(0, count: 512))
-                owners.append(contentsOf: repeatElement(0, count: 512))
-                writers.append(contentsOf: repeatElement(0, count: 512))
+                cells.append(contentsOf: repeatElement(Cell(), count: 512))
                 dirty.append(false)
                 insert(page: page, physical: physical, attributes: attributes)
             }
@@ -129,6 +137,8 @@ package struct Memory: Sendable {
     }
 
     private mutating func insert(page: UInt64, physical: Int32, attributes: PageAttributes) {
+        mappedPages += 1
+        if mappedPages * 2 > table.count { grow() }
         var index = slot(of: page)
         while table[index].used {
             if table[index].page == page {
@@ -140,42 +150,52 @@ package struct Memory: Sendable {
         table[index] = Mapping(page: page, physical: physical, attributes: attributes, used: true)
     }
 
+    /// Doubles the table, which must never fill up: a look-up ends at an unused slot.
+    private mutating func grow() {
+        let old = table
+        table = Array(repeating: Mapping(page: 0, physical: 0, attributes: [], used: false), count: old.count * 2)
+        tableMask = table.count - 1
+        for mapping in old where mapping.used {
+            var index = slot(of: mapping.page)
+            while table[index].used { index = (index + 1) & tableMask }
+            table[index] = mapping
+        }
+    }
+
     /// Takes the present content as the one that `reset()` restores.
     package mutating func freeze() {
         for index in dirty.indices { dirty[index] = false }
         dirtyPages.removeAll(keepingCapacity: true)
         dirtyPages.reserveCapacity(dirty.count)
-        pristineWords = words
-        pristineOwners = owners
-        for index in writers.indices { writers[index] = 0 }
+        for index in cells.indices { cells[index].writer = 0 }
+        pristine = cells
         overwrites.removeAll(keepingCapacity: true)
+        hasOverwrites = false
     }
 
     /// Restores the frozen content.
     package mutating func reset() {
         for page in dirtyPages {
             let start = Int(page) * 512
-            for index in start..<(start + 512) {
-                words[index] = pristineWords[index]
-                owners[index] = pristineOwners[index]
-                writers[index] = 0
-            }
+            for index in start..<(start + 512) { cells[index] = pristine[index] }
             dirty[Int(page)] = false
         }
         dirtyPages.removeAll(keepingCapacity: true)
         overwrites.removeAll(keepingCapacity: true)
+        hasOverwrites = false
     }
 
-    /// Anything was recorded since the last reset.
-    @inline(__always)
-    package var hasOverwrites: Bool { !overwrites.isEmpty }
-
     /// Notes that the code of an activation reads a word that was taken from it.
+    ///
+    /// Only while the intruder's value still stands there: the owner may have written the word anew since.
     @inline(never)
     package mutating func noteRead(atOffset offset: Int, by activation: UInt32) {
+        let cell = cells[offset >> 3]
         let word = Int32(truncatingIfNeeded: offset >> 3)
         for index in overwrites.indices
-        where overwrites[index].word == word && overwrites[index].oldOwner.activation == activation {
+        where overwrites[index].word == word && overwrites[index].oldOwner.activation == activation
+            && overwrites[index].newValue == cell.word && overwrites[index].newOwner.rawValue == cell.owner
+        {
             overwrites[index].wasRead = true
         }
     }
@@ -201,6 +221,16 @@ package struct Memory: Sendable {
         return translateAlias(address)
     }
 
+    /// Physical byte offset of a kernel page's address with the wanted rights; nil where it needs a closer look.
+    @inline(__always)
+    func plainOffset(_ address: UInt64, wanted: PageAttributes) -> Int? {
+        let page = address >> 12
+        let mapping = table[slot(of: page)]
+        let looked = wanted.rawValue | PageAttributes.user.rawValue
+        guard mapping.page == page, mapping.attributes.rawValue & looked == wanted.rawValue else { return nil }
+        return Int(mapping.physical) << 12 | Int(address & 4095)
+    }
+
     @inline(never)
     private func translateAlias(_ address: UInt64) -> (offset: Int, attributes: PageAttributes)? {
         for window in aliases where address &- window.base < window.size_bytes {
@@ -220,23 +250,47 @@ package struct Memory: Sendable {
         return best
     }
 
+    // MARK: Journal
+
+    private var isJournaling = false
+    private var journal: [(index: Int, cell: Cell)] = []
+
+    /// Starts to note what is overwritten, so that `rollBack` can undo it.
+    package mutating func startJournal() {
+        journal.removeAll(keepingCapacity: true)
+        isJournaling = true
+    }
+
+    @inline(never)
+    private mutating func note(_ index: Int) {
+        journal.append((index, cells[index]))
+    }
+
+    /// Undoes every write since `startJournal`, the latest first.
+    package mutating func rollBack(overwriteCount: Int) {
+        isJournaling = false
+        for entry in journal.reversed() { cells[entry.index] = entry.cell }
+        journal.removeAll(keepingCapacity: true)
+        if overwrites.count > overwriteCount { overwrites.removeLast(overwrites.count - overwriteCount) }
+        hasOverwrites = !overwrites.isEmpty
+    }
+
     // MARK: Words
 
     @inline(__always)
-    package func word(atOffset offset: Int) -> UInt64 { words[offset >> 3] }
+    package func word(atOffset offset: Int) -> UInt64 { cells[offset >> 3].word }
 
     @inline(__always)
-    package func owner(atOffset offset: Int) -> Owner { Owner(rawValue: owners[offset >> 3]) }
+    package func owner(atOffset offset: Int) -> Owner { Owner(rawValue: cells[offset >> 3].owner) }
 
     /// Step that wrote the word last; 0 if none did in this run.
-    package func writer(atOffset offset: Int) -> UInt32 { writers[offset >> 3] }
+    package func writer(atOffset offset: Int) -> UInt32 { cells[offset >> 3].writer }
 
     @inline(__always)
     package mutating func setWord(_ value: UInt64, atOffset offset: Int, owner: Owner, step: UInt32) {
         let index = offset >> 3
-        words[index] = value
-        owners[index] = owner.rawValue
-        writers[index] = step
+        if isJournaling { note(index) }
+        cells[index] = Cell(word: value, owner: owner.rawValue, writer: step)
         let page = offset >> 12
         if !dirty[page] {
             dirty[page] = true
@@ -248,18 +302,19 @@ package struct Memory: Sendable {
     @inline(never)
     package mutating func record(_ overwrite: Overwrite) {
         if overwrites.count < Memory.overwriteLimit { overwrites.append(overwrite) }
+        hasOverwrites = true
     }
 
     /// The value of the aligned word at an address, without access checks; for set-up, handler models and reports.
     package func peek(_ address: UInt64) -> UInt64? {
         guard let (offset, _) = translate(address & ~7) else { return nil }
-        return words[offset >> 3]
+        return cells[offset >> 3].word
     }
 
     /// The owner of the aligned word at an address.
     package func owner(at address: UInt64) -> Owner? {
         guard let (offset, _) = translate(address & ~7) else { return nil }
-        return Owner(rawValue: owners[offset >> 3])
+        return Owner(rawValue: cells[offset >> 3].owner)
     }
 
     /// The latest recorded overwrite of the word at an address.

@@ -36,6 +36,8 @@ package struct Program: Sendable {
     }
 
     package private(set) var instructions: [Instruction]
+    /// The instructions as the machine executes them: those with nothing behind them are marked.
+    private(set) var code: [Instruction] = []
     /// Address of each instruction.
     package private(set) var addresses: [UInt64]
     /// Source line of each instruction.
@@ -81,6 +83,24 @@ package struct Program: Sendable {
             let address = UInt64(bitPattern: self.instructions[index].immediate)
             self.instructions[index].target = self.index(at: address)
         }
+        code = Program.prepared(self.instructions, addresses)
+    }
+
+    /// Largest gap between routines that padding fills: GNU as aligns code to 16 bytes with no-operations.
+    private static let padding_bytes: UInt64 = 15
+
+    private static func prepared(_ instructions: [Instruction], _ addresses: [UInt64]) -> [Instruction] {
+        var code = instructions
+        for index in code.indices {
+            code[index].shortcut = Shortcut(code[index])
+            let end = addresses[index] &+ UInt64(code[index].length)
+            let isFollowed = index + 1 < code.count && addresses[index + 1] &- end <= padding_bytes
+            switch code[index].opcode {
+            case .jmp, .call, .ret, .iret, .sysret, .sysexit, .model: break
+            default: code[index].isLast = !isFollowed
+            }
+        }
+        return code
     }
 
     @inline(__always)

@@ -6,15 +6,13 @@ extension Hypervisor {
         _ event: Event, activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
         machine.cost.hypervisorEntries &+= 1
+        machine.noteInterruption()
         var event = event
         let vector = event.vector
-        if event.source == .software && vector != Vector.breakpoint && vector != Vector.overflow {
-            // Xen's own gates for INT n have DPL 0; the DPL in the guest's table decides. Vectors 3 and 4 always pass (F20).
-            let privilege: UInt8 = machine.cpu.guestKernelMode ? 0 : 3
-            let isAllowed = trapTable[Int(vector)].map { $0.privilege >= privilege } ?? false
-            if !isAllowed {
+        if event.source == .software {
+            if isRefused(vector, machine) {
                 // The guest sees #GP at the instruction itself.
-                if machine.cpu.index > 0 { machine.cpu.index -= 1 }
+                machine.rewindSoftwareInterrupt(program)
                 event = Event(
                     vector: Vector.generalProtection, source: .fault, errorCode: UInt32(vector) * 8 + 2)
             }
@@ -36,14 +34,31 @@ extension Hypervisor {
         if event.vector == Vector.machineCheck { machine.cpu.machineCheckInProgress = true }
         let oldFlags = machine.cpu.flags
         let extra: [(UInt64, FrameSlot)] = event.pushesErrorCode ? [(UInt64(event.errorCode), .errorCode)] : []
-        guard let frame = bounce(words: extra, isFault: event.source == .fault, activation, &machine, program) else {
+        let isFault = event.source == .fault || (event.source == .software && isEmulated(vector))
+        guard let frame = bounce(words: extra, isFault: isFault, activation, &machine, program) else {
             return .crashed(
                 DomainCrash(
-                    reason: .frameNotWritable, vector: event.vector, errorCode: event.errorCode,
+                    reason: .frameNotWritable, vector: event.vector,
+                    errorCode: event.pushesErrorCode ? event.errorCode : .max,
                     address: machine.instructionPointer(program)))
         }
         enterGuestKernel(at: entry.address, masksEvents: entry.masksEvents, oldFlags: oldFlags, &machine, program)
         return .entered(event: event, frame: frame)
+    }
+
+    /// Vectors of INT n that have no gate of DPL 3 in Xen's own table: a #GP brings Xen to look at the guest's
+    /// (Xen 4.17 `x86/traps.c`, `do_general_protection`; `x86_64/entry.S`, `int80_direct_trap`).
+    ///
+    /// Such a frame shows RF, which the #GP left set in the saved flags.
+    private func isEmulated(_ vector: UInt8) -> Bool {
+        vector != Vector.breakpoint && vector != Vector.overflow && (vector != 0x80 || trapTable[0x80] == nil)
+    }
+
+    /// Xen's `permit_softint`: the guest's DPL must be 3 for its user mode and at least 1 for its kernel.
+    private func isRefused(_ vector: UInt8, _ machine: Machine) -> Bool {
+        guard isEmulated(vector) else { return false }
+        guard let entry = trapTable[Int(vector)] else { return true }
+        return entry.privilege < (machine.cpu.guestKernelMode ? 1 : 3)
     }
 
     /// Delivers the event-channel upcall (fact F8): the trap frame without an error code.
@@ -69,6 +84,7 @@ extension Hypervisor {
         _ program: Program
     ) -> GuestDelivery {
         machine.cost.hypervisorEntries &+= 1
+        machine.noteInterruption()
         let rip = machine.instructionPointer(program)
         guard let callback else {
             return .crashed(DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: rip))
@@ -156,6 +172,7 @@ extension Hypervisor {
         machine.cpu.ss = Hypervisor.stackSelector
         machine.cpu.cpl = 3
         machine.cpu.stackShadow = false
+        machine.cpu.interruptShadow = false
         // Xen leaves by SYSRET.
         machine.cpu[.rcx] = address
         machine.cpu[.r11] = machine.cpu.flags

@@ -25,6 +25,8 @@ extension Hypervisor {
         let base = machine.cpu[.rsp]
         eventsWereMaskedAtReturn = eventsMasked(machine)
         var words: InlineArray<9, UInt64> = InlineArray(repeating: 0)
+        // Xen masks AC on SYSCALL: it reads the words whatever their alignment.
+        machine.cpu.flags &= ~Flags.alignmentCheck
         for index in 0..<9 {
             do throws(Fault) {
                 words[index] = try machine.load(base &+ UInt64(index) * 8, .quad, isStack: true)
@@ -41,23 +43,21 @@ extension Hypervisor {
         if cs & 3 == 3 { toggleMode(&machine) }
         machine.cpu[.rax] = words[0]
         let inSyscall = words[3] & Hypervisor.inSyscallFlag != 0
-        if !inSyscall {
-            machine.cpu[.r11] = words[1]
-            machine.cpu[.rcx] = words[2]
-        }
         setEventsMasked(words[6] & Flags.interrupt == 0, &machine)
         nmiMasked = false
         let flags =
             (words[6] & Flags.loadable & ~(Flags.iopl | Flags.virtual8086)) | Flags.interrupt | Flags.alwaysOne
         machine.cpu[.rsp] = words[7]
         machine.cpu.flags = flags
-        if inSyscall {
-            // By SYSRET: RCX and R11 stay clobbered, CS and SS become the flat ones.
-            machine.cpu[.rcx] = words[4]
-            machine.cpu[.r11] = flags
-            machine.cpu.cs = Hypervisor.codeSelector
+        // With the flag set RCX and R11 are SYSRET's, also where Xen must leave by IRET (entry.S, `.Lforce_iret`).
+        machine.cpu[.r11] = inSyscall ? flags : words[1]
+        machine.cpu[.rcx] = inSyscall ? words[4] : words[2]
+        if inSyscall && Machine.isCanonical(words[4]) {
+            machine.cpu.flags &= ~Flags.resume
+            let isCompat = cs | 3 == Hypervisor.compatCodeSelector
+            machine.cpu.cs = isCompat ? Hypervisor.compatCodeSelector : Hypervisor.codeSelector
             machine.cpu.ss = Hypervisor.stackSelector
-            machine.jump(to: words[4], program)
+            machine.jump(to: isCompat ? words[4] & 0xFFFF_FFFF : words[4], program)
             return .returned(frame: frame)
         }
         // The attempted context is what a fault of the IRET shows (F19): RPL 3 is forced into both selectors.
@@ -66,8 +66,8 @@ extension Hypervisor {
         machine.cpu.cpl = 0
         let checked: Fault?
         do throws(Fault) {
-            let code = try machine.checkReturnSelectors(cs: cs | 3, ss: ss | 3)
-            checked = code.isLong && !Machine.isCanonical(words[4]) ? Fault.generalProtection() : nil
+            _ = try machine.checkReturn(rip: words[4], cs: cs | 3, ss: ss | 3)
+            checked = nil
         } catch {
             checked = error
         }
@@ -109,6 +109,7 @@ extension Hypervisor {
             } catch {
                 return false
             }
+        // Nothing comes of them: events are masked in shared memory (F4).
         case .cli, .sti: break
         default: return false
         }
@@ -116,6 +117,8 @@ extension Hypervisor {
         machine.cost.instructions &+= 1
         machine.stepNumber &+= 1
         machine.cpu.index &+= 1
+        if machine.cpu.flags & Flags.trap != 0 { machine.cpu.pendingDebug |= DebugStatus.singleStep }
+        machine.cpu.flags &= ~Flags.resume
         return true
     }
 }

@@ -96,6 +96,7 @@ package struct Hypervisor: Sendable {
     /// `VGCF_in_syscall` (public/arch-x86/xen-x86_64.h).
     package static let inSyscallFlag: UInt64 = 1 << 8
     package static let codeSelector: UInt16 = 0xE033
+    package static let compatCodeSelector: UInt16 = 0xE023
     package static let stackSelector: UInt16 = 0xE02B
 
     package init(version: XenVersion) {

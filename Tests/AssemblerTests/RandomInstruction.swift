@@ -43,7 +43,10 @@ struct RandomInstruction {
         case .jcc:
             instruction.condition = random.pick(Condition.allCases)
             branch(&instruction, isDirect: true)
-        case .ret: if random.chance(30) { instruction = Instruction(.ret, form: .immediate, immediate: Int64(random.next() % 65536)) }
+        case .ret:
+            if random.chance(30) {
+                instruction = Instruction(.ret, form: .immediate, immediate: Int64(random.next() % 65536))
+            }
         case .int:
             instruction.form = .immediate
             instruction.immediate = Int64(random.next() % 252 + 4)
@@ -76,7 +79,9 @@ struct RandomInstruction {
     }
 
     private func canLock(_ instruction: Instruction) -> Bool {
-        let lockable: [Opcode] = [.add, .adc, .and, .btc, .btr, .bts, .dec, .inc, .neg, .not, .or, .sbb, .sub, .xor, .xchg]
+        let lockable: [Opcode] = [
+            .add, .adc, .and, .btc, .btr, .bts, .dec, .inc, .neg, .not, .or, .sbb, .sub, .xor, .xchg,
+        ]
         let forms: [OperandForm] = [.memory, .registerToMemory, .immediateToMemory]
         return lockable.contains(instruction.opcode) && forms.contains(instruction.form)
     }
@@ -92,7 +97,9 @@ struct RandomInstruction {
     }
 
     private mutating func immediate(_ width: Width) -> Int64 {
-        let value: Int64 = random.pick([0, 1, -1, 3, 127, 128, -128, -129, 255, 0x1000, 0x7fff_ffff, -0x8000_0000, 9, 10, -10])
+        let value: Int64 = random.pick([
+            0, 1, -1, 3, 127, 128, -128, -129, 255, 0x1000, 0x7fff_ffff, -0x8000_0000, 9, 10, -10,
+        ])
         switch width {
         case .byte: return Int64(Int8(truncatingIfNeeded: value))
         case .word: return Int64(Int16(truncatingIfNeeded: value))

@@ -18,15 +18,12 @@ package enum CFunctionCall {
                 clobber &+ index, at: rsp &- index &* 8, .quad,
                 owner: Owner(.functionFrame, activation: machine.activation), isStack: true)
         }
-        _ = try perCPU("current_task", &machine, layout)
+        _ = try perCPU(layout.currentTaskOffset, &machine)
     }
 
-    /// Reads a per-CPU variable the way C does: relative to the GS base, whatever that is.
-    package static func perCPU(
-        _ name: String, plus field: UInt64 = 0, _ machine: inout Machine, _ layout: ImageLayout
-    ) throws(Fault) -> UInt64 {
-        guard let offset = layout.perCPU[name] else { return 0 }
-        return try machine.load(machine.cpu.gsBase &+ offset &+ field, .quad)
+    /// Reads a per-CPU word the way C does: relative to the GS base, whatever that is.
+    package static func perCPU(_ offset: UInt64, _ machine: inout Machine) throws(Fault) -> UInt64 {
+        try machine.load(machine.cpu.gsBase &+ offset, .quad)
     }
 
     /// Leaves the function: caller-saved registers and arithmetic flags change, RAX holds the result, RET is next.

@@ -30,7 +30,7 @@ package enum EntryHelpers {
     /// `sync_regs`: copies `pt_regs` to the top of the task stack (Linux 5.2 `arch/x86/kernel/traps.c`).
     private static func syncRegs(_ machine: inout Machine, _ layout: ImageLayout) throws(Fault) -> UInt64 {
         let source = machine.cpu[.rdi]
-        let top = try CFunctionCall.perCPU("cpu_tss_rw", plus: 12, &machine, layout)
+        let top = try CFunctionCall.perCPU(layout.tssOffset &+ 12, &machine)
         let destination = top &- UInt64(PtRegs.count) &* 8
         try CFunctionCall.copy(words: PtRegs.count, from: source, to: destination, &machine)
         return destination
@@ -40,7 +40,7 @@ package enum EntryHelpers {
     /// the stack of the failed IRET (Linux 5.2 `arch/x86/kernel/traps.c`).
     private static func fixupBadIRET(_ machine: inout Machine, _ layout: ImageLayout) throws(Fault) -> UInt64 {
         let source = machine.cpu[.rdi]
-        let sp0 = try CFunctionCall.perCPU("cpu_tss_rw", plus: 4, &machine, layout)
+        let sp0 = try CFunctionCall.perCPU(layout.tssOffset &+ 4, &machine)
         let size = UInt64(PtRegs.count + 1) &* 8
         let destination = sp0 &- size
         let failed = try machine.load(source &+ UInt64(1 + PtRegs.rsp) &* 8, .quad)

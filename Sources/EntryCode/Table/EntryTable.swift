@@ -141,6 +141,12 @@ package struct TableFaults: Error, Sendable {
     package var isSyntax = false
     /// The document exceeds a size limit (answered 413).
     package var isTooLarge = false
+
+    package init(faults: [TableFault], isSyntax: Bool = false, isTooLarge: Bool = false) {
+        self.faults = faults
+        self.isSyntax = isSyntax
+        self.isTooLarge = isTooLarge
+    }
 }
 
 /// Bounds of an entry table.

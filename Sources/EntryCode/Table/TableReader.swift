@@ -1,11 +1,14 @@
 /// Reads values out of a JSON tree and notes every fault with its pointer instead of stopping at the first.
-struct TableReader {
-    var faults: [TableFault] = []
-    let limits: TableLimits
+package struct TableReader {
+    /// Every fault noted so far, in the order of the document.
+    package private(set) var faults: [TableFault] = []
+    package let limits: TableLimits
 
-    init(limits: TableLimits) { self.limits = limits }
+    /// Starts with no faults.
+    package init(limits: TableLimits) { self.limits = limits }
 
-    mutating func fault(_ pointer: String, _ code: String, _ message: String) {
+    /// Notes a fault, up to `TableLimits.faults`.
+    package mutating func fault(_ pointer: String, _ code: String, _ message: String) {
         if faults.count < limits.faults { faults.append(TableFault(pointer, code, message)) }
     }
 
@@ -14,7 +17,7 @@ struct TableReader {
     }
 
     /// The members of an object; unknown keys are faults that name the nearest known one.
-    mutating func object(_ value: JSON, _ pointer: String, keys: [String]) -> [String: JSON]? {
+    package mutating func object(_ value: JSON, _ pointer: String, keys: [String]) -> [String: JSON]? {
         guard case .object(let members) = value else {
             wrongKind(value, pointer, "an object")
             return nil
@@ -31,7 +34,7 @@ struct TableReader {
     }
 
     /// Notes an unknown name and the nearest known one.
-    mutating func unknown(_ name: String, _ pointer: String, _ what: String, among known: [String]) {
+    package mutating func unknown(_ name: String, _ pointer: String, _ what: String, among known: [String]) {
         let shown = String(name.prefix(64))
         if let nearest = nearestName(to: name, among: known) {
             fault(pointer, "unknown-\(what)", "unknown \(what) '\(shown)'; did you mean '\(nearest)'?")
@@ -41,7 +44,8 @@ struct TableReader {
         }
     }
 
-    mutating func array(_ value: JSON, _ pointer: String, limit: Int) -> [JSON]? {
+    /// The elements of an array of at most `limit`.
+    package mutating func array(_ value: JSON, _ pointer: String, limit: Int) -> [JSON]? {
         guard case .array(let elements) = value else {
             wrongKind(value, pointer, "an array")
             return nil
@@ -53,7 +57,8 @@ struct TableReader {
         return elements
     }
 
-    mutating func string(_ value: JSON?, _ pointer: String, limit_bytes: Int? = nil) -> String? {
+    /// A string of at most `limit_bytes`.
+    package mutating func string(_ value: JSON?, _ pointer: String, limit_bytes: Int? = nil) -> String? {
         guard let value else { return nil }
         guard case .string(let text) = value else {
             wrongKind(value, pointer, "a string")
@@ -77,7 +82,8 @@ struct TableReader {
         return text
     }
 
-    mutating func bool(_ value: JSON?, _ pointer: String, default standard: Bool) -> Bool {
+    /// A boolean; 0 and 1 are accepted, as the columns of kernel sources have them.
+    package mutating func bool(_ value: JSON?, _ pointer: String, default standard: Bool) -> Bool {
         guard let value else { return standard }
         switch value {
         case .bool(let flag): return flag
@@ -89,7 +95,8 @@ struct TableReader {
         }
     }
 
-    mutating func integer(_ value: JSON?, _ pointer: String, in range: ClosedRange<Int64>) -> Int64? {
+    /// An integer within a range.
+    package mutating func integer(_ value: JSON?, _ pointer: String, in range: ClosedRange<Int64>) -> Int64? {
         guard let value else { return nil }
         guard case .integer(let number) = value else {
             wrongKind(value, pointer, "an integer")

@@ -20,7 +20,7 @@ enum SpeculationBarrier: Invariant {
     static func finding(_ run: ScenarioRun, branch: Int32, taken: Bool, gadget: Int32) -> Finding {
         Finding(
             rule,
-            "a processor that mispredicts \(run.instructionText(branch)) (\(taken ? "taken" : "not taken") here) runs ahead to \(run.instructionText(gadget)) with the user's GS base: no LFENCE or other serialising instruction lies between",
+            "a processor that mispredicts \(run.instructionText(branch)) (\(taken ? "taken" : "not taken") here) runs ahead on the \(taken ? "fall-through" : "jump") side to \(run.instructionText(gadget)), which reads through the user's GS base: no LFENCE or other serialising instruction lies between",
             at: CausePoint(step: run.machine.stepNumber, instruction: branch))
     }
 }

@@ -19,6 +19,8 @@ enum StackBounds: Invariant {
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         let rsp = run.machine.cpu[.rsp]
+        let stack = run.layout.taskStack
+        if case .cFunction = checkpoint, stack.contains(rsp), rsp &- stack.base >= room_bytes { return nil }
         let region = run.machine.memory.region(containing: rsp)
         switch checkpoint {
         case .cFunction:

@@ -79,7 +79,7 @@ extension ScenarioRun {
             || scenario.probe == .softwareInterrupt || scenario.context == .kernelBadStack
         eventIsPending = raisesItself
         if scenario.probe == .selfTest, let site = layout.selfTestSite {
-            machine.jump(to: site, program)
+            machine.jump(to: site, image.program)
             stopAddress = site &+ 5
             return
         }
@@ -89,10 +89,10 @@ extension ScenarioRun {
         }
         if raisesItself {
             let sites = isUser ? layout.userInterrupt : layout.kernelInterrupt
-            machine.jump(to: sites[vector] ?? 0, program)
+            machine.jump(to: sites[vector] ?? 0, image.program)
             return
         }
-        machine.jump(to: isUser ? layout.userCode : layout.kernelCode, program)
+        machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
     }
 
@@ -114,7 +114,7 @@ extension ScenarioRun {
     /// The processor's present state as an event would save it.
     package func savedContext() -> SavedContext {
         SavedContext(
-            registers: machine.cpu.registers, rip: machine.instructionPointer(program), cs: machine.cpu.cs,
+            registers: machine.cpu.registers, rip: machine.instructionPointer(image.program), cs: machine.cpu.cs,
             ss: machine.cpu.ss, flags: machine.cpu.flags, gsBase: machine.cpu.gsBase,
             kernelGSBase: machine.cpu.kernelGSBase, cr3: machine.cpu.cr3, isKernelMode: machine.isKernelMode,
             eventsMasked: CFunctionCall.interruptsDisabled(machine, hypervisor),

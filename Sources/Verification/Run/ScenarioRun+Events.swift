@@ -11,13 +11,12 @@ extension ScenarioRun {
             ending = .endlessRecursion(vector: event.vector, address: before.rip)
             return
         }
-        let program = image.program
         if hypervisor != nil {
             let isUpcall = event.source == .external
             let delivery =
                 isUpcall
-                ? hypervisor?.deliverUpcall(activation: number, &machine, program)
-                : hypervisor?.deliver(event, activation: number, &machine, program)
+                ? hypervisor?.deliverUpcall(activation: number, &machine, image.program)
+                : hypervisor?.deliver(event, activation: number, &machine, image.program)
             switch delivery {
             case .entered(var delivered, let frame):
                 // The callback has no vector of its own.
@@ -33,7 +32,7 @@ extension ScenarioRun {
             }
             return
         }
-        switch machine.deliver(event, activation: number, program) {
+        switch machine.deliver(event, activation: number, image.program) {
         case .entered(let delivered, let frame):
             let slot = frame &+ (delivered.pushesErrorCode ? 8 : 0)
             let isMeant = delivered.vector == Vector.doubleFault && (targetBehindDoubleFault != nil || meansDoubleFault)
@@ -113,7 +112,7 @@ extension ScenarioRun {
         faultAtHand = fault
         defer { faultAtHand = nil }
         if machine.cpu.index >= 0, hypervisor != nil {
-            let instruction = program.instructions[Int(machine.cpu.index)]
+            let instruction = image.program.instructions[Int(machine.cpu.index)]
             let index = machine.cpu.index
             if hypervisor?.emulate(instruction, fault, &machine) == true {
                 record(NeedlessHypervisorEntry.finding(self, instruction: index))
@@ -144,7 +143,7 @@ extension ScenarioRun {
     /// The processor is at an IRET to user mode with the target that a sigreturn probe damaged.
     private func isMeantReturnFault() -> Bool {
         guard expectsReturnFault, machine.cpu.index >= 0,
-            program.instructions[Int(machine.cpu.index)].opcode == .iret
+            image.program.instructions[Int(machine.cpu.index)].opcode == .iret
         else { return false }
         return machine.memory.peek(machine.cpu[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
     }
@@ -190,7 +189,7 @@ extension ScenarioRun {
 
     private mutating func finishReturn(_ activation: Activation) {
         pop()
-        let rip = machine.instructionPointer(program)
+        let rip = machine.instructionPointer(image.program)
         guard rip == activation.expected.rip, machine.isKernelMode == activation.expected.isKernelMode else {
             if hardCause == nil { record(Resumption.wrongPlace(self, activation, rip)) }
             // In the wrong mode the program goes on without noticing.
@@ -240,7 +239,6 @@ extension ScenarioRun {
             return
         }
         let number = nextActivation
-        let program = image.program
         // Xen reads the frame first; a fault of its IRET may put another one in its place.
         var broke = false
         let isReturn = machine.cpu[.rax] == Hypervisor.iretNumber && !activations.isEmpty
@@ -255,7 +253,7 @@ extension ScenarioRun {
                 machine.liveActivations &= ~(1 << UInt64(ending.number))
             }
         }
-        guard let result = hypervisor?.hypercall(activation: number, &machine, program) else { return }
+        guard let result = hypervisor?.hypercall(activation: number, &machine, image.program) else { return }
         switch result {
         case .continue: break
         case .returned(let frame): handleReturn(frame, isChecked: isReturn)

@@ -76,8 +76,9 @@ package struct ScenarioRun: Sendable {
     var stopAddress: UInt64?
     var speculation: SpeculationMemo
 
-    package var program: Program { image.program }
-    package var layout: ImageLayout { image.layout }
+    // Lent, not copied: a copy counts references on a dozen arrays.
+    package var program: Program { _read { yield image.program } }
+    package var layout: ImageLayout { _read { yield image.layout } }
 
     package init(image: EntryImage, limits: RunLimits = RunLimits()) {
         self.image = image
@@ -134,7 +135,7 @@ package struct ScenarioRun: Sendable {
 
     private mutating func advance() {
         let isRunningAgain = activations.isEmpty && machine.stepNumber > 0 && !eventIsPending
-        if isRunningAgain, let stopAddress, machine.instructionPointer(program) == stopAddress {
+        if isRunningAgain, let stopAddress, machine.instructionPointer(image.program) == stopAddress {
             finishInterruptedProgram()
             return
         }
@@ -143,9 +144,9 @@ package struct ScenarioRun: Sendable {
         if recorder != nil {
             outcome = recordedStep()
         } else if activations.isEmpty {
-            outcome = machine.stepNumber < limits.steps ? machine.step(program) : .stepLimit
+            outcome = machine.stepNumber < limits.steps ? machine.step(image.program) : .stepLimit
         } else {
-            outcome = machine.run(program, stepLimit: limits.steps)
+            outcome = machine.run(image.program, stepLimit: limits.steps)
         }
         handle(outcome)
     }
@@ -193,10 +194,9 @@ package struct ScenarioRun: Sendable {
         let before = machine.cpu
         let number = machine.stepNumber
         machine.writes.removeAll(keepingCapacity: true)
-        let program = image.program
-        let outcome = machine.step(program)
+        let outcome = machine.step(image.program)
         recorder?.record(
-            step: number, before: before, outcome: outcome, machine: machine, program: program,
+            step: number, before: before, outcome: outcome, machine: machine, program: image.program,
             activation: machine.activation)
         return outcome
     }

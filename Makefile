@@ -1,0 +1,39 @@
+# Gatehouse. `make run` and `make test` do all the set-up on a bare Debian 12 with Swift.
+
+PACKAGES := libnghttp2-dev libevent-dev libssl-dev libsqlite3-dev pkg-config curl ca-certificates
+BENCH_PACKAGES := nghttp2-client nghttp2-server
+BUILD := .build/release/gatehouse
+
+.PHONY: all run test bench build format lint packages bench-packages clean
+
+all: build
+
+# apt asks for nothing when the packages are there; sudo only where the user is not root.
+packages:
+	@deploy/install-packages $(PACKAGES)
+
+bench-packages: packages
+	@deploy/install-packages $(BENCH_PACKAGES)
+
+build: packages
+	swift build -c release --product gatehouse
+
+run: build
+	@deploy/demo $(BUILD)
+
+test: packages lint
+	swift build --build-tests
+	swift test --skip-build --parallel
+
+bench: bench-packages
+	swift build -c release
+	Benchmarks/run
+
+format:
+	swift format --in-place --recursive --parallel Sources Tests Plugins Benchmarks Package.swift
+
+lint:
+	swift format lint --strict --recursive --parallel Sources Tests Plugins Benchmarks Package.swift
+
+clean:
+	swift package clean

@@ -1,0 +1,64 @@
+package import HTTPTypes
+import Synchronization
+
+/// Finished answers of immutable resources, for the event loop to send without asking the store.
+///
+/// Only answers marked `immutable` are kept, keyed by path, query and Accept; the oldest go first.
+final class AnswerCache: Sendable {
+    struct Entry: Sendable {
+        var response: HTTPResponse
+        var body: [UInt8]
+        var ticket: UInt64
+    }
+
+    private struct State {
+        var entries: [Key: Entry] = [:]
+        var order: [(key: Key, ticket: UInt64)] = []
+        var size_bytes = 0
+        var ticket: UInt64 = 0
+    }
+
+    struct Key: Hashable, Sendable {
+        var path: String
+        var accept: String?
+    }
+
+    private let state = Mutex(State())
+    private let limit_bytes: Int
+
+    init(limit_bytes: Int) { self.limit_bytes = limit_bytes }
+
+    /// The kept answer to a GET without a condition.
+    func answer(to head: HTTPRequest) -> Entry? {
+        guard head.headerFields[.ifNoneMatch] == nil, let path = head.path else { return nil }
+        let key = Key(path: path, accept: head.headerFields[.accept])
+        return state.withLock { $0.entries[key] }
+    }
+
+    func keep(_ answer: Answer, for head: HTTPRequest) {
+        guard answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true, let path = head.path,
+            answer.body.count <= limit_bytes / 4
+        else { return }
+        let key = Key(path: path, accept: head.headerFields[.accept])
+        let response = HTTPResponse(status: answer.status, headerFields: answer.fields)
+        state.withLock { state in
+            state.ticket += 1
+            if let old = state.entries[key] { state.size_bytes -= old.body.count }
+            state.entries[key] = Entry(response: response, body: answer.body, ticket: state.ticket)
+            state.order.append((key, state.ticket))
+            state.size_bytes += answer.body.count
+            while state.size_bytes > limit_bytes || state.order.count > 4096, let oldest = state.order.first {
+                state.order.removeFirst()
+                if let entry = state.entries[oldest.key], entry.ticket == oldest.ticket {
+                    state.size_bytes -= entry.body.count
+                    state.entries[oldest.key] = nil
+                }
+            }
+        }
+    }
+
+    /// Forgets everything; after a removal.
+    func clear() {
+        state.withLock { $0 = State() }
+    }
+}

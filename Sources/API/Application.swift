@@ -1,0 +1,164 @@
+package import EntryCode
+package import HTTPTypes
+package import HTTPWire
+package import Store
+import Synchronization
+package import Verification
+
+/// Runs work away from the event loop: a bounded queue of some threads.
+package protocol WorkQueue: AnyObject, Sendable {
+    /// Queues work; false when the queue is full or closed.
+    func submit(_ work: @escaping @Sendable () -> Void) -> Bool
+}
+
+/// What the application takes from outside, so that a failing test is a seed.
+package struct Environment: Sendable {
+    /// Wall clock.
+    package var now: @Sendable () -> Timestamp
+    /// Seconds on a clock that only goes forward.
+    package var uptime_seconds: @Sendable () -> Double
+    /// Bits for ids.
+    package var random: @Sendable () -> UInt64
+    /// One line per event worth keeping; never a body, a token or a document.
+    package var log: @Sendable (String) -> Void
+
+    package init(
+        now: @escaping @Sendable () -> Timestamp, uptime_seconds: @escaping @Sendable () -> Double,
+        random: @escaping @Sendable () -> UInt64, log: @escaping @Sendable (String) -> Void
+    ) {
+        self.now = now
+        self.uptime_seconds = uptime_seconds
+        self.random = random
+        self.log = log
+    }
+}
+
+/// Bounds of the interface.
+package struct APILimits: Sendable, Hashable {
+    package var table = TableLimits()
+    package var run = RunLimits()
+    /// Rows of a page, unless asked for fewer or more.
+    package var pageRows = 50
+    package var pageRowsMaximum = 1000
+    /// Patterns in one `scenarios` parameter.
+    package var patterns = 32
+    /// Bytes of finished answers kept in memory for repeated GETs.
+    package var cache_bytes = 8 << 20
+
+    package init() {}
+}
+
+/// The HTTP interface: routes to handlers, over a store and a work queue.
+package final class Application: RequestHandler {
+    package let store: ResultStore
+    package let queue: any WorkQueue
+    package let environment: Environment
+    package let limits: APILimits
+    package let kernels: KernelLibrary
+    /// The program's version.
+    package let version: String
+    let cache: AnswerCache
+    private let routerBox = Mutex<Router?>(nil)
+    private let draining = Atomic<Bool>(false)
+
+    package init(
+        store: ResultStore, queue: any WorkQueue, environment: Environment, limits: APILimits = APILimits(),
+        kernels: KernelLibrary = .shipped, version: String
+    ) {
+        self.store = store
+        self.queue = queue
+        self.environment = environment
+        self.limits = limits
+        self.kernels = kernels
+        self.version = version
+        cache = AnswerCache(limit_bytes: limits.cache_bytes)
+    }
+
+    /// The routes, made once.
+    package var router: Router {
+        routerBox.withLock { box in
+            if let router = box { return router }
+            let router = Router(makeRoutes())
+            box = router
+            return router
+        }
+    }
+
+    /// The service is stopping: not ready for new work.
+    package func startDraining() { draining.store(true, ordering: .relaxed) }
+    var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+    // MARK: RequestHandler
+
+    package func handle(_ incoming: IncomingRequest, responder: Responder) {
+        // A finished answer is sent from the event loop itself; everything else may block and goes to the queue.
+        if incoming.head.method == .get, let hit = cache.answer(to: incoming.head) {
+            responder.respond(hit.response, body: .bytes(hit.body))
+            return
+        }
+        let accepted = queue.submit { [self] in
+            let (response, body) = answer(incoming)
+            responder.respond(response, body: body.isEmpty ? .empty : .bytes(body))
+        }
+        if !accepted {
+            let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
+            let answer = Application.answer(problem, instance: incoming.head.path ?? "/", asText: false)
+            responder.respond(answer.response, body: .bytes(answer.body))
+        }
+    }
+
+    /// Answers a request; blocks on the store and the simulation.
+    package func answer(_ incoming: IncomingRequest) -> (response: HTTPResponse, body: [UInt8]) {
+        let instance = String((incoming.head.path ?? "/").prefix { $0 != "?" }.prefix(512))
+        var asText = false
+        do throws(Problem) {
+            let request = try Request(incoming)
+            asText = request.prefersTextErrors
+            let (route, values) = try router.find(request)
+            var answer = try dispatch(request, route, values)
+            if let tag = answer.fields[.eTag], HTTPFields.matches(request.fields[.ifNoneMatch], tag),
+                request.method == .get || request.method == .head
+            {
+                answer = Answer(.notModified, fields: answer.fields)
+                answer.fields[.contentType] = nil
+            } else if request.method == .get {
+                cache.keep(answer, for: incoming.head)
+            }
+            var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
+            if request.method == .head {
+                response.headerFields[.contentLength] = String(answer.body.count)
+                return (response, [])
+            }
+            return (response, answer.body)
+        } catch {
+            if error.kind == .internalError { environment.log("internal error at \(instance): \(error.detail)") }
+            return Application.answer(error, instance: instance, asText: asText)
+        }
+    }
+
+    private func dispatch(
+        _ request: Request, _ route: Route, _ values: [String: String]
+    ) throws(Problem) -> Answer {
+        guard request.method == .post, let key = request.fields[.idempotencyKey] else {
+            return try route.handler(request, values)
+        }
+        return try replaying(key, request) { () throws(Problem) in try route.handler(request, values) }
+    }
+
+    static func answer(_ problem: Problem, instance: String, asText: Bool) -> (response: HTTPResponse, body: [UInt8]) {
+        var fields = problem.fields
+        fields[.contentType] = asText ? "text/plain; charset=utf-8" : "application/problem+json"
+        fields[.cacheControl] = "no-store"
+        let body = asText ? [UInt8](problem.text.utf8) : problem.json(instance: instance).bytes
+        return (HTTPResponse(status: .init(code: problem.kind.status), headerFields: fields), body)
+    }
+}
+
+extension HTTPField.Name {
+    /// IETF draft-ietf-httpapi-idempotency-key-header.
+    package static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
+    package static let acceptPost = HTTPField.Name("Accept-Post")!
+    package static let prefer = HTTPField.Name("Prefer")!
+    package static let preferenceApplied = HTTPField.Name("Preference-Applied")!
+    package static let link = HTTPField.Name("Link")!
+}

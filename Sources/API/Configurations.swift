@@ -1,0 +1,244 @@
+import EntryCode
+import HTTPTypes
+import Reports
+import Store
+import Verification
+
+extension Application {
+    static let jsonTypes = "application/json"
+
+    /// Checks that the body is JSON by its declared type.
+    func requireJSON(_ request: Request) throws(Problem) {
+        if let encoding = request.fields[.contentEncoding], encoding.lowercased() != "identity" {
+            throw Problem(.unsupportedMediaType, "the body must not be encoded; send it as it is")
+        }
+        let type = (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() } ?? ""
+        if type == "application/json" || type.hasSuffix("+json") { return }
+        let hint =
+            type.isEmpty || type == "application/x-www-form-urlencoded" ? "; with curl: -H 'Content-Type: application/json'" : ""
+        throw Problem(
+            .unsupportedMediaType, "an entry table is sent as application/json\(hint)",
+            fields: [.acceptPost: Application.jsonTypes])
+    }
+
+    func readTable(_ body: [UInt8], prefix: String = "") throws(Problem) -> EntryTable {
+        do throws(TableFaults) {
+            return try EntryTable.read(body, kernels: kernels, limits: limits.table)
+        } catch { throw Problem(error, prefix: prefix) }
+    }
+
+    func readTable(_ value: JSON, prefix: String) throws(Problem) -> EntryTable {
+        do throws(TableFaults) {
+            return try EntryTable.read(value, kernels: kernels, limits: limits.table)
+        } catch { throw Problem(error, prefix: prefix) }
+    }
+
+    /// What keeps a table from being run on any platform.
+    func obstacles(_ table: EntryTable) -> [ConfigurationFinding] {
+        var findings: [ConfigurationFinding] = []
+        for platform in Platform.allCases {
+            do throws(InvalidConfiguration) {
+                _ = try table.expand(for: platform, kernels: kernels)
+            } catch {
+                for finding in error.findings
+                where finding.rule != UnreachableEntryID.value && !findings.contains(finding) {
+                    findings.append(finding)
+                }
+            }
+        }
+        return findings
+    }
+
+    static func json(_ finding: ConfigurationFinding) -> JSON {
+        .object([
+            JSON.Member("rule", .string(finding.rule)), JSON.Member("pointer", .string(finding.pointer)),
+            JSON.Member("message", .string(finding.message)), JSON.Member("location", .string(finding.location)),
+        ])
+    }
+
+    func newConfiguration(
+        _ table: EntryTable, name: String?, _ findings: [ConfigurationFinding]
+    ) -> NewConfiguration {
+        NewConfiguration(
+            document: table.document.text, name: name, kernel: table.kernel,
+            invalidReason: findings.isEmpty ? nil : JSON.array(findings.map(Application.json)).text,
+            createdAt: environment.now())
+    }
+
+    /// The name that a submission gives: the parameter before the document's own.
+    func submittedName(_ request: Request, _ table: EntryTable) throws(Problem) -> String? {
+        guard let name = try request.parameter("name") else { return table.name }
+        if !EntryTable.isReferenceName(name) {
+            throw Problem(
+                .invalidParameter,
+                "a name has 1 to 100 letters, digits, '.', '_', '-' and is not a number of 8 or more hex digits",
+                items: [Problem.Item(pointer: "?name", code: "invalid-name", message: "not a name")])
+        }
+        return name
+    }
+
+    func submitConfiguration(_ request: Request) throws(Problem) -> Answer {
+        try request.allow(["name"])
+        let format = try request.format(among: [.json, .text])
+        try requireJSON(request)
+        let table = try readTable(request.body)
+        let name = try submittedName(request, table)
+        let findings = obstacles(table)
+        let inserted: InsertedConfiguration
+        do throws(StoreError) {
+            inserted = try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
+        } catch { throw Problem(error) }
+        if name != nil { cache.clear() }
+        let configuration = inserted.configuration
+        let location = "/v1/configurations/\(configuration.digest.hex)"
+        return Answer(
+            inserted.created ? .created : .ok, format,
+            format == .text
+                ? [UInt8](Application.line(configuration).utf8) : Application.json(configuration, document: nil).bytes,
+            fields: [.location: location, .eTag: "\"\(configuration.digest.hex.prefix(32))\""])
+    }
+
+    static func json(_ configuration: StoredConfiguration, document: JSON?) -> JSON {
+        let id = configuration.digest.hex
+        var members: [JSON.Member] = [
+            JSON.Member("id", .string(id)), JSON.Member("name", configuration.name.map { .string($0) } ?? .null),
+            JSON.Member("kernel", .string(configuration.kernel)),
+            JSON.Member("state", .string(configuration.isValid ? "valid" : "invalid")),
+            JSON.Member("created", .string(configuration.createdAt.rfc3339)),
+            JSON.Member("size_bytes", .integer(Int64(configuration.byteCount))),
+        ]
+        if let reason = configuration.invalidReason, let parsed = try? JSON.parse([UInt8](reason.utf8)).value {
+            members.append(JSON.Member("reasons", parsed))
+        }
+        if let document { members.append(JSON.Member("document", document)) }
+        members.append(
+            JSON.Member(
+                "links",
+                .object([
+                    JSON.Member("self", .string("/v1/configurations/\(id)")),
+                    JSON.Member("listing", .string("/v1/configurations/\(id)/listing")),
+                    JSON.Member("simulations", .string("/v1/simulations?configuration=\(id)")),
+                ])))
+        return .object(members)
+    }
+
+    static func line(_ configuration: StoredConfiguration) -> String {
+        "\(configuration.digest.hex.prefix(16))  \(configuration.isValid ? "valid  " : "invalid")  \(configuration.createdAt.rfc3339)  \(configuration.kernel)  \(configuration.name ?? "-")\n"
+    }
+
+    func findConfiguration(_ reference: String) throws(Problem) -> StoredConfiguration {
+        do throws(StoreError) { return try store.findConfiguration(reference) } catch { throw Problem(error) }
+    }
+
+    func storedDocument(_ configuration: StoredConfiguration) throws(Problem) -> String {
+        do throws(StoreError) { return try store.document(of: configuration.digest) } catch { throw Problem(error) }
+    }
+
+    func storedTable(_ configuration: StoredConfiguration) throws(Problem) -> EntryTable {
+        var table = try readTable([UInt8](try storedDocument(configuration).utf8))
+        table.name = configuration.name
+        return table
+    }
+
+    func configuration(_ request: Request, _ reference: String) throws(Problem) -> Answer {
+        try request.allow([])
+        let format = try request.format(among: [.json, .text])
+        let found = try findConfiguration(reference)
+        let tag = "\"\(found.digest.hex.prefix(32))-\(format.rawValue)\""
+        if format == .text { return Answer(.ok, format, [UInt8](Application.line(found).utf8), fields: [.eTag: tag]) }
+        let text = try storedDocument(found)
+        let document = (try? JSON.parse([UInt8](text.utf8)).value) ?? .null
+        return Answer(.ok, format, Application.json(found, document: document).bytes, fields: [.eTag: tag])
+    }
+
+    func configurationListing(_ request: Request, _ reference: String) throws(Problem) -> Answer {
+        try request.allow(["platform", "routine"])
+        let format = try request.format(among: [.text])
+        let platform = try request.choice("platform", Platform.self) ?? .bareMetalIntel
+        let found = try findConfiguration(reference)
+        let table = try storedTable(found)
+        let routine = try request.parameter("routine")
+        let image: EntryImage
+        do throws(InvalidConfiguration) {
+            image = try table.expand(for: platform, kernels: kernels)
+        } catch { throw Problem(error) }
+        guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
+            throw Problem(.notFound, "there is no such routine in this table")
+        }
+        return Answer(
+            .ok, format, [UInt8](text.utf8),
+            fields: [.eTag: "\"\(found.digest.hex.prefix(32))-\(platform.rawValue)-\(routine ?? "")-\(modelVersion)\""])
+    }
+
+    func listConfigurations(_ request: Request) throws(Problem) -> Answer {
+        try request.allow(["name", "kernel", "limit", "cursor"])
+        let format = try request.format(among: [.json, .text, .ndjson])
+        let rows = try request.integer("limit", in: 1...limits.pageRowsMaximum) ?? limits.pageRows
+        let page: Page<StoredConfiguration>
+        do throws(StoreError) {
+            page = try store.configurations(
+                name: try request.optional("name"), kernel: try request.optional("kernel"), limit: rows,
+                cursor: try request.optional("cursor"))
+        } catch { throw Problem(error) }
+        return list(
+            request, format, page.items.map { Application.json($0, document: nil) }, next: page.next,
+            text: page.items.map(Application.line).joined())
+    }
+
+    func deleteConfiguration(_ request: Request, _ reference: String) throws(Problem) -> Answer {
+        try request.allow([])
+        let found = try findConfiguration(reference)
+        let tags = ["", "-json", "-text"].map { "\"\(found.digest.hex.prefix(32))\($0)\"" }
+        if let condition = request.fields[.ifMatch], !tags.contains(where: { HTTPFields.matches(condition, $0) }) {
+            throw Problem(.preconditionFailed, "If-Match names another version")
+        }
+        do throws(StoreError) { try store.perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }
+        cache.clear()
+        return Answer(.noContent)
+    }
+
+    /// A page of a list: `items` and `next` in JSON, `Link: rel="next"` besides (RFC 8288).
+    func list(_ request: Request, _ format: Format, _ items: [JSON], next: String?, text: String) -> Answer {
+        var fields: HTTPFields = [:]
+        var nextPath: String?
+        if let next {
+            var pairs = request.query.filter { $0.name != "cursor" }
+            pairs.append(("cursor", next))
+            let query = pairs.map { "\(percentEncoded($0.name))=\(percentEncoded($0.value))" }.joined(separator: "&")
+            let path = request.path + "?" + query
+            nextPath = path
+            fields[.link] = "<\(path)>; rel=\"next\""
+        }
+        switch format {
+        case .ndjson:
+            var body: [UInt8] = []
+            for item in items { body += item.bytes + [0x0A] }
+            return Answer(.ok, format, body, fields: fields)
+        case .text, .wide, .csv: return Answer(.ok, format, [UInt8](text.utf8), fields: fields)
+        case .json:
+            let body = JSON.object([
+                JSON.Member("items", .array(items)), JSON.Member("next", nextPath.map { .string($0) } ?? .null),
+            ])
+            return Answer(.ok, format, body.bytes, fields: fields)
+        }
+    }
+}
+
+/// The rule id of entries that nothing leads to: a warning, no obstacle.
+enum UnreachableEntryID { static let value = "unreachable-entry" }
+
+extension Problem {
+    /// A table that cannot be run.
+    init(_ invalid: InvalidConfiguration) {
+        self.init(
+            .notRunnable, invalid.findings.first?.message ?? "the table cannot be run",
+            items: invalid.findings.map {
+                Item(pointer: $0.pointer, code: $0.rule, message: $0.location.isEmpty ? $0.message : "\($0.location): \($0.message)")
+            })
+    }
+}
+
+extension Request {
+    /// The value of a parameter where a `StoreError` context does not let a `Problem` through; checked before by `allow`.
+    func optional(_ name: String) -> String? { query.first { $0.name == name }?.value }
+}

@@ -1,0 +1,209 @@
+import EntryCode
+import HTTPTypes
+import Store
+import Verification
+
+/// The OpenAPI 3.1 description, made from the list of routes.
+enum OpenAPI {
+    /// What a query parameter is, where its name does not say it all.
+    private static func parameterSchema(_ name: String) -> (description: String, schema: JSON) {
+        func text(_ description: String) -> (String, JSON) { (description, .object([JSON.Member("type", "string")])) }
+        func choice(_ description: String, _ values: [String]) -> (String, JSON) {
+            (
+                description,
+                .object([JSON.Member("type", "string"), JSON.Member("enum", .array(values.map { .string($0) }))])
+            )
+        }
+        switch name {
+        case "limit": return ("Rows of the page", .object([JSON.Member("type", "integer"), JSON.Member("minimum", 1)]))
+        case "cursor": return text("Opaque; from the Link field or the member next of the page before")
+        case "name": return text("Name of the configuration")
+        case "kernel": return text("Name of a kernel")
+        case "configuration": return text("Id, unique prefix of 8 or more digits, or name")
+        case "verdict": return choice("Only this verdict", StoredVerdict.allCases.map(\.rawValue))
+        case "state": return choice("Only this state", StoredState.allCases.map(\.rawValue))
+        case "platform": return choice("One platform", Platform.allCases.map(\.rawValue))
+        case "platforms": return text("Platforms, separated by commas")
+        case "scenarios": return text("Pattern of scenario names with * and ?")
+        case "xen": return choice("Release of Xen", XenRelease.supported)
+        case "nesting": return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
+        case "rule": return choice("Only scenarios that break this rule", Rule.all.map(\.id))
+        case "routine": return text("One routine of the listing")
+        case "format": return text("Form of the answer, before Accept")
+        case "verbose": return text("List every check")
+        default: return text("")
+        }
+    }
+
+    private static func parameters(_ template: String, _ method: HTTPRequest.Method) -> [String] {
+        switch (method, template) {
+        case (.get, "/v1/configurations"): ["name", "kernel", "limit", "cursor", "format"]
+        case (.post, "/v1/configurations"): ["name", "format"]
+        case (.get, "/v1/configurations/{ref}/listing"): ["platform", "routine"]
+        case (.get, "/v1/simulations"): ["configuration", "verdict", "state", "limit", "cursor", "format"]
+        case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
+        case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
+        case (.get, "/readyz"): ["verbose"]
+        case (.get, "/livez"), (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
+        default: ["format"]
+        }
+    }
+
+    private static func body(_ template: String) -> JSON? {
+        let schema: JSON
+        switch template {
+        case "/v1/configurations", "/v1/checks":
+            schema = .object([JSON.Member("$ref", "/schemas/entry-table.json")])
+        case "/v1/simulations":
+            let reference = JSON.object([
+                JSON.Member(
+                    "oneOf",
+                    .array([
+                        .object([JSON.Member("type", "string")]),
+                        .object([JSON.Member("$ref", "/schemas/entry-table.json")]),
+                    ]))
+            ])
+            schema = .object([
+                JSON.Member("type", "object"), JSON.Member("additionalProperties", false),
+                JSON.Member("required", .array(["configuration"])),
+                JSON.Member(
+                    "properties",
+                    .object([
+                        JSON.Member("configuration", reference),
+                        JSON.Member(
+                            "platforms",
+                            .object([
+                                JSON.Member("type", "array"),
+                                JSON.Member(
+                                    "items",
+                                    .object([
+                                        JSON.Member("enum", .array(Platform.allCases.map { .string($0.rawValue) }))
+                                    ])),
+                            ])),
+                        JSON.Member(
+                            "scenarios",
+                            .object([JSON.Member("type", .array(["string", "array"]))])),
+                        JSON.Member(
+                            "xen", .object([JSON.Member("enum", .array(XenRelease.supported.map { .string($0) }))])),
+                        JSON.Member("nesting", .object([JSON.Member("const", 0)])),
+                        JSON.Member("stop_at_first", .object([JSON.Member("type", "boolean")])),
+                    ])),
+            ])
+        default: return nil
+        }
+        return .object([
+            JSON.Member("required", true),
+            JSON.Member(
+                "content",
+                .object([JSON.Member("application/json", .object([JSON.Member("schema", schema)]))])),
+        ])
+    }
+
+    static func document(routes: [Route], version: String) -> JSON {
+        var paths: [(path: String, methods: [JSON.Member])] = []
+        for route in routes {
+            // OpenAPI has no name for "the rest of the path"; scenario names are given percent-encoded or as they are.
+            let path = route.template.replacing("...", with: "")
+            let operation = operation(route)
+            let member = JSON.Member(route.method.rawValue.lowercased(), operation)
+            if let index = paths.firstIndex(where: { $0.path == path }) {
+                paths[index].methods.append(member)
+            } else {
+                paths.append((path, [member]))
+            }
+        }
+        let problem = JSON.object([
+            JSON.Member("type", "object"),
+            JSON.Member("required", .array(["type", "title", "status", "detail", "instance"])),
+            JSON.Member(
+                "properties",
+                .object(
+                    ["type", "title", "detail", "instance", "code"].map {
+                        JSON.Member($0, .object([JSON.Member("type", "string")]))
+                    } + [
+                        JSON.Member("status", .object([JSON.Member("type", "integer")])),
+                        JSON.Member("errors", .object([JSON.Member("type", "array")])),
+                    ])),
+        ])
+        return .object([
+            JSON.Member("openapi", "3.1.0"),
+            JSON.Member(
+                "info",
+                .object([
+                    JSON.Member("title", "Gatehouse"), JSON.Member("version", .string(version)),
+                    JSON.Member("description", "Does this kernel entry code survive every way into it?"),
+                    JSON.Member(
+                        "license", .object([JSON.Member("name", "Apache-2.0"), JSON.Member("identifier", "Apache-2.0")])),
+                ])), JSON.Member("paths", .object(paths.map { JSON.Member($0.path, .object($0.methods)) })),
+            JSON.Member(
+                "components", .object([JSON.Member("schemas", .object([JSON.Member("problem", problem)]))])),
+        ])
+    }
+
+    private static func operation(_ route: Route) -> JSON {
+        var members: [JSON.Member] = [
+            JSON.Member("summary", .string(route.summary)),
+            JSON.Member("operationId", .string(operationID(route))),
+        ]
+        var parameters: [JSON] = []
+        for segment in route.template.split(separator: "/") where segment.hasPrefix("{") {
+            let name = String(segment.dropFirst().dropLast()).replacing("...", with: "")
+            parameters.append(
+                .object([
+                    JSON.Member("name", .string(name)), JSON.Member("in", "path"), JSON.Member("required", true),
+                    JSON.Member("schema", .object([JSON.Member("type", "string")])),
+                ]))
+        }
+        for name in self.parameters(route.template, route.method) {
+            let (description, schema) = parameterSchema(name)
+            parameters.append(
+                .object([
+                    JSON.Member("name", .string(name)), JSON.Member("in", "query"),
+                    JSON.Member("description", .string(description)), JSON.Member("schema", schema),
+                ]))
+        }
+        if !parameters.isEmpty { members.append(JSON.Member("parameters", .array(parameters))) }
+        if route.method == .post, let body = body(route.template) { members.append(JSON.Member("requestBody", body)) }
+        let problem = JSON.object([
+            JSON.Member("description", "Problem details (RFC 9457)"),
+            JSON.Member(
+                "content",
+                .object([
+                    JSON.Member(
+                        "application/problem+json",
+                        .object([
+                            JSON.Member(
+                                "schema", .object([JSON.Member("$ref", "#/components/schemas/problem")]))
+                        ]))
+                ])),
+        ])
+        var responses: [JSON.Member] = successes(route).map {
+            JSON.Member($0.status, .object([JSON.Member("description", .string($0.description))]))
+        }
+        responses.append(JSON.Member("default", problem))
+        members.append(JSON.Member("responses", .object(responses)))
+        return .object(members)
+    }
+
+    private static func successes(_ route: Route) -> [(status: String, description: String)] {
+        switch (route.method, route.template) {
+        case (.delete, _): [("204", "Removed")]
+        case (.post, "/v1/configurations"): [("201", "Kept"), ("200", "That content is there already")]
+        case (.post, "/v1/simulations"): [("201", "The report"), ("202", "Queued; Location has the result")]
+        default: [("200", "The answer")]
+        }
+    }
+
+    private static func operationID(_ route: Route) -> String {
+        let words = route.template.split { !$0.isLetter && !$0.isNumber }.filter { $0 != "v1" }
+        return route.method.rawValue.lowercased() + words.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+    }
+}
+
+extension Application {
+    func openAPI(_ request: Request) throws(Problem) -> Answer {
+        try request.allow([])
+        _ = try request.format(among: [.json])
+        return Answer(.ok, .json, OpenAPI.document(routes: router.routes, version: version).prettyBytes)
+    }
+}

@@ -1,0 +1,186 @@
+package import EntryCode
+package import HTTPTypes
+package import Store
+
+/// What went wrong with a request, as RFC 9457 problem details.
+package struct Problem: Error, Sendable {
+    /// One fault of the request's content.
+    package struct Item: Sendable, Hashable {
+        /// JSON pointer into the body; or the name of a query parameter or field.
+        package var pointer: String
+        package var code: String
+        package var message: String
+
+        package init(pointer: String, code: String, message: String) {
+            self.pointer = pointer
+            self.code = code
+            self.message = message
+        }
+    }
+
+    package var kind: ProblemKind
+    package var detail: String
+    package var items: [Item]
+    /// Fields that the answer carries besides, such as Allow or Retry-After.
+    package var fields: HTTPFields
+
+    package init(_ kind: ProblemKind, _ detail: String, items: [Item] = [], fields: HTTPFields = [:]) {
+        self.kind = kind
+        self.detail = detail
+        self.items = items
+        self.fields = fields
+    }
+
+    /// The body as `application/problem+json`.
+    package func json(instance: String) -> JSON {
+        var members: [JSON.Member] = [
+            JSON.Member("type", .string("/problems#\(kind.rawValue)")), JSON.Member("title", .string(kind.title)),
+            JSON.Member("status", .integer(Int64(kind.status))), JSON.Member("detail", .string(detail)),
+            JSON.Member("instance", .string(instance)), JSON.Member("code", .string(kind.rawValue)),
+        ]
+        if !items.isEmpty {
+            members.append(
+                JSON.Member(
+                    "errors",
+                    .array(
+                        items.map {
+                            .object([
+                                JSON.Member("pointer", .string($0.pointer)), JSON.Member("code", .string($0.code)),
+                                JSON.Member("message", .string($0.message)),
+                            ])
+                        })))
+        }
+        return .object(members)
+    }
+
+    /// The same for `Accept: text/plain`: the title, then what happened.
+    package var text: String {
+        var lines = "\(kind.status) \(kind.title)\n\(detail)\n"
+        for item in items { lines += "  \(item.pointer.isEmpty ? "(document)" : item.pointer): \(item.message) [\(item.code)]\n" }
+        return lines
+    }
+}
+
+/// Every kind of problem that the interface answers with; `/problems` explains them.
+package enum ProblemKind: String, Sendable, CaseIterable {
+    case malformedRequest = "malformed-request"
+    case malformedJSON = "malformed-json"
+    case unknownParameter = "unknown-parameter"
+    case invalidParameter = "invalid-parameter"
+    case notFound = "not-found"
+    case methodNotAllowed = "method-not-allowed"
+    case notAcceptable = "not-acceptable"
+    case conflict
+    case preconditionFailed = "precondition-failed"
+    case contentTooLarge = "content-too-large"
+    case unsupportedMediaType = "unsupported-media-type"
+    case invalidDocument = "invalid-document"
+    case ambiguousReference = "ambiguous-reference"
+    case idempotencyMismatch = "idempotency-mismatch"
+    case notRunnable = "not-runnable"
+    case overloaded
+    case storageFull = "storage-full"
+    case storageFailed = "storage-failed"
+    case internalError = "internal-error"
+
+    package var status: Int {
+        switch self {
+        case .malformedRequest, .malformedJSON, .unknownParameter, .invalidParameter: 400
+        case .notFound: 404
+        case .methodNotAllowed: 405
+        case .notAcceptable: 406
+        case .conflict, .ambiguousReference: 409
+        case .preconditionFailed: 412
+        case .contentTooLarge: 413
+        case .unsupportedMediaType: 415
+        case .invalidDocument, .idempotencyMismatch, .notRunnable: 422
+        case .internalError: 500
+        case .overloaded: 503
+        case .storageFull: 507
+        case .storageFailed: 503
+        }
+    }
+
+    package var title: String {
+        switch self {
+        case .malformedRequest: "The request is malformed"
+        case .malformedJSON: "The body is not JSON"
+        case .unknownParameter: "Unknown query parameter"
+        case .invalidParameter: "Invalid query parameter or field"
+        case .notFound: "Not found"
+        case .methodNotAllowed: "Method not allowed"
+        case .notAcceptable: "No acceptable format"
+        case .conflict: "Conflict with the present state"
+        case .preconditionFailed: "Precondition failed"
+        case .contentTooLarge: "Content too large"
+        case .unsupportedMediaType: "Unsupported media type"
+        case .invalidDocument: "The document has faults"
+        case .ambiguousReference: "Ambiguous reference"
+        case .idempotencyMismatch: "Idempotency key used for another request"
+        case .notRunnable: "The table cannot be run"
+        case .overloaded: "Overloaded"
+        case .storageFull: "Storage is full"
+        case .storageFailed: "Storage failed"
+        case .internalError: "Internal error"
+        }
+    }
+
+    /// What the user can do about it.
+    package var advice: String {
+        switch self {
+        case .malformedRequest: "Check the request line and the fields against /openapi.json."
+        case .malformedJSON: "The error names line, column and byte where parsing stopped."
+        case .unknownParameter: "The error names the parameters that the resource knows."
+        case .invalidParameter: "The error names the values that the parameter takes."
+        case .notFound: "Lists under /v1/configurations and /v1/simulations show what is there."
+        case .methodNotAllowed: "The Allow field lists the methods of the resource."
+        case .notAcceptable: "Ask for a format that the error lists, by Accept or ?format=."
+        case .conflict: "Wait until what runs has ended, or cancel it."
+        case .preconditionFailed: "Fetch the resource again and use its ETag."
+        case .contentTooLarge: "An entry table has at most 1 MiB."
+        case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
+        case .invalidDocument: "errors[] has a JSON pointer for every fault; the schema is at /schemas/entry-table.json."
+        case .ambiguousReference: "Use more digits of the id."
+        case .idempotencyMismatch: "Use a new key for a new request."
+        case .notRunnable: "The configuration's reasons say what is missing."
+        case .overloaded: "Try again after the seconds that Retry-After names."
+        case .storageFull: "Free space on the disk of the database."
+        case .storageFailed: "See the service's log; the write was not acknowledged and may be tried again."
+        case .internalError: "A defect of the service: report it with the instance."
+        }
+    }
+}
+
+extension Problem {
+    /// A failure of the store in the interface's terms.
+    package init(_ error: StoreError) {
+        switch error.code {
+        case .notFound: self.init(.notFound, error.message)
+        case .ambiguousReference:
+            self.init(
+                .ambiguousReference, error.message,
+                items: error.candidates.map { Item(pointer: "", code: "candidate", message: $0.hex) })
+        case .referenceTooShort, .invalidName, .invalidCursor, .invalidValue: self.init(.invalidParameter, error.message)
+        case .tooLarge: self.init(.contentTooLarge, error.message)
+        case .duplicate, .simulationRunning, .simulationEnded: self.init(.conflict, error.message)
+        case .busy, .closed, .interrupted:
+            self.init(.overloaded, error.message, fields: [.retryAfter: "1"])
+        case .diskFull: self.init(.storageFull, error.message)
+        default: self.init(.storageFailed, error.message, fields: [.retryAfter: "5"])
+        }
+    }
+
+    /// Faults of a document; `prefix` is where the document stands in the body.
+    package init(_ faults: TableFaults, prefix: String = "") {
+        let items = faults.faults.map { Item(pointer: prefix + $0.pointer, code: $0.code, message: $0.message) }
+        let count = items.count == 1 ? "1 fault" : "\(items.count) faults"
+        let first = faults.faults.first?.message ?? ""
+        if faults.isTooLarge {
+            self.init(.contentTooLarge, first, items: items)
+        } else if faults.isSyntax {
+            self.init(.malformedJSON, first, items: items)
+        } else {
+            self.init(.invalidDocument, "\(count); the first: \(first)", items: items)
+        }
+    }
+}

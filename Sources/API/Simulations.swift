@@ -1,0 +1,393 @@
+import EntryCode
+import HTTPTypes
+import Reports
+import Store
+import Verification
+
+extension Application {
+    /// A fresh id that sorts by time.
+    func newSimulationID() -> SimulationID {
+        struct Source: RandomNumberGenerator {
+            let random: @Sendable () -> UInt64
+            mutating func next() -> UInt64 { random() }
+        }
+        var source = Source(random: environment.random)
+        return SimulationID(at: environment.now(), using: &source)
+    }
+
+    /// Simulates and makes the report.
+    func run(
+        _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder
+    ) -> (report: Report, outcome: SimulationOutcome) {
+        let start = environment.uptime_seconds()
+        let result = table.simulate(order.request, kernels: kernels)
+        let elapsed = environment.uptime_seconds() - start
+        let report = Report(
+            result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),
+            kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339)
+        let summary = report.summary
+        let outcome = SimulationOutcome(
+            verdict: StoredVerdict(rawValue: result.verdict.rawValue) ?? .undecided,
+            summary: SimulationSummary(
+                scenarios: summary.scenarios, holds: summary.holds, violated: summary.violated,
+                undecided: summary.undecided, instructions: summary.instructions),
+            elapsedSeconds: elapsed, report: report.bytes,
+            scenarios: result.results.map { row in
+                let record = ScenarioRecord(row, simulation: id.text)
+                return NewScenario(
+                    name: record.name, platform: record.platform,
+                    verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: record.rule,
+                    record: record.bytes)
+            }, finishedAt: environment.now())
+        return (report, outcome)
+    }
+
+    /// Simulates now and keeps configuration, report and scenarios before it answers.
+    func runAndKeep(
+        _ table: EntryTable, _ order: SimulationOrder, name: String?
+    ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
+        let digest = Digest(of: table.document.text.utf8)
+        let id = newSimulationID()
+        let (report, outcome) = run(table, digest: digest, name: name, id: id, order)
+        let findings = report.verdict == Verdict.invalid.rawValue ? obstacles(table) : []
+        do throws(StoreError) {
+            try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
+            try store.perform(
+                .insertSimulation(
+                    NewSimulation(
+                        id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
+                        createdAt: environment.now()), outcome: outcome))
+        } catch { throw Problem(error) }
+        return (id, report, outcome.report, outcome.scenarios.map(\.record))
+    }
+
+    static let reportFormats: [Format] = [.json, .text, .wide, .csv, .ndjson]
+
+    func reportAnswer(
+        _ status: HTTPResponse.Status, _ format: Format, id: SimulationID, report: () throws(Problem) -> Report,
+        bytes: [UInt8], records: () throws(Problem) -> [[UInt8]]
+    ) throws(Problem) -> Answer {
+        let body: [UInt8] =
+            switch format {
+            case .json: bytes
+            case .text: [UInt8](try report().text.utf8)
+            case .wide: [UInt8](try report().wide.utf8)
+            case .csv: [UInt8](try report().csv.utf8)
+            case .ndjson: Array(try records().joined(separator: [0x0A])) + [0x0A]
+            }
+        return Answer(
+            status, format, body,
+            fields: [
+                .eTag: "\"\(id.text)-\(format.rawValue)\"", .location: "/v1/simulations/\(id.text)",
+            ])
+    }
+
+    // MARK: Checks
+
+    func check(_ request: Request) throws(Problem) -> Answer {
+        try request.allow(SimulationOrder.parameters + ["name", "base"])
+        let format = try request.format(among: Application.reportFormats)
+        if try request.parameter("base") != nil {
+            throw Problem(.invalidParameter, "'base' goes with a patch, and patches are not read by this version; send a whole table")
+        }
+        let order = try SimulationOrder(query: request, limits: limits)
+        try requireJSON(request)
+        let table = try readTable(request.body)
+        let name = try submittedName(request, table)
+        let kept = try runAndKeep(table, order, name: name)
+        return try reportAnswer(
+            .ok, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
+    }
+
+    // MARK: Simulations
+
+    func startSimulation(_ request: Request) throws(Problem) -> Answer {
+        try request.allow([])
+        let format = try request.format(among: Application.reportFormats)
+        try requireJSON(request)
+        let parsed: JSONDocument
+        do throws(JSONSyntaxError) {
+            parsed = try JSON.parse(request.body, limits: limits.table.json)
+        } catch {
+            throw Problem(
+                error.code == "json-too-large" ? .contentTooLarge : .malformedJSON,
+                "\(error.message) (line \(error.line), column \(error.column), byte \(error.offset_bytes))",
+                items: [Problem.Item(pointer: error.pointer, code: error.code, message: error.message)])
+        }
+        var reader = TableReader(limits: limits.table)
+        for pointer in parsed.duplicateKeys {
+            reader.fault(pointer, "duplicate-key", "this key already stands in the same object")
+        }
+        guard let members = reader.object(parsed.value, "", keys: SimulationOrder.bodyKeys) else {
+            throw Problem(TableFaults(faults: reader.faults))
+        }
+        let order = SimulationOrder(members: members, limits: limits, &reader)
+        var inline: EntryTable?
+        var reference: String?
+        switch members["configuration"] {
+        case .string(let text): reference = text
+        case .object:
+            do throws(TableFaults) {
+                inline = try EntryTable.read(members["configuration"] ?? .null, kernels: kernels, limits: limits.table)
+            } catch {
+                for fault in error.faults { reader.fault("/configuration" + fault.pointer, fault.code, fault.message) }
+            }
+        case nil:
+            reader.fault("", "missing-key", "the key 'configuration' is required: a reference, or a table")
+        default:
+            reader.fault("/configuration", "wrong-type", "a reference (id, prefix of 8 or more, name) or a table is expected")
+        }
+        if !reader.faults.isEmpty { throw Problem(TableFaults(faults: reader.faults)) }
+
+        let table: EntryTable
+        var name: String?
+        if let inline {
+            table = inline
+            name = inline.name
+        } else {
+            let stored = try resolve(reference ?? "")
+            table = stored
+            name = stored.name
+        }
+        let preferences = Preferences(request.fields[.prefer])
+        if preferences.respondsAsync { return try startLater(table, order, name: inline == nil ? nil : name) }
+        let kept = try runAndKeep(table, order, name: inline == nil ? nil : name)
+        var answer = try reportAnswer(
+            .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
+        if let seconds = preferences.wait_seconds { answer.fields[.preferenceApplied] = "wait=\(seconds)" }
+        return answer
+    }
+
+    /// A stored configuration, or a shipped table by its name.
+    func resolve(_ reference: String) throws(Problem) -> EntryTable {
+        do throws(Problem) {
+            return try storedTable(try findConfiguration(reference))
+        } catch {
+            guard error.kind == .notFound, let kernel = kernels.kernel(named: reference) else { throw error }
+            return try readTable(kernel.document, prefix: "")
+        }
+    }
+
+    private func startLater(
+        _ table: EntryTable, _ order: SimulationOrder, name: String?
+    ) throws(Problem) -> Answer {
+        let digest = Digest(of: table.document.text.utf8)
+        let id = newSimulationID()
+        do throws(StoreError) {
+            try store.perform(.insertConfiguration(newConfiguration(table, name: name, obstacles(table))))
+            try store.perform(
+                .insertSimulation(
+                    NewSimulation(
+                        id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
+                        createdAt: environment.now())))
+        } catch { throw Problem(error) }
+        let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name) }
+        if !accepted {
+            _ = try? store.perform(.deleteSimulation(id))
+            throw Problem(.overloaded, "too many simulations wait; try again", fields: [.retryAfter: "1"])
+        }
+        let location = "/v1/simulations/\(id.text)"
+        let body = JSON.object([
+            JSON.Member("id", .string(id.text)), JSON.Member("state", "queued"),
+            JSON.Member("links", .object([JSON.Member("self", .string(location))])),
+        ])
+        return Answer(
+            .accepted, .json, body.bytes,
+            fields: [.location: location, .retryAfter: "1", .preferenceApplied: "respond-async"])
+    }
+
+    private func finishLater(
+        _ id: SimulationID, _ table: EntryTable, _ digest: Digest, _ order: SimulationOrder, name: String?
+    ) {
+        do throws(StoreError) {
+            try store.perform(.startSimulation(id, at: environment.now()))
+            let (_, outcome) = run(table, digest: digest, name: name, id: id, order)
+            try store.perform(.finishSimulation(id, outcome))
+        } catch {
+            // Cancelled meanwhile, or the store is gone: the start after this one marks what never ended.
+            environment.log("simulation \(id.text) ended without a result: \(error.code.rawValue)")
+        }
+    }
+
+    // MARK: Reading
+
+    func storedSimulation(_ text: String) throws(Problem) -> StoredSimulation {
+        guard let id = SimulationID(text) else { throw Problem(.notFound, "there is no such simulation") }
+        do throws(StoreError) { return try store.simulation(id) } catch { throw Problem(error) }
+    }
+
+    static func json(_ simulation: StoredSimulation) -> JSON {
+        let id = simulation.id.text
+        func count(_ value: Int) -> JSON { .integer(Int64(value)) }
+        var members: [JSON.Member] = [
+            JSON.Member("id", .string(id)),
+            JSON.Member(
+                "configuration",
+                .object([
+                    JSON.Member("id", .string(simulation.configuration.hex)),
+                    JSON.Member("name", simulation.configurationName.map { .string($0) } ?? .null),
+                ])), JSON.Member("state", .string(simulation.state.rawValue)),
+            JSON.Member("verdict", simulation.verdict.map { .string($0.rawValue) } ?? .null),
+            JSON.Member(
+                "summary",
+                .object([
+                    JSON.Member("scenarios", count(simulation.summary.scenarios)),
+                    JSON.Member("holds", count(simulation.summary.holds)),
+                    JSON.Member("violated", count(simulation.summary.violated)),
+                    JSON.Member("undecided", count(simulation.summary.undecided)),
+                    JSON.Member("instructions", count(simulation.summary.instructions)),
+                    JSON.Member("elapsed_seconds", .number(simulation.elapsedSeconds ?? 0)),
+                ])), JSON.Member("model", .object([JSON.Member("version", .string(simulation.modelVersion))])),
+            JSON.Member("created", .string(simulation.createdAt.rfc3339)),
+        ]
+        if let finished = simulation.finishedAt { members.append(JSON.Member("finished", .string(finished.rfc3339))) }
+        if let failure = simulation.failure { members.append(JSON.Member("failure", .string(failure))) }
+        members.append(
+            JSON.Member(
+                "links",
+                .object([
+                    JSON.Member("self", .string("/v1/simulations/\(id)")),
+                    JSON.Member("scenarios", .string("/v1/simulations/\(id)/scenarios")),
+                ])))
+        return .object(members)
+    }
+
+    func simulation(_ request: Request, _ text: String) throws(Problem) -> Answer {
+        try request.allow([])
+        let format = try request.format(among: Application.reportFormats)
+        let stored = try storedSimulation(text)
+        guard stored.state == .finished else {
+            // No report yet, or none to come: its state, in every form that was asked for.
+            var fields: HTTPFields = [.cacheControl: "no-store"]
+            if !stored.state.isEnd { fields[.retryAfter] = "1" }
+            let body = Application.json(stored)
+            if format == .json || format == .ndjson { return Answer(.ok, .json, body.bytes, fields: fields) }
+            return Answer(.ok, .text, [UInt8]("\(stored.id.text) \(stored.state.rawValue)\n".utf8), fields: fields)
+        }
+        let bytes: [UInt8]
+        do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
+        var answer = try reportAnswer(
+            .ok, format, id: stored.id, report: { () throws(Problem) in try Application.report(bytes) }, bytes: bytes,
+            records: { [self] () throws(Problem) in try allRecords(of: stored.id) })
+        answer.fields[.cacheControl] = "private, max-age=86400, immutable"
+        answer.fields[.location] = nil
+        return answer
+    }
+
+    /// Reads a stored report back.
+    static func report(_ bytes: [UInt8]) throws(Problem) -> Report {
+        do {
+            return try Report(bytes: bytes)
+        } catch {
+            throw Problem(.internalError, "a stored report cannot be read back")
+        }
+    }
+
+    /// Every scenario's record of a simulation, in scenario order.
+    private func allRecords(of id: SimulationID) throws(Problem) -> [[UInt8]] {
+        var records: [[UInt8]] = []
+        var cursor: String?
+        repeat {
+            do throws(StoreError) {
+                let page = try store.scenarios(of: id, limit: limits.pageRowsMaximum, cursor: cursor)
+                records += page.items.map(\.record)
+                cursor = page.next
+            } catch { throw Problem(error) }
+        } while cursor != nil
+        return records
+    }
+
+    func listSimulations(_ request: Request) throws(Problem) -> Answer {
+        try request.allow(["configuration", "verdict", "state", "limit", "cursor"])
+        let format = try request.format(among: [.json, .text, .ndjson])
+        let rows = try request.integer("limit", in: 1...limits.pageRowsMaximum) ?? limits.pageRows
+        let verdict = try request.choice("verdict", StoredVerdict.self)
+        let state = try request.choice("state", StoredState.self)
+        var digest: Digest?
+        if let reference = try request.parameter("configuration") { digest = try findConfiguration(reference).digest }
+        let page: Page<StoredSimulation>
+        do throws(StoreError) {
+            page = try store.simulations(
+                configuration: digest, verdict: verdict, state: state, limit: rows, cursor: request.optional("cursor"))
+        } catch { throw Problem(error) }
+        let text = page.items.map { item in
+            "\(item.id.text)  \(item.createdAt.rfc3339)  \(item.state.rawValue)  \(item.verdict?.rawValue ?? "-")  \(item.configurationName ?? String(item.configuration.hex.prefix(16)))\n"
+        }.joined()
+        return list(request, format, page.items.map(Application.json), next: page.next, text: text)
+    }
+
+    func deleteSimulation(_ request: Request, _ text: String) throws(Problem) -> Answer {
+        try request.allow([])
+        let stored = try storedSimulation(text)
+        do throws(StoreError) {
+            if stored.state.isEnd {
+                try store.perform(.deleteSimulation(stored.id))
+            } else {
+                try store.perform(.cancelSimulation(stored.id, at: environment.now()))
+            }
+        } catch { throw Problem(error) }
+        cache.clear()
+        return Answer(.noContent)
+    }
+
+    // MARK: Scenarios
+
+    func scenarios(_ request: Request, _ text: String) throws(Problem) -> Answer {
+        try request.allow(["verdict", "rule", "platform", "limit", "cursor"])
+        let format = try request.format(among: [.json, .text, .ndjson])
+        let rows = try request.integer("limit", in: 1...limits.pageRowsMaximum) ?? limits.pageRows
+        let verdict = try request.choice("verdict", StoredVerdict.self)
+        let platform = try request.choice("platform", Platform.self)
+        let rule = try request.parameter("rule")
+        if let rule, Rule.named(rule) == nil {
+            throw Problem(.invalidParameter, "there is no rule of this name; /v1/rules lists them")
+        }
+        let stored = try storedSimulation(text)
+        let page: Page<StoredScenario>
+        do throws(StoreError) {
+            page = try store.scenarios(
+                of: stored.id, verdict: verdict, rule: rule, platform: platform?.rawValue, limit: rows,
+                cursor: request.optional("cursor"))
+        } catch { throw Problem(error) }
+        let items = page.items.map { (try? JSON.parse($0.record).value) ?? .null }
+        let lines = page.items.map { "\($0.verdict.rawValue.padded(to: 9)) \($0.name)  \($0.rule ?? "")\n" }.joined()
+        return list(request, format, items, next: page.next, text: lines)
+    }
+
+    func scenario(_ request: Request, _ text: String, _ name: String) throws(Problem) -> Answer {
+        try request.allow([])
+        _ = try request.format(among: [.json])
+        let stored = try storedSimulation(text)
+        let found: StoredScenario
+        do throws(StoreError) { found = try store.scenario(of: stored.id, named: name) } catch { throw Problem(error) }
+        return Answer(.ok, .json, found.record, fields: [.eTag: "\"\(stored.id.text)-\(found.ordinal)\""])
+    }
+
+    func trace(_ request: Request, _ text: String, _ name: String) throws(Problem) -> Answer {
+        try request.allow([])
+        let format = try request.format(among: [.json, .text, .ndjson])
+        let stored = try storedSimulation(text)
+        // A trace is not kept: the same table and scenario give the same steps again.
+        do throws(StoreError) { _ = try store.scenario(of: stored.id, named: name) } catch { throw Problem(error) }
+        let table = try storedTable(try findConfiguration(stored.configuration.hex))
+        let order = SimulationOrder(stored: stored.request, limits: limits.run)
+        let traced: (result: ScenarioResult, trace: TraceRecorder)?
+        do throws(InvalidConfiguration) {
+            traced = try table.trace(scenario: name, order.request, kernels: kernels)
+        } catch { throw Problem(error) }
+        guard let traced else { throw Problem(.notFound, "the table has no such scenario any more") }
+        let report = TraceReport(traced.result, traced.trace, simulation: stored.id.text)
+        let fields: HTTPFields = [.eTag: "\"\(stored.id.text)-trace-\(format.rawValue)-\(modelVersion)\""]
+        switch format {
+        case .text: return Answer(.ok, format, [UInt8](report.text.utf8), fields: fields)
+        case .ndjson: return Answer(.ok, format, report.ndjson, fields: fields)
+        default: return Answer(.ok, .json, report.bytes, fields: fields)
+        }
+    }
+}
+
+extension String {
+    func padded(to width: Int) -> String {
+        utf8.count >= width ? self : self + String(repeating: " ", count: width - utf8.count)
+    }
+}

@@ -1,0 +1,66 @@
+import Glibc
+
+/// The one owner of a file descriptor; closes it when released.
+final class Descriptor: Sendable {
+    let number: Int32
+
+    /// Takes over `number`; nil when it is the -1 of a failed call.
+    init?(_ number: Int32) {
+        guard number >= 0 else { return nil }
+        self.number = number
+    }
+
+    deinit {
+        close(number)
+    }
+
+    /// Sets an integer socket option; failure is harmless for those used here.
+    func setOption(_ level: Int32, _ name: Int32, _ value: Int32) {
+        var value = value
+        _ = setsockopt(number, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
+}
+
+/// Why a server did not start.
+package struct ListenError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The address that was asked for.
+    package let address: SocketAddress
+    /// The system call that failed.
+    package let operation: String
+    /// The system's error number.
+    package let code: Int32
+
+    /// Address, call and the system's words.
+    package var description: String {
+        "\(address): \(operation): \(String(cString: strerror(code)))"
+    }
+}
+
+extension Descriptor {
+    /// A listening socket and the address it is bound to.
+    ///
+    /// With `shared`, several sockets may listen on the same address, one per event loop (`SO_REUSEPORT`).
+    static func listening(
+        on address: SocketAddress, backlog: Int, shared: Bool
+    ) throws(ListenError) -> (Descriptor, SocketAddress) {
+        func failure(_ operation: String) -> ListenError {
+            ListenError(address: address, operation: operation, code: errno)
+        }
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard let socket = Descriptor(socket(address.isIPv6 ? AF_INET6 : AF_INET, kind, 0)) else {
+            throw failure("socket")
+        }
+        socket.setOption(SOL_SOCKET, SO_REUSEADDR, 1)
+        if shared { socket.setOption(SOL_SOCKET, SO_REUSEPORT, 1) }
+        if address.isIPv6 { socket.setOption(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+        guard address.withSockaddr({ bind(socket.number, $0, $1) }) == 0 else { throw failure("bind") }
+        guard listen(socket.number, Int32(clamping: backlog)) == 0 else { throw failure("listen") }
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let named = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket.number, $0, &size) }
+        }
+        guard named == 0, let bound = SocketAddress(storage) else { throw failure("getsockname") }
+        return (socket, bound)
+    }
+}

@@ -1,0 +1,205 @@
+import CLibevent
+import Glibc
+import HTTPTypes
+import HTTPWire
+
+/// One thread's listeners and connections.
+///
+/// Created, used and released on its own thread; other threads reach it through its `LoopMailbox`.
+final class EventLoop {
+    let limits: TransportLimits
+    let handler: any RequestHandler
+    let mailbox: LoopMailbox
+    let admission: Admission
+    let counters: LoopCounters
+    let base: EventBase
+
+    /// Where every read of this loop lands: one cache-warm buffer for all connections.
+    let input: UnsafeMutableRawBufferPointer
+    /// Where every connection produces its output; what the socket does not take moves to the connection.
+    let output: OutputBuffer
+    /// The `date` field of this second.
+    private(set) var date: [UInt8] = []
+    /// Which second that is, seconds since 1970.
+    private(set) var dateSeconds = 0
+
+    var connections: [UInt64: Connection] = [:]
+    private var nextConnection: UInt64 = 1
+    /// The connection whose request the handler has in hands right now.
+    @exclusivity(unchecked) var handling: Connection?
+
+    private var listeners: [Descriptor]
+    private var acceptEvents: [Event] = []
+    private var wakeEvent: Event?
+    private var tickEvent: Event?
+    /// Given up when descriptors run out, to accept one connection and close it.
+    private var reserve: Descriptor?
+    private var acceptPausedUntil: MonotonicTime?
+    /// Set by a graceful stop; what is open then is closed.
+    private var stopBy: MonotonicTime?
+
+    /// Milliseconds between two looks at the timers.
+    private static let tickMilliseconds: Int64 = 100
+
+    /// A loop over `listeners`; nil when the system gives no event base.
+    init?(
+        limits: TransportLimits, handler: any RequestHandler, mailbox: LoopMailbox, admission: Admission,
+        counters: LoopCounters, listeners: [Descriptor]
+    ) {
+        guard let base = EventBase() else { return nil }
+        self.base = base
+        self.limits = limits
+        self.handler = handler
+        self.mailbox = mailbox
+        self.admission = admission
+        self.counters = counters
+        self.listeners = listeners
+        input = .allocate(byteCount: limits.readBytes, alignment: 64)
+        output = OutputBuffer(softLimit: limits.writeBytes)
+        reserve = Descriptor(Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC))
+    }
+
+    deinit {
+        input.deallocate()
+    }
+
+    /// Serves until a stop message; then releases everything.
+    func run() {
+        mailbox.attach(self)
+        let wake = Event(base, .readable(mailbox.descriptor)) { [unowned self] in readMailbox() }
+        wake.activate()
+        wakeEvent = wake
+        let tick = Event(base, .timer) { [unowned self] in self.tick() }
+        tick.activate(everyMilliseconds: Self.tickMilliseconds)
+        tickEvent = tick
+        for listener in listeners {
+            let event = Event(base, .readable(listener.number)) { [unowned self] in accept(from: listener) }
+            event.activate()
+            acceptEvents.append(event)
+        }
+        base.dispatch()
+        for connection in Array(connections.values) { connection.close() }
+        mailbox.close()
+        acceptEvents = []
+        wakeEvent = nil
+        tickEvent = nil
+    }
+
+    /// The time, with the `date` field brought up to it.
+    func readClock() -> MonotonicTime {
+        let seconds = Clock.wallSeconds
+        if seconds != dateSeconds {
+            dateSeconds = seconds
+            date = Clock.httpDate(wallSeconds: seconds)
+        }
+        return Clock.monotonic
+    }
+
+    // MARK: - Accepting
+
+    private func accept(from listener: Descriptor) {
+        let now = readClock()
+        // A bound, so that a burst of connections does not starve those that are open.
+        for _ in 0..<64 {
+            var storage = sockaddr_storage()
+            let number = gatehouse_accept(listener.number, &storage)
+            guard let socket = Descriptor(number) else {
+                if errno == EMFILE || errno == ENFILE { return ranOutOfDescriptors(listener, now) }
+                if errno == ECONNABORTED || errno == EINTR { continue }
+                return
+            }
+            guard let peer = SocketAddress(storage) else { continue }
+            if let refusal = admission.admit(peer.host, now: now) {
+                counters.tripped(refusal)
+                continue
+            }
+            open(socket, peer: peer.peer, now: now)
+        }
+    }
+
+    private func open(_ socket: Descriptor, peer: PeerAddress, now: MonotonicTime) {
+        socket.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        let connection = Connection(id: nextConnection, socket: socket, peer: peer, loop: self, now: now)
+        connections[nextConnection] = connection
+        nextConnection += 1
+        counters.connectionOpened()
+        connection.start()
+    }
+
+    /// Takes the waiting connection with the reserved descriptor, closes it, and pauses: the alternative is to spin on
+    /// a listener that stays readable.
+    private func ranOutOfDescriptors(_ listener: Descriptor, _ now: MonotonicTime) {
+        counters.tripped(.descriptors)
+        reserve = nil
+        var storage = sockaddr_storage()
+        _ = Descriptor(gatehouse_accept(listener.number, &storage))
+        reserve = Descriptor(Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC))
+        acceptPausedUntil = MonotonicTime(milliseconds: now.milliseconds + limits.acceptPauseMilliseconds)
+        for event in acceptEvents { event.deactivate() }
+    }
+
+    /// Forgets a connection; called by the connection when it closed.
+    func closed(_ connection: Connection) {
+        guard connections.removeValue(forKey: connection.id) != nil else { return }
+        admission.release(connection.peer.host)
+        counters.connectionClosed()
+        if stopBy != nil && connections.isEmpty { base.stop() }
+    }
+
+    // MARK: - Timers and messages
+
+    private func tick() {
+        let now = readClock()
+        if let until = acceptPausedUntil, until < now {
+            acceptPausedUntil = nil
+            for event in acceptEvents { event.activate() }
+        }
+        for connection in Array(connections.values) { connection.tick(now: now) }
+        if let stopBy, stopBy < now { base.stop() }
+    }
+
+    private func readMailbox() {
+        let now = readClock()
+        var touched: [UInt64: Connection] = [:]
+        for message in mailbox.take() {
+            switch message {
+            case .respond(let exchange, let response, let body):
+                counters.requestEnded()
+                if let connection = connections[exchange.connection] {
+                    connection.respond(response, body: body, to: exchange.stream, now: now)
+                    touched[exchange.connection] = connection
+                } else if case .source(let source) = body {
+                    source.cancel()
+                }
+            case .resume(let exchange):
+                guard let connection = connections[exchange.connection] else { continue }
+                connection.resume(exchange.stream)
+                touched[exchange.connection] = connection
+            case .stop(let grace):
+                beginStop(now: now, graceMilliseconds: grace)
+            }
+        }
+        // One write for all answers of a connection that came together.
+        for connection in touched.values { connection.pump(now: now) }
+    }
+
+    private func beginStop(now: MonotonicTime, graceMilliseconds: Int64) {
+        guard stopBy == nil else { return }
+        stopBy = MonotonicTime(milliseconds: now.milliseconds + graceMilliseconds)
+        acceptEvents = []
+        acceptPausedUntil = nil
+        // Ends the listening now: the thread's start still holds a reference to the descriptors.
+        for listener in listeners { shutdown(listener.number, Int32(SHUT_RDWR)) }
+        listeners = []
+        for connection in Array(connections.values) { connection.beginStop(now: now) }
+        if connections.isEmpty { base.stop() }
+    }
+
+    /// Takes an answer that the handler gives before it returns; false when it must go through the mailbox.
+    func answerNow(_ response: HTTPResponse, body: ResponseBody, to exchange: ExchangeID) -> Bool {
+        guard let handling, handling.id == exchange.connection else { return false }
+        counters.requestEnded()
+        handling.respond(response, body: body, to: exchange.stream, now: handling.now)
+        return true
+    }
+}

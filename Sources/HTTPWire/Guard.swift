@@ -1,0 +1,60 @@
+/// The named reasons for which a connection or a stream is refused; the label of a counter.
+///
+/// The raw value is the stable name in metrics.
+package enum Guard: String, Sendable, CaseIterable {
+    /// The peer reset streams faster than `WireLimits.inboundResets`.
+    case inboundResets = "inbound_resets"
+    /// The peer made us reset streams faster than `WireLimits.causedResets`.
+    case causedResets = "caused_resets"
+    /// Control frames or frames without effect beyond `WireLimits.controlFrames`.
+    case controlFrames = "control_frames"
+    /// More stream errors than `WireLimits.lifetimeErrors`.
+    case errorBudget = "error_budget"
+    /// A header list over the limit, answered with 431.
+    case headerList = "header_list"
+    /// Header lists over the limit again; the connection was closed.
+    case headerListRepeated = "header_list_repeated"
+    /// Too many CONTINUATION frames.
+    case continuations = "continuations"
+    /// Too many acknowledgements waited for a peer that does not read.
+    case outboundAcknowledgements = "outbound_acknowledgements"
+    /// A connection error that libnghttp2 found: a frame that breaks RFC 9113.
+    case protocolError = "protocol_error"
+    /// A malformed request, reset as a stream error (RFC 9113 section 8.1.1).
+    case malformedRequest = "malformed_request"
+    /// A request body over the limit, answered with 413.
+    case requestBody = "request_body"
+    /// A stream refused because too many requests are still in work.
+    case requestsInWork = "requests_in_work"
+    /// A request answered with 503 because too many body bytes of this connection are held.
+    case heldRequests = "held_requests"
+    /// A response replaced by 503 because too many bytes wait for the peer.
+    case parkedResponses = "parked_responses"
+    /// The preface did not come in time.
+    case prefaceTimeout = "preface_timeout"
+    /// A header block did not end in time.
+    case headTimeout = "head_timeout"
+    /// A request body stalled, or came too slowly.
+    case bodyTimeout = "body_timeout"
+    /// A response was not taken, or too slowly.
+    case writeTimeout = "write_timeout"
+    /// No stream was open for the idle time.
+    case idleTimeout = "idle_timeout"
+    /// The first bytes were HTTP/1 and not the HTTP/2 preface.
+    case http1 = "http1"
+    /// The first byte was that of a TLS record on a cleartext port.
+    case tlsOnCleartext = "tls_on_cleartext"
+    /// The connection limit was reached; the new connection was closed.
+    case connectionLimit = "connection_limit"
+    /// The limit of connections per address was reached; the new connection was closed.
+    case addressLimit = "address_limit"
+    /// The address is in the penalty table; the new connection was closed.
+    case penalty = "penalty"
+    /// The process ran out of file descriptors; the new connection was closed.
+    case descriptors = "descriptors"
+
+    /// The position in `allCases`, for a flat table of counters.
+    package var index: Int {
+        Self.allCases.firstIndex(of: self) ?? 0
+    }
+}

@@ -1,0 +1,44 @@
+import CNghttp2
+
+/// The end of a connection that asked for it.
+extension HTTP2Connection {
+    /// Ends the connection with `ENHANCE_YOUR_CALM`; the result is for the callback to return.
+    func trip(_ reason: Guard) -> Int32 {
+        end(reason, code: NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+        return HTTP2Callbacks.fatal
+    }
+
+    /// Charges one error to the connection's lifetime budget.
+    func chargeError() -> Int32 {
+        errorsLeft -= 1
+        return errorsLeft < 0 ? trip(.errorBudget) : HTTP2Callbacks.success
+    }
+
+    /// Credits body bytes that moved, so that the window updates they cost are not taken for a flood.
+    func earnControlFrames(bytes: Int) {
+        controlFrames.earn(thousandths: Int64(bytes) * 1000 / Int64(max(1, limits.bodyBytesPerControlFrame)))
+    }
+
+    /// Ends the connection after libnghttp2 gave up with `result`; any negative result means that it did.
+    func end(after result: Int32) {
+        guard ending == nil else { return }
+        switch result {
+        case NGHTTP2_ERR_FLOODED.rawValue:
+            end(.outboundAcknowledgements, code: NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+        case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue:
+            end(.continuations, code: NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+        case NGHTTP2_ERR_NOMEM.rawValue:
+            end(.protocolError, code: NGHTTP2_INTERNAL_ERROR.rawValue)
+        default:
+            end(.protocolError, code: NGHTTP2_PROTOCOL_ERROR.rawValue)
+        }
+    }
+
+    /// Ends the connection: a GOAWAY with `code`, and what was begun is cancelled.
+    func end(_ reason: Guard, code: UInt32) {
+        guard ending == nil else { return }
+        ending = code
+        emit(.tripped(reason, closes: true))
+        for slot in slots where slot.stream.number != 0 { release(slot) }
+    }
+}

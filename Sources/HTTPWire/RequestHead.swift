@@ -1,0 +1,196 @@
+import CNghttp2
+import HTTPTypes
+
+/// The header block that is being decoded; one at a time, since blocks cannot interleave (RFC 9113 section 4.3).
+///
+/// Remembers the regular fields of the previous request by the identity of libnghttp2's reference-counted strings:
+/// a client that repeats its fields sends table indices, for which the same strings come back, and then the
+/// finished `HTTPFields` of the previous request is used again without building a single String.
+struct RequestHead {
+    /// Bytes so far, counted as RFC 9113 section 10.5.1 does.
+    private(set) var listBytes = 0
+    private(set) var listFields = 0
+    /// The list is over its limit; the rest is decoded and not kept.
+    var isTooLarge = false
+    /// A second block on the stream, whose fields are counted and dropped.
+    private(set) var isTrailer = false
+    private(set) var contentLength: Int?
+    private(set) var expectsContinue = false
+
+    private var method: HTTPRequest.Method?
+    private var scheme: String?
+    private var authority: String?
+    private var path: String?
+    private var host: String?
+    private var fields = HTTPFields()
+
+    private var memo: FieldMemo?
+    /// Fields of this block that equal the memo's, from the first on; valid while `recording` is nil.
+    private var matched = 0
+    private var recording: FieldMemo?
+
+    /// Forgets the previous block, but not its memo.
+    mutating func begin(isTrailer: Bool) {
+        listBytes = 0
+        listFields = 0
+        isTooLarge = false
+        self.isTrailer = isTrailer
+        contentLength = nil
+        expectsContinue = false
+        method = nil
+        scheme = nil
+        authority = nil
+        path = nil
+        host = nil
+        fields = HTTPFields()
+        matched = 0
+        recording = nil
+    }
+
+    /// Counts a field of these sizes against the limits.
+    mutating func count(nameBytes: Int, valueBytes: Int) {
+        listBytes += nameBytes + valueBytes + 32
+        listFields += 1
+    }
+
+    /// Takes one field; false when it cannot be represented, which makes the request malformed.
+    mutating func add(name: OpaquePointer, value: OpaquePointer) -> Bool {
+        let nameBytes = UnsafeBufferPointer(nghttp2_rcbuf_get_buf(name))
+        let valueBytes = UnsafeBufferPointer(nghttp2_rcbuf_get_buf(value))
+        if nameBytes.first == UInt8(ascii: ":") { return addPseudo(nameBytes, valueBytes) }
+        if recording == nil {
+            if let memo, matched < memo.count, memo.matches(at: matched, name: name, value: value) {
+                matched += 1
+                return true
+            }
+            let recording = FieldMemo(prefixOf: memo, count: matched)
+            fields = recording.fields
+            contentLength = recording.contentLength
+            expectsContinue = recording.expectsContinue
+            host = recording.host
+            self.recording = recording
+        }
+        guard let fieldName = FieldNames.name(for: nameBytes) else { return false }
+        let field = HTTPField(name: fieldName, value: valueBytes)
+        note(field)
+        fields.append(field)
+        recording?.record(name: name, value: value, bytes: nameBytes.count + valueBytes.count)
+        return true
+    }
+
+    private mutating func addPseudo(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
+        switch name.count {
+        case 5 where name[1] == UInt8(ascii: "p"): path = String(decoding: value, as: UTF8.self)
+        case 7 where name[1] == UInt8(ascii: "m"): method = FieldNames.method(for: value)
+        case 7: scheme = String(decoding: value, as: UTF8.self)
+        case 10: authority = String(decoding: value, as: UTF8.self)
+        // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
+        default: return false
+        }
+        return true
+    }
+
+    private mutating func note(_ field: HTTPField) {
+        switch field.name.canonicalName {
+        case "content-length": contentLength = Int(field.value)
+        case "expect": expectsContinue = field.value.lowercased() == "100-continue"
+        case "host": host = field.value
+        default: break
+        }
+    }
+
+    /// Whether the `host` field contradicts `:authority` (RFC 9113 section 8.3.1).
+    private(set) var hasConflictingHost = false
+
+    /// The complete request; nil when a part cannot be represented, which makes it malformed.
+    mutating func finish() -> HTTPRequest? {
+        if let recording {
+            recording.finish(
+                fields: fields, contentLength: contentLength, expectsContinue: expectsContinue, host: host)
+            memo = recording.isWorthKeeping ? recording : nil
+            self.recording = nil
+        } else if let memo, matched == memo.count {
+            fields = memo.fields
+            contentLength = memo.contentLength
+            expectsContinue = memo.expectsContinue
+            host = memo.host
+        } else if matched > 0 {
+            let prefix = FieldMemo(prefixOf: memo, count: matched)
+            fields = prefix.fields
+            contentLength = prefix.contentLength
+            expectsContinue = prefix.expectsContinue
+            host = prefix.host
+        }
+        hasConflictingHost = host != nil && authority != nil && host != authority
+        guard let method else { return nil }
+        return HTTPRequest(
+            method: method, scheme: scheme, authority: authority ?? host, path: path, headerFields: fields)
+    }
+}
+
+extension UnsafeBufferPointer<UInt8> {
+    fileprivate init(_ vector: nghttp2_vec) {
+        self.init(start: UnsafePointer(vector.base), count: vector.len)
+    }
+}
+
+/// The regular fields of one request, with the strings of libnghttp2 that they were built from.
+///
+/// Owns a reference to each string, so that an address stands for one content as long as the memo lives.
+final class FieldMemo {
+    /// A memo of more bytes than this is not kept: a connection must not hold 16 KiB for a client's cookies.
+    private static let largestBytes = 2048
+
+    private var strings: [(name: OpaquePointer, value: OpaquePointer)] = []
+    private var bytes = 0
+    private(set) var fields = HTTPFields()
+    private(set) var contentLength: Int?
+    private(set) var expectsContinue = false
+    private(set) var host: String?
+
+    /// A copy of the first `count` fields of `memo`, ready to record those that differ.
+    init(prefixOf memo: FieldMemo?, count: Int) {
+        guard let memo else { return }
+        for (entry, field) in zip(memo.strings, memo.fields).prefix(count) {
+            record(name: entry.name, value: entry.value, bytes: 0)
+            fields.append(field)
+            switch field.name.canonicalName {
+            case "content-length": contentLength = memo.contentLength
+            case "expect": expectsContinue = memo.expectsContinue
+            case "host": host = memo.host
+            default: break
+            }
+        }
+        bytes = memo.bytes
+    }
+
+    deinit {
+        for entry in strings {
+            nghttp2_rcbuf_decref(entry.name)
+            nghttp2_rcbuf_decref(entry.value)
+        }
+    }
+
+    var count: Int { strings.count }
+
+    var isWorthKeeping: Bool { bytes <= Self.largestBytes }
+
+    func matches(at index: Int, name: OpaquePointer, value: OpaquePointer) -> Bool {
+        let entry = strings[index]
+        return entry.value == value && entry.name == name
+    }
+
+    func record(name: OpaquePointer, value: OpaquePointer, bytes: Int) {
+        nghttp2_rcbuf_incref(name)
+        nghttp2_rcbuf_incref(value)
+        strings.append((name, value))
+        self.bytes += bytes
+    }
+
+    func finish(fields: HTTPFields, contentLength: Int?, expectsContinue: Bool, host: String?) {
+        self.fields = fields
+        self.contentLength = contentLength
+        self.expectsContinue = expectsContinue
+        self.host = host
+    }
+}

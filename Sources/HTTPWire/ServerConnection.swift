@@ -1,0 +1,103 @@
+package import HTTPTypes
+
+/// The server's end of one cleartext connection: sniffs the protocol, then is that protocol.
+package final class ServerConnection: ConnectionCodec {
+    private let limits: WireLimits
+    private let opened: MonotonicTime
+    private var sniffer = ProtocolSniffer()
+    private var sniffed: [UInt8] = []
+    private var codec: (any ConnectionCodec)?
+    private var ownEvent: ConnectionEvent?
+    private var refused = false
+    private var stopping = false
+
+    /// The value of the `date` field for responses that have none; nil sends no date. Set by whoever has a clock.
+    package var date: [UInt8]? {
+        didSet { (codec as? HTTP2Connection)?.date = date }
+    }
+
+    /// A connection accepted at `now`.
+    package init(limits: WireLimits = WireLimits(), now: MonotonicTime) {
+        self.limits = limits
+        opened = now
+    }
+
+    package func receive(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
+        if let codec { return codec.receive(bytes, now: now) }
+        guard !refused else { return }
+        switch sniffer.look(at: bytes) {
+        case .undecided:
+            // At most 23 bytes: one more and it would be decided.
+            sniffed.append(contentsOf: bytes)
+        case .http2:
+            let http2 = HTTP2Connection(limits: limits, now: opened)
+            http2.date = date
+            start(http2, with: bytes, now: now)
+        case .http1:
+            start(HTTP1Refusal(), with: bytes, now: now)
+        case .tls:
+            refuse(.tlsOnCleartext)
+        }
+    }
+
+    private func start(_ chosen: any ConnectionCodec, with bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
+        codec = chosen
+        if !sniffed.isEmpty {
+            sniffed.withUnsafeBytes { chosen.receive($0, now: now) }
+            sniffed = []
+        }
+        chosen.receive(bytes, now: now)
+        if stopping { chosen.beginStop(now: now) }
+    }
+
+    private func refuse(_ reason: Guard) {
+        refused = true
+        ownEvent = .tripped(reason, closes: true)
+    }
+
+    package func nextEvent() -> ConnectionEvent? {
+        if let event = ownEvent {
+            ownEvent = nil
+            return event
+        }
+        return codec?.nextEvent()
+    }
+
+    package func writeOutput(into buffer: OutputBuffer, now: MonotonicTime) {
+        codec?.writeOutput(into: buffer, now: now)
+    }
+
+    package func respond(to stream: StreamID, _ response: HTTPResponse, body: ResponseBody, now: MonotonicTime) {
+        codec?.respond(to: stream, response, body: body, now: now)
+    }
+
+    package func resume(stream: StreamID) {
+        codec?.resume(stream: stream)
+    }
+
+    package func consume(stream: StreamID, count: Int) {
+        codec?.consume(stream: stream, count: count)
+    }
+
+    package func beginStop(now: MonotonicTime) {
+        stopping = true
+        codec?.beginStop(now: now)
+    }
+
+    package func checkDeadlines(now: MonotonicTime) {
+        if let codec {
+            codec.checkDeadlines(now: now)
+        } else if !refused, now.since(opened) > limits.prefaceMilliseconds {
+            refuse(.prefaceTimeout)
+        }
+    }
+
+    package var closeDecision: CloseDecision {
+        if refused { return .closeNow }
+        if let codec { return codec.closeDecision }
+        // Nothing was asked yet, so nobody is owed an answer.
+        return stopping ? .closeNow : .keepOpen
+    }
+
+    package var isBusy: Bool { codec?.isBusy ?? false }
+}

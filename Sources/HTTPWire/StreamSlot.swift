@@ -1,0 +1,61 @@
+import HTTPTypes
+
+/// What a connection remembers of one open stream; reused from stream to stream.
+final class StreamSlot {
+    /// The position in the connection's table, which libnghttp2 hands back as stream user data.
+    let index: Int
+    var stream = StreamID(0)
+    /// The head went to the handler, which owes an answer.
+    var isDelivered = false
+    var isAnswered = false
+    var isHeadRequest = false
+    /// The peer sent END_STREAM.
+    var requestEnded = false
+    /// Body bytes are counted and thrown away, because the answer does not depend on them any more.
+    var discardsBody = false
+    /// When the answer was complete although the request was not; the stream is reset some time later.
+    var answeredEarly: MonotonicTime?
+    var bodyReceived = 0
+    /// Body bytes that were handed out and not yet given back to the peer's window.
+    var unconsumed = 0
+    /// When the body last moved, or the head was complete.
+    var bodyProgress = MonotonicTime(milliseconds: 0)
+    var headCompleted = MonotonicTime(milliseconds: 0)
+
+    /// The rest of a finished response body is `bytes[offset...]`.
+    @exclusivity(unchecked) var bytes: [UInt8] = []
+    var offset = 0
+    @exclusivity(unchecked) var source: (any BodySource)?
+    /// The source said "not now", so nothing is owed by the peer.
+    var isDeferred = false
+
+    init(index: Int) {
+        self.index = index
+    }
+
+    /// Whether a response waits for the peer to take it.
+    var isWriting: Bool { isAnswered && !isDeferred }
+
+    func begin(_ stream: StreamID, now: MonotonicTime) {
+        self.stream = stream
+        isDelivered = false
+        isAnswered = false
+        isHeadRequest = false
+        requestEnded = false
+        discardsBody = false
+        answeredEarly = nil
+        bodyReceived = 0
+        unconsumed = 0
+        bodyProgress = now
+        headCompleted = now
+        offset = 0
+        isDeferred = false
+    }
+
+    /// Forgets the stream and drops what it holds.
+    func end() {
+        stream = StreamID(0)
+        bytes = []
+        source = nil
+    }
+}

@@ -1,0 +1,63 @@
+/// Violations with one cause: same platform, rule, place and consequence.
+package struct ViolationGroup: Sendable, Equatable {
+    /// First part of the names of its scenarios.
+    package var platform: String
+    /// The first, in scenario order; it stands for all.
+    package var first: Report.Violation
+    /// Names, each once, in scenario order.
+    package var scenarios: [String]
+    /// Events of the scenarios, each once, in scenario order.
+    package var events: [String]
+}
+
+extension Report {
+    /// Violations by cause: first those that something follows from, then the latent ones; both in scenario order.
+    package var violationGroups: [ViolationGroup] {
+        let groups = Self.groups(violations)
+        return groups.filter { $0.first.consequence != nil } + groups.filter { $0.first.consequence == nil }
+    }
+
+    /// Warnings by cause, in the order of the first of each.
+    package var warningGroups: [ViolationGroup] { Self.groups(warnings) }
+
+    static func groups(_ violations: [Violation]) -> [ViolationGroup] {
+        struct Key: Hashable {
+            var platform: Substring
+            var rule: String
+            var routine: String
+            var instruction: String
+            var source: String
+            var next: [String?]
+        }
+        var places: [Key: Int] = [:]
+        var groups: [ViolationGroup] = []
+        for violation in violations {
+            let parts = scenarioParts(violation.scenario)
+            let key = Key(
+                platform: parts.platform, rule: violation.rule, routine: violation.at.routine,
+                instruction: violation.at.instruction, source: violation.at.source,
+                next: violation.consequence.map { [$0.rule, $0.vector, $0.errorCode] } ?? [])
+            let event = String(parts.event)
+            if let place = places[key] {
+                if groups[place].scenarios.last != violation.scenario {
+                    groups[place].scenarios.append(violation.scenario)
+                }
+                if !groups[place].events.contains(event) { groups[place].events.append(event) }
+            } else {
+                places[key] = groups.count
+                groups.append(
+                    ViolationGroup(
+                        platform: String(parts.platform), first: violation, scenarios: [violation.scenario],
+                        events: [event]))
+            }
+        }
+        return groups
+    }
+}
+
+/// Splits a scenario's name into `platform/event/context/probe…`; missing parts are empty.
+func scenarioParts(_ name: String) -> (platform: Substring, event: Substring, context: Substring, probe: Substring) {
+    let parts = name.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
+    func part(_ index: Int) -> Substring { index < parts.count ? parts[index] : "" }
+    return (part(0), part(1), part(2), part(3))
+}

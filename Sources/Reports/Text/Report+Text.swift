@@ -1,0 +1,136 @@
+extension Report {
+    /// The report for people: verdict, causes, platforms, costs; ASCII, at most 100 columns.
+    package var text: String {
+        var page = TextPage()
+        writeHeadline(to: &page)
+        writeReasons(to: &page)
+        writeGroups(violationGroups, title: "Violations", to: &page)
+        writeUndecided(to: &page)
+        writeGroups(warningGroups, title: "Warnings", to: &page)
+        writePlatforms(to: &page)
+        writeCosts(to: &page)
+        return page.text
+    }
+
+    private func writeHeadline(to page: inout TextPage) {
+        page.line("\(title): \(verdict)", hanging: 2)
+        if state != "finished" { page.line("The simulation is \(state).") }
+        var facts: [String] = []
+        if summary.scenarios > 0 {
+            facts.append(
+                "\(counted(summary.scenarios, "scenario")): \(summary.holds) hold, \(summary.violated) violated, \(summary.undecided) undecided."
+            )
+            if summary.warnings > 0 { facts.append("\(counted(summary.warnings, "warning")).") }
+        } else {
+            facts.append("No scenario ran.")
+        }
+        let machine = "Entry code of \(kernel), Xen \(xen), model \(modelVersion), nesting \(summary.nesting)"
+        let work = "\(counted(summary.instructions, "instruction")) in \(duration(seconds: summary.elapsed_seconds))"
+        facts.append(summary.scenarios > 0 ? "\(machine); \(work)." : "\(machine).")
+        if request.stopAtFirst { facts.append("It stopped at the first violated scenario.") }
+        page.line(facts.joined(separator: " "))
+        if let id { page.line("Simulation \(id).") }
+    }
+
+    private func writeReasons(to page: inout TextPage) {
+        if reasons.isEmpty { return }
+        page.blank()
+        page.line(verdict == "invalid" ? "The table cannot be run:" : "Warnings about the table:")
+        for reason in reasons {
+            page.line("\(reason.rule): \(reason.message)", indent: 2, hanging: 4)
+            if !reason.pointer.isEmpty { page.line("in the document at \(reason.pointer)", indent: 4) }
+            if !reason.location.isEmpty { page.line("at \(reason.location)", indent: 4) }
+        }
+    }
+
+    private func writeGroups(_ groups: [ViolationGroup], title: String, to page: inout TextPage) {
+        if groups.isEmpty { return }
+        page.blank()
+        page.line("\(title) by cause:")
+        for (index, group) in groups.enumerated() {
+            page.blank()
+            write(group, number: index + 1, to: &page)
+        }
+    }
+
+    private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
+        let violation = group.first
+        let head = "\(number).".padded(4)
+        page.verbatim(
+            head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
+        page.line(others(group), indent: 4, hanging: 6)
+        let at = violation.at
+        if !at.routine.isEmpty {
+            let source = at.source.isEmpty || at.isCFunction ? "" : " (\(at.source))"
+            page.line("at step \(at.step), \(at.routine): \(at.instruction)\(source)", indent: 4, hanging: 6)
+        }
+        page.line("cause: \(violation.explanation)", indent: 4, hanging: 6)
+        if let next = violation.consequence { page.line("then: \(Self.sentence(next))", indent: 4, hanging: 6) }
+        if !violation.console.isEmpty {
+            page.line("console:", indent: 4)
+            page.verbatim(violation.console, indent: 6)
+        }
+        writeTraceCommand(violation.scenario, to: &page)
+    }
+
+    private func others(_ group: ViolationGroup) -> String {
+        let name = group.first.scenario
+        let rest = group.scenarios.count - 1
+        if rest == 0 { return name }
+        let shown = group.events.prefix(6).joined(separator: ", ")
+        let hidden = group.events.count - 6
+        let noun = group.events.count == 1 ? "event" : "events"
+        return
+            "\(name) and \(rest) more \(rest == 1 ? "scenario" : "scenarios") (of \(noun) \(shown)\(hidden > 0 ? " and \(counted(hidden, "other"))" : ""))"
+    }
+
+    /// `general_protection, error code 0x0: the kernel reports …`.
+    static func sentence(_ consequence: Consequence) -> String {
+        var head: [String] = []
+        if let vector = consequence.vector { head.append(vector) }
+        if let code = consequence.errorCode { head.append("error code \(code)") }
+        return (head.isEmpty ? "" : head.joined(separator: ", ") + ": ") + consequence.text
+    }
+
+    /// A command that can be copied: too wide, it goes on behind a backslash.
+    private func writeTraceCommand(_ scenario: String, to page: inout TextPage) {
+        let head = "gatehouse trace \(shellWord(title))"
+        let tail = shellWord(scenario)
+        if 11 + head.utf8.count + 1 + tail.utf8.count <= textWidth_columns {
+            page.verbatim("trace: \(head) \(tail)", indent: 4)
+        } else {
+            page.verbatim("trace: \(head) \\", indent: 4)
+            page.verbatim(tail, indent: 6)
+        }
+    }
+
+    private func writeUndecided(to page: inout TextPage) {
+        if undecided.isEmpty { return }
+        page.blank()
+        page.line("Undecided:")
+        for item in undecided.prefix(20) {
+            let bound = limits.first { $0.name == item.limit }.map { " of \($0.value)" } ?? ""
+            page.line("\(item.scenario): limit '\(item.limit)'\(bound) reached", indent: 2, hanging: 4)
+        }
+        if undecided.count > 20 { page.line("and \(undecided.count - 20) more", indent: 2) }
+    }
+}
+
+extension Report.Location {
+    /// The cause is a model of a C function, which has no source line.
+    var isCFunction: Bool { instruction == "(C function)" }
+}
+
+/// A word as a POSIX shell reads it back.
+func shellWord(_ text: String) -> String {
+    let isPlain = text.utf8.allSatisfy {
+        switch $0 {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "-._/+@:".utf8.contains($0)
+        }
+    }
+    if isPlain && !text.isEmpty { return text }
+    return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+}

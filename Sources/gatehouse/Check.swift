@@ -1,0 +1,50 @@
+import API
+import ArgumentParser
+import EntryCode
+import Glibc
+import Reports
+import Verification
+
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Simulate a table and report: exit 0 if it holds, 1 if it is violated, 2 otherwise.")
+
+    @Argument(help: "A file, '-' for standard input, or the name of a shipped table.")
+    var table: String
+
+    @OptionGroup var selection: SelectionOptions
+
+    @Option(help: "json, text, wide, csv or ndjson.")
+    var format: Format = .text
+
+    func run() throws {
+        let entryTable = try readTable(table)
+        let request = try selection.request()
+        var start = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &start)
+        let result = entryTable.simulate(request)
+        var end = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &end)
+        let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9
+        if result.results.isEmpty && result.verdict != .invalid {
+            throw CommandError("no scenario matches; 'gatehouse check \(table) --format wide' lists them all")
+        }
+        let report = Report(
+            result: result, request: request, configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
+            kernel: entryTable.kernel, elapsed_seconds: elapsed)
+        switch format {
+        case .json: writeOutput(report.json.prettyBytes)
+        case .text: writeOutput(report.text)
+        case .wide: writeOutput(report.wide)
+        case .csv: writeOutput(report.csv)
+        case .ndjson: writeOutput(ScenarioRecord.ndjson(ScenarioRecord.all(of: result)))
+        }
+        switch result.verdict {
+        case .holds: break
+        case .violated: throw ExitCode(1)
+        case .undecided, .invalid: throw ExitCode(2)
+        }
+    }
+}
+
+extension Format: ExpressibleByArgument {}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import Glibc
+import HTTPTransport
+import Logging
+import Service
+
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve the HTTP interface (HTTP/2 with prior knowledge) until SIGTERM.")
+
+    @Option(help: ArgumentHelp("Address and port; may be repeated. Port 0 takes a free one.", valueName: "address:port"))
+    var listen: [String] = ["127.0.0.1:8080"]
+
+    @Option(help: ArgumentHelp("Database file; made if it is not there.", valueName: "file"))
+    var database = "gatehouse.sqlite"
+
+    @Option(help: "Event loops.")
+    var loops = 1
+
+    @Option(help: "Threads for simulations and the database.")
+    var workers = 4
+
+    @Option(help: "Seconds that a stop waits for requests in work.")
+    var grace = 10
+
+    func run() throws {
+        let addresses = try listen.map { text in
+            guard let address = SocketAddress(text) else {
+                throw ValidationError("'\(text)' is not an address and port such as 127.0.0.1:8080")
+            }
+            return address
+        }
+        guard (1...64).contains(loops), (1...256).contains(workers), (0...3600).contains(grace) else {
+            throw ValidationError("loops is 1 to 64, workers 1 to 256, grace 0 to 3600")
+        }
+        // Signals are waited for; no thread may die of them before.
+        signal(SIGPIPE, SIG_IGN)
+        var configuration = ServiceConfiguration(addresses: addresses, database: database)
+        configuration.eventLoops = loops
+        configuration.workers = workers
+        configuration.grace_seconds = grace
+        let logger = Logger(label: "gatehouse", factory: { StreamLogHandler.standardError(label: $0) })
+        let service = try GatehouseService(configuration, logger: logger)
+        for address in service.addresses { writeOutput("listening on http://\(address)\n") }
+        writeOutput("no tokens: only loopback addresses are served; database \(database)\n")
+        service.runUntilSignal()
+    }
+}

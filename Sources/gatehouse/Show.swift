@@ -1,0 +1,133 @@
+import API
+import ArgumentParser
+import EntryCode
+import Reports
+import Verification
+import XenPV
+
+struct Listing: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print the entry code that a table expands to, in AT&T syntax.")
+
+    @Argument(help: "A file, '-' for standard input, or the name of a shipped table.")
+    var table: String
+
+    @Argument(help: "Only this routine.")
+    var routine: String?
+
+    @Option(help: "The platform that it is expanded for.")
+    var platform: Platform = .bareMetalIntel
+
+    func run() throws {
+        let entryTable = try readTable(table)
+        let image: EntryImage
+        do throws(InvalidConfiguration) {
+            image = try entryTable.expand(for: platform)
+        } catch {
+            throw CommandError(describe(error))
+        }
+        guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
+            let names = image.program.routines.map(\.name)
+            let hint = nearestName(to: routine ?? "", among: names).map { "; did you mean '\($0)'?" } ?? ""
+            throw CommandError("there is no routine '\(routine ?? "")' in this table\(hint)")
+        }
+        writeOutput(text)
+    }
+}
+
+func describe(_ invalid: InvalidConfiguration) -> String {
+    "the table cannot be run:\n"
+        + invalid.findings.map { finding in
+            "  \(finding.pointer.isEmpty ? finding.location : finding.pointer): \(finding.message) [\(finding.rule)]\n"
+        }.joined()
+}
+
+struct Trace: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show every step of one scenario.")
+
+    @Argument(help: "A file, '-' for standard input, or the name of a shipped table.")
+    var table: String
+
+    @Argument(help: "The scenario's name: platform/event/context/probe.")
+    var scenario: String
+
+    @Option(help: "Release of Xen: 4.6 or 4.17; otherwise the table's own.")
+    var xen: XenVersion?
+
+    @Option(help: "json, text or ndjson.")
+    var format: Format = .text
+
+    func run() throws {
+        let entryTable = try readTable(table)
+        var request = SimulationRequest()
+        request.xen = xen
+        let traced: (result: ScenarioResult, trace: TraceRecorder)?
+        do throws(InvalidConfiguration) {
+            traced = try entryTable.trace(scenario: scenario, request)
+        } catch {
+            throw CommandError(describe(error))
+        }
+        guard let traced else {
+            throw CommandError("there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
+        }
+        let report = TraceReport(traced.result, traced.trace)
+        switch format {
+        case .json: writeOutput(report.json.prettyBytes)
+        case .text: writeOutput(report.text)
+        case .ndjson: writeOutput(report.ndjson)
+        case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
+        }
+    }
+}
+
+struct Kernels: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List the entry tables that ship with the program, or print one.")
+
+    @Argument(help: "Print this table as a document to start from.")
+    var name: String?
+
+    @Flag(help: "As JSON.")
+    var json = false
+
+    func run() throws {
+        let library = KernelLibrary.shipped
+        guard let name else {
+            if json { writeOutput(KernelDocument.list(library).prettyBytes) } else { writeOutput(KernelDocument.text(library)) }
+            return
+        }
+        guard let kernel = library.kernel(named: name) else {
+            throw CommandError("no table '\(name)' ships with the program: there are \(library.names.joined(separator: ", "))")
+        }
+        writeOutput(kernel.document.prettyBytes)
+    }
+}
+
+struct Rules: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the invariants, or explain one.")
+
+    @Argument(help: "Only this rule.")
+    var id: String?
+
+    @Flag(help: "As JSON.")
+    var json = false
+
+    func run() throws {
+        var rules = Rule.all
+        if let id {
+            guard let rule = Rule.named(id) else {
+                let hint = nearestName(to: id, among: rules.map(\.id)).map { "; did you mean '\($0)'?" } ?? ""
+                throw CommandError("there is no rule '\(id)'\(hint)")
+            }
+            rules = [rule]
+        }
+        if json { writeOutput(document(rules).prettyBytes) } else { writeOutput(RuleDocument.text(rules)) }
+    }
+}
+
+extension Rules {
+    private func document(_ rules: [Rule]) -> JSON {
+        if id != nil, let rule = rules.first { return RuleDocument.one(rule) }
+        return RuleDocument.list(rules)
+    }
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import EntryCode
+import Glibc
+import Verification
+import XenPV
+
+/// Largest file that is read as an entry table.
+private let fileLimit_bytes = 2 << 20
+
+/// Reads a table from a file, from standard input (`-`), or by the name of a shipped one.
+func readTable(_ argument: String) throws -> EntryTable {
+    let library = KernelLibrary.shipped
+    do {
+        if argument != "-", let kernel = library.kernel(named: argument) {
+            var table = try EntryTable.read(kernel.document)
+            table.name = kernel.name
+            return table
+        }
+        return try EntryTable.read(try readFile(argument))
+    } catch let faults as TableFaults {
+        let lines = faults.faults.map { fault in
+            "\(fault.pointer.isEmpty ? "(document)" : fault.pointer): \(fault.message) [\(fault.code)]"
+        }
+        throw CommandError("\(argument) is not an entry table:\n  " + lines.joined(separator: "\n  "))
+    }
+}
+
+private func readFile(_ path: String) throws -> [UInt8] {
+    let descriptor = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 {
+        let reason = String(cString: strerror(errno))
+        let names = KernelLibrary.shipped.names
+        let hint = nearestName(to: path, among: names).map { "; did you mean '\($0)'?" } ?? ""
+        throw CommandError(
+            "\(path): \(reason); give a file, '-', or a shipped table (\(names.joined(separator: ", ")))\(hint)")
+    }
+    defer { if path != "-" { close(descriptor) } }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = chunk.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
+        if count < 0 && errno == EINTR { continue }
+        if count < 0 { throw CommandError("\(path): \(String(cString: strerror(errno)))") }
+        if count == 0 { return bytes }
+        bytes += chunk[0..<count]
+        if bytes.count > fileLimit_bytes { throw CommandError("\(path): larger than \(fileLimit_bytes) bytes") }
+    }
+}
+
+extension Platform: ExpressibleByArgument {}
+extension XenVersion: ExpressibleByArgument {}
+
+/// Options that choose scenarios.
+struct SelectionOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Only this platform; may be repeated.", valueName: "name"))
+    var platform: [Platform] = []
+
+    @Option(help: ArgumentHelp("Release of Xen: 4.6 or 4.17; otherwise the table's own.", valueName: "version"))
+    var xen: XenVersion?
+
+    @Option(help: ArgumentHelp("Only scenarios whose name matches this pattern; may be repeated.", valueName: "glob"))
+    var scenarios: [String] = []
+
+    @Option(help: "Depth of nested events; 0 is what this version models.")
+    var nesting = 0
+
+    @Flag(help: "Stop after the first violated scenario.")
+    var stopAtFirst = false
+
+    func request() throws -> SimulationRequest {
+        if nesting != 0 {
+            throw ValidationError("nested events are not modelled by this version; use --nesting 0")
+        }
+        return SimulationRequest(
+            selection: ScenarioSelection(platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
+            xen: xen, stopAtFirst: stopAtFirst)
+    }
+}

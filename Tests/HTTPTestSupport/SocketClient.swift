@@ -1,0 +1,88 @@
+import Glibc
+
+/// An HTTP/2 client on a loopback socket, for live tests.
+///
+/// Reads without blocking: on a machine with two processors a blocked test would keep the tasks it waits for from running.
+package final class SocketClient {
+    package let view = ClientView()
+    private let descriptor: Int32
+    /// Whether the server closed the connection.
+    package private(set) var isClosed = false
+    /// Whatever came, before it was taken for frames.
+    package private(set) var raw: [UInt8] = []
+
+    package init?(port: UInt16, receiveBytes: Int32? = nil) {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        if var size = receiveBytes {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+        }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard result == 0 else {
+            close(descriptor)
+            return nil
+        }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    /// Sends bytes; false when the connection is gone.
+    @discardableResult
+    package func send(_ bytes: [UInt8]) -> Bool {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes[sent...].withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if count <= 0 { return false }
+            sent += count
+        }
+        return true
+    }
+
+    @discardableResult
+    package func send(_ frames: Frame...) -> Bool {
+        send(frames.flatMap(\.bytes))
+    }
+
+    /// Sends the preface and SETTINGS.
+    package func open(_ settings: [(UInt16, UInt32)] = []) {
+        send(Frame.preface + Frame.settings(settings).bytes + Frame.settingsAcknowledgement.bytes)
+    }
+
+    /// Reads until `condition` holds; false when the connection ended, or 20 seconds went by, before.
+    @discardableResult
+    package func read(until condition: (ClientView) -> Bool) async -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        let end = ContinuousClock.now + .seconds(20)
+        while !condition(view) {
+            let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            if count < 0 && errno == EAGAIN {
+                if ContinuousClock.now > end { return false }
+                try? await Task.sleep(for: .milliseconds(1))
+                continue
+            }
+            if count == 0 || (count < 0 && errno == ECONNRESET) { isClosed = true }
+            if count <= 0 { return condition(view) }
+            raw += buffer[..<count]
+            view.receive(Array(buffer[..<count]))
+        }
+        return true
+    }
+
+    /// Reads until the server closes; false when it does not.
+    package func readToEnd() async -> Bool {
+        await read { _ in false }
+        return isClosed
+    }
+}

@@ -1,0 +1,87 @@
+import EntryCode
+import Testing
+import Verification
+
+@testable import Reports
+
+@Suite struct DocumentTests {
+    /// The list of `Rules (stable ids)` in the interface.
+    static let ids = """
+        kernel-gs-base user-gs-base kernel-page-table user-page-table stack-bounds live-frame-overwritten pt-regs-faithful
+        error-code resumption unexpected-fault double-fault triple-fault nmi-masking interrupt-flag access-flag direction-flag
+        user-reachable-gate register-hygiene speculation-barrier information-leak needless-hypervisor-entry
+        dangling-reference unreachable-entry progress
+        """.split { $0 == " " || $0 == "\n" }.map(String.init)
+
+    @Test func rulesAreThoseOfTheInterface() throws {
+        let rules = try #require(RuleDocument.list()["rules"]?.arrayValue)
+        #expect(rules.map { $0["id"]?.stringValue } == Self.ids)
+        for rule in rules {
+            #expect(rule.keys == ["id", "severity", "statement", "why", "sources"])
+            #expect(rule["sources"]?.arrayValue?.isEmpty == false)
+        }
+        let warnings = rules.filter { $0["severity"] == "warning" }.map { $0["id"]?.stringValue }
+        #expect(warnings == ["needless-hypervisor-entry", "unreachable-entry"])
+    }
+
+    @Test func ruleTextIsPlainAndNamesEach() {
+        expectPlain(RuleDocument.text(), "rules")
+        let heads = RuleDocument.text().split(separator: "\n").compactMap {
+            $0.first == " " ? nil : $0.split(separator: " ").first
+        }
+        #expect(heads.map(String.init) == Self.ids)
+        for rule in Rule.all {
+            let text = RuleDocument.text(rule)
+            expectPlain(text, rule.id)
+            #expect(text.hasPrefix("\(rule.id) ("))
+            #expect(text.components("Source: ").count == rule.sources.count + 1)
+        }
+    }
+
+    @Test func kernelsThatShip() throws {
+        let kernels = try #require(KernelDocument.list()["kernels"]?.arrayValue)
+        #expect(kernels.map { $0["name"]?.stringValue } == KernelLibrary.shipped.names)
+        #expect(kernels.contains { $0["name"] == "linux-5.2" })
+        for (kernel, row) in zip(KernelLibrary.shipped.kernels, kernels) {
+            #expect(row.keys == ["name", "description", "entries", "generation"])
+            #expect(row["entries"]?.integerValue.map { $0 > 10 } == true)
+            #expect(KernelDocument.one(kernel) == kernel.document)
+        }
+        expectPlain(KernelDocument.text(), "kernels")
+        #expect(KernelDocument.text().contains("linux-5.2 "))
+    }
+
+    @Test func kernelFaultsAreShown() {
+        let broken = KernelLibrary(files: [(path: "x/kernel.json", text: Array("{".utf8))])
+        #expect(KernelDocument.text(broken).contains("fault: x/kernel.json is not JSON"))
+    }
+
+    @Test func listingOfOneRoutineIsAPartOfTheWhole() throws {
+        let image = try Fixture.linux52.table.expand(for: .xenPV)
+        let whole = ListingDocument.text(of: image)
+        for name in ListingDocument.routines(of: image) {
+            let part = try #require(ListingDocument.text(of: image, routine: name), "\(name)")
+            #expect(whole.contains(part), "\(name)")
+            let head = try #require(part.split(separator: "\n").first)
+            #expect(head.hasPrefix("ENTRY(\(name))") || head.hasPrefix("\(name):"), "\(name)")
+            let heads = part.split(separator: "\n").filter { $0.hasPrefix("ENTRY(") || $0.hasSuffix(" bytes") }
+            #expect(heads.count == 1, "\(name)")
+        }
+        let stub = try #require(ListingDocument.text(of: image, routine: "xenint3"))
+        #expect(stub.hasSuffix("END(xenint3)\n"))
+        #expect(stub.contains("call do_int3"))
+        #expect(ListingDocument.text(of: image, routine: "no_such_routine") == nil)
+    }
+
+    @Test func listingFitsTheWidth() throws {
+        for platform in Platform.allCases {
+            let text = ListingDocument.text(of: try Fixture.linux52.table.expand(for: platform))
+            for line in text.split(separator: "\n") {
+                // Tabs count to the next multiple of 8, as a terminal shows them.
+                var column = 0
+                for byte in line.utf8 { column = byte == 0x09 ? (column / 8 + 1) * 8 : column + 1 }
+                #expect(column <= 100, "\(line)")
+            }
+        }
+    }
+}

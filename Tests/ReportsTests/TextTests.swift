@@ -1,0 +1,184 @@
+import EntryCode
+import Testing
+import Verification
+
+@testable import Reports
+
+/// Every line fits and is printable ASCII, and none ends in a space.
+func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(text.hasSuffix("\n"), "\(what)", sourceLocation: sourceLocation)
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        let isPlain = line.utf8.count <= 100 && line.last != " " && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
+        #expect(isPlain, "\(what): \(line)", sourceLocation: sourceLocation)
+    }
+}
+
+@Suite struct TextTests {
+    @Test(arguments: Fixture.all) func reportsArePlain(_ sample: Sample) {
+        expectPlain(sample.report.text, "text")
+        expectPlain(sample.report.wide, "wide")
+    }
+
+    @Test func hostileTextIsPlain() {
+        for seed in UInt64(0)..<200 {
+            var random = SplitMix(state: seed)
+            var report = random.report()
+            expectPlain(report.text, "seed \(seed)")
+            report.configuration.name = String(repeating: "\u{1B}[31mé", count: 60)
+            for index in report.violations.indices {
+                report.violations[index].explanation = String(repeating: "word" + random.text(), count: 80)
+                report.violations[index].console = String(repeating: "x", count: 350)
+            }
+            report.costs = [HandMade.cost(String(repeating: "n", count: 250), 1)]
+            expectPlain(report.text, "seed \(seed)")
+            expectPlain(report.wide, "seed \(seed)")
+        }
+    }
+
+    @Test func goldenReports() throws {
+        try expectGolden(HandMade.report.text, "hand-made.txt")
+        try expectGolden(HandMade.report.wide, "hand-made-wide.txt")
+        try expectGolden(Fixture.linux52.report.text, "linux-5.2.txt")
+        try expectGolden(Fixture.linux53.report.text, "linux-5.3.txt")
+        try expectGolden(Fixture.dangling.report.text, "dangling.txt")
+    }
+
+    @Test func headlineSaysVerdictAndCounts() throws {
+        let lines = HandMade.report.text.split(separator: "\n")
+        #expect(lines.first == "mine: violated")
+        let head = lines.prefix(4).joined(separator: " ")
+        #expect(head.contains("4 scenarios: 1 hold, 2 violated, 1 undecided."))
+        #expect(head.contains("Xen 4.6"))
+        #expect(head.contains("61234 instructions in 4.0 ms."))
+    }
+
+    @Test func oneCauseIsOneEntry() {
+        let groups = HandMade.report.violationGroups
+        #expect(groups.count == 1)
+        #expect(groups.first?.scenarios == ["xen-pv/int3/kernel/return", "xen-pv/int3/kernel/oops"])
+        #expect(groups.first?.events == ["int3"])
+        #expect(HandMade.report.text.contains("xen-pv/int3/kernel/return and 1 more scenario (of event int3)"))
+        #expect(HandMade.report.text.contains("8 bytes land on SS ... of the frame -> the return reads it"))
+        #expect(HandMade.report.text.contains("      RIP: e030:x+0x0/0x7\n"))
+        #expect(HandMade.report.text.contains("general_protection, error code 0x0: the task dies"))
+        #expect(HandMade.report.text.contains("gatehouse trace mine xen-pv/int3/kernel/return"))
+    }
+
+    @Test func otherPlatformsRulesPlacesAndConsequencesAreOtherEntries() {
+        let base = HandMade.violation("xen-pv/int3/kernel/return", consequence: HandMade.gp)
+        var report = HandMade.report
+        var next = HandMade.gp
+        next.errorCode = "0x8"
+        let different = [
+            HandMade.violation("bare-metal-amd/int3/kernel/return", consequence: HandMade.gp),
+            HandMade.violation("xen-pv/int3/kernel/oops", rule: "resumption", consequence: HandMade.gp),
+            HandMade.violation("xen-pv/int3/kernel/oops", routine: "xenint3", consequence: HandMade.gp),
+            HandMade.violation("xen-pv/int3/kernel/oops", consequence: next),
+            HandMade.violation("xen-pv/int3/kernel/oops"),
+        ]
+        for other in different {
+            report.violations = [base, other]
+            #expect(report.violationGroups.count == 2)
+        }
+        // What crashes comes before what is only latent.
+        report.violations = [HandMade.violation("xen-pv/int3/kernel/oops"), base]
+        #expect(report.violationGroups.map(\.first) == [base, report.violations[0]])
+    }
+
+    /// The defect of the 2019 report: one entry on Xen PV, with its console, and none of that rule elsewhere.
+    @Test func theDefectOfLinux52IsOneEntry() throws {
+        let groups = Fixture.linux52.report.violationGroups.filter { $0.first.rule == "live-frame-overwritten" }
+        #expect(groups.count == 1)
+        let group = try #require(groups.first)
+        #expect(group.platform == "xen-pv")
+        #expect(group.events == ["int3"])
+        #expect(group.scenarios.contains("xen-pv/int3/kernel/self-test"))
+        #expect(group.first.consequence?.vector == "general_protection")
+        #expect(Fixture.linux52.report.violationGroups.count < 20)
+        #expect(Fixture.linux53.report.violationGroups.isEmpty)
+        let broken = Fixture.withoutGap.report.violationGroups.filter { $0.first.rule == "live-frame-overwritten" }
+        #expect(Set(broken.map(\.platform)) == ["bare-metal-intel", "bare-metal-amd", "xen-pv"])
+    }
+
+    @Test func invalidTablesSayWhy() {
+        let text = Fixture.dangling.report.text
+        #expect(text.hasPrefix("dangling: invalid\n"))
+        #expect(text.contains("The table cannot be run:"))
+        #expect(text.contains("do_nothing_at_all"))
+        #expect(!text.contains("platform  "))
+    }
+
+    @Test func undecidedSaysWhichLimit() {
+        #expect(HandMade.report.text.contains("xen-pv/nmi/user/return: limit 'steps' of 20000 reached"))
+    }
+
+    @Test func costsAreOfReturnsThatDidNotGoAstray() throws {
+        let lines = HandMade.report.text.split(separator: "\n")
+        // int3/kernel/return crashes, nmi/user/return is undecided: debug/user/return alone counts.
+        let row = try #require(lines.first { $0.hasPrefix("xen-pv") && $0.contains("from user") })
+        #expect(row.split(separator: " ").suffix(3) == ["30", "30", "30"])
+        #expect(!lines.contains { $0.contains("from kernel") })
+    }
+
+    @Test func wideHasALineForEachScenario() {
+        let lines = HandMade.report.wide.split(separator: "\n").dropFirst(2)
+        #expect(lines.map { $0.split(separator: " ").first } == ["violated", "violated", "holds", "undecided"])
+        #expect(lines.first?.hasSuffix("xen-pv/int3/kernel/return  live-frame-overwritten") == true)
+    }
+
+    @Test func csvFollowsRFC4180() {
+        var report = HandMade.report
+        report.violations[0].at.instruction = "movq \"x\", 8(%rsp)"
+        let rows = report.csv.components("\r\n")
+        #expect(rows.count == report.costs.count + 2)
+        #expect(rows.last == "")
+        #expect(rows[0].hasPrefix("scenario,verdict,rule,instructions,"))
+        #expect(
+            rows[1]
+                == "xen-pv/int3/kernel/return,violated,live-frame-overwritten,10,40,1,2,3,4,do_int3,\"movq \"\"x\"\", 8(%rsp)\""
+        )
+        #expect(rows[3] == "xen-pv/debug/user/return,holds,,30,40,1,2,3,4,,")
+        #expect(rows[4].hasPrefix("xen-pv/nmi/user/return,undecided,,40,"))
+        #expect(csvField("a\nb") == "\"a\nb\"")
+        #expect(csvField("plain") == "plain")
+    }
+
+    @Test func asciiKeepsMeaning() {
+        #expect(ascii("a … b → c ≤ “d”") == "a ... b -> c <= \"d\"")
+        #expect(ascii("\u{1B}[31m\u{7}é") == "?[31m??")
+        #expect(ascii("two\nlines\tand") == "two\nlines and")
+    }
+
+    @Test func durationsForPeople() {
+        #expect(duration(seconds: 0.004) == "4.0 ms")
+        #expect(duration(seconds: 0.00004) == "0.0 ms")
+        #expect(duration(seconds: 1.694) == "1.69 s")
+        #expect(duration(seconds: 0.9999) == "1.00 s")
+        #expect(duration(seconds: .nan) == "?")
+    }
+
+    @Test func commandsCanBeCopied() {
+        #expect(shellWord("linux-5.2") == "linux-5.2")
+        #expect(shellWord("it's $HOME") == "'it'\\''s $HOME'")
+        #expect(shellWord("") == "''")
+    }
+}
+
+extension String {
+    /// The parts between occurrences of a separator; `\r\n` is one character of a Swift string, so bytes are compared.
+    func components(_ separator: String) -> [String] {
+        var parts: [[UInt8]] = [[]]
+        var rest = Array(utf8)[...]
+        let mark = Array(separator.utf8)
+        while let byte = rest.first {
+            if rest.starts(with: mark) {
+                parts.append([])
+                rest = rest.dropFirst(mark.count)
+            } else {
+                parts[parts.count - 1].append(byte)
+                rest = rest.dropFirst()
+            }
+        }
+        return parts.map { String(decoding: $0, as: UTF8.self) }
+    }
+}
