@@ -72,8 +72,8 @@ let package = Package(
         .testTarget(name: "MachineTests", dependencies: ["Machine"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
-        .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode"], swiftSettings: settings),
-        .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode"], swiftSettings: settings),
+        .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine"], swiftSettings: settings),
+        .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV"], swiftSettings: settings),
         .testTarget(name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
         // The client side of HTTP/2 for the tests of both HTTP targets.

@@ -12,12 +12,29 @@ extension EntryTable {
         guard let kernel = kernels.kernel(named: kernel) else {
             throw InvalidConfiguration(findings: [
                 ConfigurationFinding(
-                    rule: "dangling-reference", pointer: "/kernel", message: "no kernel '\(self.kernel)' ships with the program")
+                    rule: "dangling-reference", pointer: "/kernel",
+                    message: "no kernel '\(self.kernel)' ships with the program")
             ])
         }
-        var expansion = Expansion(table: self, platform: platform, generation: kernel.generation)
+        if platform.isXen && options["XEN_PV"] == false {
+            throw InvalidConfiguration(findings: [EntryTable.withoutXen])
+        }
+        var table = self
+        // An option that means nothing here is as good as off.
+        for (option, platforms) in kernel.generation.optionPlatforms where !platforms.contains(platform) {
+            if table.options[option] != nil { table.options[option] = false }
+        }
+        var expansion = Expansion(
+            table: table, platform: platform, generation: kernel.generation, standard: kernel.document)
         return try expansion.image(release: release ?? self.xen.version.flatMap(XenVersion.init) ?? .v4_17)
     }
+}
+
+extension EntryTable {
+    /// Why a table is not run on Xen PV: no fault of it.
+    package static let withoutXen = ConfigurationFinding(
+        rule: "platform-not-configured", pointer: "/options/XEN_PV",
+        message: "a kernel without XEN_PV does not run as a PV guest: no scenarios on xen-pv")
 }
 
 /// The work of one expansion.
@@ -27,12 +44,42 @@ struct Expansion {
     let generation: Generation
     var findings: [ConfigurationFinding] = []
     var functions: [CFunction]
+    /// Vectors that events come by, in their order.
+    let vectors: [(vector: UInt8, entry: String)]
+    let deviceVectors: Set<UInt8>
 
-    init(table: EntryTable, platform: Platform, generation: Generation) {
+    init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON) {
         self.table = table
+        let exceptions = Expansion.vectors(table, standard)
+        let taken = Set(exceptions.map(\.vector))
+        let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
+        deviceVectors = Set(devices.map(\.vector))
+        vectors = (exceptions + devices).sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
         functions = generation.functions
+    }
+
+    /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not.
+    private static func vectors(_ table: EntryTable, _ standard: JSON) -> [(vector: UInt8, entry: String)] {
+        var names: [UInt8: String] = [:]
+        // Where a vector has two rows the later one is loaded over the first, as Linux does for KVM guests.
+        for row in table.idt where table.applies(row.option) { names[row.vector] = row.entry }
+        for row in standard["idt"]?.arrayValue ?? [] {
+            // 9 and 15 are not raised by any processor that runs 64-bit code (SDM vol. 3, table 6-1).
+            guard let number = row["vector"]?.integerValue, number < 32, number != 9, number != 15,
+                table.applies(row["option"]?.stringValue), let entry = row["entry"]?.stringValue
+            else { continue }
+            if names[UInt8(number)] == nil { names[UInt8(number)] = entry }
+        }
+        return names.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    private static func deviceVectors(
+        _ table: EntryTable, _ platform: Platform, _ generation: Generation
+    ) -> [(vector: UInt8, entry: String)] {
+        if !platform.isXen { return generation.interrupts.map { ($0.vector, $0.entry) } }
+        return table.xen.callbacks["event"].map { [(Platform.callbackVector, $0)] } ?? []
     }
 
     mutating func dangling(_ pointer: String, _ message: String) {
@@ -54,7 +101,8 @@ struct Expansion {
                             location: "\(diagnostic.file):\(diagnostic.line):\(diagnostic.column)")
                     })
         }
-        var builder = MemoryBuilder(table: table, platform: platform, generation: generation, program: program)
+        var builder = MemoryBuilder(
+            table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector))
         var (machine, layout) = builder.build()
         findings += builder.findings
         var hypervisor: Hypervisor?
@@ -69,7 +117,8 @@ struct Expansion {
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
-            release: kernelRelease(), findings: findings)
+            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors,
+            findings: findings)
     }
 
     private func kernelRelease() -> String {
@@ -83,16 +132,36 @@ struct Expansion {
             return EntryCode.pointer("/routines", String(diagnostic.file.dropFirst("routines/".count)))
         }
         if diagnostic.file == Expansion.tableFile {
-            let rows = generatedRows()
-            let index = diagnostic.line - 1
-            if index >= 0 && index < rows.count { return rows[index].pointer }
+            return pointer(ofGeneratedLine: diagnostic.line) ?? ""
+        }
+        // A fault inside a macro: the outermost call that stands in a row or a routine of the table.
+        for note in diagnostic.notes.reversed() {
+            guard let range = note.firstRange(of: ", from ") else { continue }
+            let place = note[range.upperBound...]
+            guard let colon = place.lastIndex(of: ":") else { continue }
+            let file = place[..<colon]
+            if file == Expansion.tableFile, let line = Int(place[place.index(after: colon)...]),
+                let pointer = pointer(ofGeneratedLine: line)
+            {
+                return pointer
+            }
+            if file.hasPrefix("routines/") {
+                return EntryCode.pointer("/routines", String(file.dropFirst("routines/".count)))
+            }
         }
         return ""
+    }
+
+    private func pointer(ofGeneratedLine line: Int) -> String? {
+        let rows = generatedRows()
+        return rows.indices.contains(line - 1) ? rows[line - 1].pointer : nil
     }
 
     // MARK: Text for the assembler
 
     static let tableFile = "entry-table"
+    /// Findings that get a look for the nearest name; the look costs time.
+    static let suggestions = 32
 
     /// One line per row of the table, with the pointer of the row.
     func generatedRows() -> [(text: String, pointer: String)] {
@@ -142,6 +211,9 @@ struct Expansion {
             GLOBAL(kernel_fixup)
             \tnop
             \tnop
+            GLOBAL(kernel_push)
+            \tpushq %rax
+            \tnop
             END(kernel_code)
             ENTRY(emulated_function)
             \tret
@@ -149,10 +221,11 @@ struct Expansion {
 
             """
         // The event's own instruction, then four bytes that a patched CALL would have covered.
-        for vector in Set(table.idt.map(\.vector)).sorted() {
+        for (vector, _) in vectors {
             let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
-            text += "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
+            text +=
+                "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
         if let test = table.machine.selfTest {
             text += """
@@ -196,7 +269,9 @@ struct Expansion {
         }
         placements["user_code"] = Addresses.userCode
         placements["user_signal_handler"] = Addresses.userSignalHandler
-        for row in table.idt { placements["user_int_\(row.vector)"] = Addresses.userInterrupts + UInt64(row.vector) * 16 }
+        for (vector, _) in vectors {
+            placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
+        }
         if let test = table.machine.selfTest {
             placements[test.routine] = test.address
             sizes[test.routine] = test.size_bytes
@@ -211,135 +286,6 @@ struct Expansion {
             ],
             constants: constants, placements: placements, sizes: sizes, origin: table.machine.textOrigin,
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
-    }
-
-    // MARK: References
-
-    /// Every handler is a C function of this kernel or a routine of the table.
-    private mutating func checkHandlers() {
-        var known = Set(functions.map(\.name)).union(table.routines.map(\.name))
-        known.formUnion(listingRoutines())
-        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
-            if known.contains(entry.handler) || generation.roles.values.contains(entry.handler) { continue }
-            var message = "no C function or routine '\(entry.handler)' in \(table.kernel)"
-            if let nearest = nearestName(to: entry.handler, among: Array(known)) { message += "; did you mean '\(nearest)'?" }
-            dangling(entry.pointer + "/handler", message)
-            // Stand in for it, so that further faults are found in the same run.
-            functions.append(CFunction(name: entry.handler, model: .exception, size_bytes: 64))
-        }
-    }
-
-    /// Names between the parentheses of `ENTRY(…)` in the listings.
-    private func listingRoutines() -> Set<String> {
-        let marker = Array("ENTRY(".utf8)
-        var names: Set<String> = []
-        for listing in generation.listings {
-            let text = listing.text
-            var position = 0
-            while position + marker.count < text.count {
-                guard text[position] == marker[0], text[position..<(position + marker.count)].elementsEqual(marker) else {
-                    position += 1
-                    continue
-                }
-                position += marker.count
-                let start = position
-                while position < text.count, text[position] != UInt8(ascii: ")"), text[position] != 0x0A { position += 1 }
-                names.insert(String(decoding: text[start..<position], as: UTF8.self))
-            }
-        }
-        return names
-    }
-
-    private mutating func fillIDT(_ machine: inout Machine, _ program: Program) {
-        for row in table.idt where table.applies(row.option) {
-            guard let address = program.address(of: row.entry) else {
-                danglingEntry(row.pointer + "/entry", row.entry, program)
-                continue
-            }
-            machine.idt[Int(row.vector)] = Gate(
-                offset: address, selector: 0x10, ist: row.ist, privilege: row.dpl, isPresent: true,
-                isInterruptGate: row.isInterruptGate)
-        }
-        machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
-    }
-
-    private mutating func danglingEntry(_ pointer: String, _ name: String, _ program: Program) {
-        var message = "no entry or routine '\(name)'"
-        let names = table.entries.map(\.symbol) + table.routines.map(\.name) + table.xen.thunks.map { "xen_" + $0 }
-        if let nearest = nearestName(to: name, among: names) { message += "; did you mean '\(nearest)'?" }
-        dangling(pointer, message)
-    }
-
-    /// Converts the IDT into Xen's trap table as Linux does (5.2 `arch/x86/xen/enlighten_pv.c`, `cvt_gate_to_trap`).
-    private mutating func makeHypervisor(
-        _ release: XenVersion, _ program: Program, _ layout: ImageLayout
-    ) -> Hypervisor {
-        var hypervisor = Hypervisor(version: release)
-        for row in table.idt where table.applies(row.option) {
-            guard let native = program.address(of: row.entry) else {
-                danglingEntry(row.pointer + "/entry", row.entry, program)
-                continue
-            }
-            var address = native
-            var istOkay = false
-            if let trap = table.xen.traps.first(where: { $0.native == row.entry && table.applies($0.option) }) {
-                guard let converted = program.address(of: trap.entry) else {
-                    danglingEntry(trap.pointer + "/entry", trap.entry, program)
-                    continue
-                }
-                address = converted
-                istOkay = trap.istOkay
-            }
-            // An IST gate that is not declared okay is not handed to Xen (WARN at boot).
-            if row.ist != 0 && !istOkay { continue }
-            hypervisor.trapTable[Int(row.vector)] = TrapTableEntry(
-                address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
-        }
-        for trap in table.xen.traps where table.applies(trap.option) {
-            if program.address(of: trap.entry) == nil { danglingEntry(trap.pointer + "/entry", trap.entry, program) }
-            if !table.entries.contains(where: { $0.symbol == trap.native }) && program.address(of: trap.native) == nil {
-                danglingEntry(trap.pointer + "/native", trap.native, program)
-            }
-        }
-        for (key, name) in table.xen.callbacks.sorted(by: { $0.key < $1.key }) {
-            guard let address = program.address(of: name) else {
-                danglingEntry("/xen/callbacks/" + key, name, program)
-                continue
-            }
-            switch key {
-            case "event": hypervisor.eventCallback = address
-            case "failsafe": hypervisor.failsafeCallback = address
-            default: hypervisor.syscallCallback = address
-            }
-        }
-        hypervisor.kernelStack = layout.taskStack.end
-        hypervisor.vcpuInfo = layout.vcpuInfo
-        return hypervisor
-    }
-
-    /// Entries that neither a gate nor a trap row nor a callback leads to.
-    private mutating func findUnreachable(_ program: Program) {
-        var reached = Set(table.idt.map(\.entry))
-        let xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
-        for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }
-        reached.formUnion(xenTargets)
-        // A listing or a routine may lead there by itself.
-        for instruction in program.instructions where instruction.form == .target {
-            let address = UInt64(bitPattern: instruction.immediate)
-            for entry in table.entries where !reached.contains(entry.symbol) {
-                if program.address(of: entry.symbol) == address,
-                    !table.xen.thunks.contains(entry.symbol) || reached.contains(entry.symbol)
-                {
-                    reached.insert(entry.symbol)
-                }
-            }
-        }
-        for entry in table.entries where table.applies(entry.option) && !reached.contains(entry.symbol) {
-            findings.append(
-                ConfigurationFinding(
-                    rule: "unreachable-entry", pointer: entry.pointer,
-                    message: "no gate, trap-table row or callback leads to '\(entry.symbol)'"))
-        }
     }
 }
 

@@ -18,6 +18,10 @@ package struct EntryImage: Sendable {
     package var roles: [String: String]
     /// The kernel's release as a console shows it.
     package var release: String
+    /// Vectors that events come by, with the name of the entry that the table, or else its kernel's own, gives them.
+    package var vectors: [(vector: UInt8, entry: String)] = []
+    /// Those of them that devices raise; on Xen PV the vector that stands for the event callback.
+    package var deviceVectors: Set<UInt8> = []
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -50,6 +54,8 @@ package struct ImageLayout: Sendable {
     package var taskStack: Region
     package var entryStack: Region
     package var perCPUBase: UInt64
+    /// Per-CPU variables that entry code leaves as it found them: name, address, size.
+    package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
     /// Offsets of the per-CPU variables that C functions read.
     package var currentTaskOffset: UInt64
     package var tssOffset: UInt64
@@ -65,6 +71,8 @@ package struct ImageLayout: Sendable {
     package var kernelCode: UInt64
     package var kernelInterrupt: [UInt8: UInt64]
     package var kernelFixup: UInt64
+    /// Kernel code that pushes a register.
+    package var kernelPush: UInt64
     package var emulatedFunction: UInt64
     package var selfTestSite: UInt64?
     package var selfTestTarget: UInt64?

@@ -14,6 +14,8 @@ package struct PerCPUVariable: Sendable, Hashable {
     package var size_bytes: UInt64
     /// Field offset and value; one field at 0 for a plain variable.
     package var holds: JSON
+    /// Entry code leaves it as it found it.
+    package var isKept = false
 }
 
 /// A generation of entry code: listings in AT&T syntax and the map of its C functions to models. Pure data.
@@ -22,6 +24,10 @@ package struct Generation: Sendable {
     package var listings: [SourceText] = []
     package var functions: [CFunction] = []
     package var perCPU: [PerCPUVariable] = []
+    /// Gates of device interrupts, which no table lists: the first of the common stubs and one with a handler of its own.
+    package var interrupts: [EntryTable.IDTRow] = []
+    /// Options that mean nothing on some platforms: the platforms on which they do.
+    package var optionPlatforms: [String: [Platform]] = [:]
     /// Roles that reports and models need a symbol for, such as `bad_iret`.
     package var roles: [String: String] = [:]
 }
@@ -95,7 +101,20 @@ package struct KernelLibrary: Sendable {
                     PerCPUVariable(
                         name: member.key, offset: offset,
                         size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 8),
-                        holds: member.value["holds"] ?? 0))
+                        holds: member.value["holds"] ?? 0, isKept: member.value["kept"]?.boolValue ?? false))
+            }
+            for row in root["interrupts"]?.arrayValue ?? [] {
+                guard let vector = row["vector"]?.integerValue, (32...255).contains(vector),
+                    let entry = row["entry"]?.stringValue
+                else {
+                    faults.append("\(folder)/kernel.json has an interrupt without vector or entry")
+                    continue
+                }
+                generation.interrupts.append(EntryTable.IDTRow(vector: UInt8(vector), entry: entry))
+            }
+            for member in root["option_platforms"]?.objectValue ?? [] {
+                generation.optionPlatforms[member.key] =
+                    (member.value.arrayValue ?? []).compactMap { $0.stringValue.flatMap(Platform.init) }
             }
             for member in root["symbols"]?.objectValue ?? [] {
                 generation.roles[member.key] = member.value.stringValue

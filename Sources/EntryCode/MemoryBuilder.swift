@@ -6,6 +6,7 @@ struct MemoryBuilder {
     let platform: Platform
     let generation: Generation
     let program: Program
+    let vectors: [UInt8]
     var findings: [ConfigurationFinding] = []
 
     private static let kernel: PageAttributes = [.kernelMap, .writable]
@@ -13,11 +14,12 @@ struct MemoryBuilder {
     private static let bothReadOnly: PageAttributes = [.kernelMap, .userMap]
     private static let user: PageAttributes = [.kernelMap, .userMap, .writable, .user]
 
-    init(table: EntryTable, platform: Platform, generation: Generation, program: Program) {
+    init(table: EntryTable, platform: Platform, generation: Generation, program: Program, vectors: [UInt8]) {
         self.table = table
         self.platform = platform
         self.generation = generation
         self.program = program
+        self.vectors = vectors
     }
 
     private func stack(_ name: String, _ base: UInt64, _ size_bytes: UInt64) -> EntryTable.Stretch {
@@ -48,7 +50,8 @@ struct MemoryBuilder {
         for (key, name, base) in exceptionStacks {
             let stretch = stack(key, base, 4096)
             memory.map(
-                Region(name: name, kind: .exceptionStack, base: stretch.base, size_bytes: stretch.size_bytes), Self.both)
+                Region(name: name, kind: .exceptionStack, base: stretch.base, size_bytes: stretch.size_bytes), Self.both
+            )
             tops[key + "_stack_top"] = stretch.end
         }
         for guardPage in table.machine.guards {
@@ -57,7 +60,8 @@ struct MemoryBuilder {
         }
         let irq = stack("irq", perCPUBase + 0x10000, 16_384)
         memory.map(
-            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes), Self.kernel)
+            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes),
+            Self.kernel)
         // The top word links back to the interrupted stack; the stack proper starts below it.
         tops["irq_stack_top"] = irq.end &- 8
 
@@ -68,7 +72,8 @@ struct MemoryBuilder {
             Region(name: "TSS in the cpu_entry_area", kind: .perCPU, base: tssAlias, size_bytes: 4096),
             of: perCPUBase &+ tssOffset, Self.bothReadOnly)
         memory.map(
-            Region(name: "init_task", kind: .kernelData, base: Addresses.current & ~4095, size_bytes: 4096), Self.kernel)
+            Region(name: "init_task", kind: .kernelData, base: Addresses.current & ~4095, size_bytes: 4096), Self.kernel
+        )
 
         let espfixPage = table.machine.espfixStack & ~4095
         memory.map(
@@ -93,13 +98,14 @@ struct MemoryBuilder {
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
         let layout = ImageLayout(
             taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase,
+            keptVariables: generation.perCPU.filter(\.isKept).map { ($0.name, perCPUBase &+ $0.offset, $0.size_bytes) },
             currentTaskOffset: perCPU["current_task"] ?? 0, tssOffset: perCPU["cpu_tss_rw"] ?? 0,
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
             userStackPointer: Addresses.userStackPointer,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
             userInterrupt: interruptSites("user_int_"), userSignal: Addresses.userSignalHandler,
             kernelCode: program.address(of: "kernel_interrupted") ?? 0, kernelInterrupt: interruptSites("kernel_int_"),
-            kernelFixup: program.address(of: "kernel_fixup") ?? 0,
+            kernelFixup: program.address(of: "kernel_fixup") ?? 0, kernelPush: program.address(of: "kernel_push") ?? 0,
             emulatedFunction: program.address(of: "emulated_function") ?? 0,
             selfTestSite: table.machine.selfTest.map { $0.address &+ $0.siteOffset },
             selfTestTarget: table.machine.selfTest.flatMap { program.address(of: $0.target) },
@@ -120,7 +126,7 @@ struct MemoryBuilder {
 
     private func interruptSites(_ prefix: String) -> [UInt8: UInt64] {
         var sites: [UInt8: UInt64] = [:]
-        for row in table.idt { sites[row.vector] = program.address(of: "\(prefix)\(row.vector)") }
+        for vector in vectors { sites[vector] = program.address(of: "\(prefix)\(vector)") }
         return sites
     }
 
@@ -147,11 +153,14 @@ struct MemoryBuilder {
             if case .object(let fields) = variable.holds, fields.contains(where: { Int($0.key) != nil }) {
                 for field in fields {
                     guard let offset = UInt64(field.key) else { continue }
-                    write(field.value, variable, at: base &+ variable.offset &+ offset, 8, &memory, symbols, base, offsets)
+                    write(
+                        field.value, variable, at: base &+ variable.offset &+ offset, 8, &memory, symbols, base, offsets
+                    )
                 }
             } else {
                 write(
-                    variable.holds, variable, at: base &+ variable.offset, min(variable.size_bytes, 8), &memory, symbols,
+                    variable.holds, variable, at: base &+ variable.offset, min(variable.size_bytes, 8), &memory,
+                    symbols,
                     base, offsets)
             }
         }
@@ -164,7 +173,7 @@ struct MemoryBuilder {
         var value: UInt64?
         switch holds {
         case .integer(let number): value = UInt64(bitPattern: number)
-        case .object: 
+        case .object:
             if let own = holds[platform.isXen ? "xen-pv" : "native"] {
                 return write(own, variable, at: address, size, &memory, symbols, base, offsets)
             }

@@ -9,6 +9,9 @@ package enum Platform: String, Sendable, Hashable, CaseIterable {
 
     package var isXen: Bool { self == .xenPV }
 
+    /// Linux's vector for events of Xen (`HYPERVISOR_CALLBACK_VECTOR`); a PV guest's callback comes without one.
+    package static let callbackVector: UInt8 = 0xF3
+
     /// The processor's properties, with what the kernel's options switch on.
     ///
     /// Intel stands for processors with Meltdown and a SWAPGS that does not stop speculation, AMD for those without

@@ -133,6 +133,7 @@ extension Ending {
         case .domainCrash: "domain-crash"
         case .tripleFault: "triple-fault"
         case .endlessRecursion: "endless-recursion"
+        case .endlessLoop: "endless-loop"
         case .halted: "halted"
         case .stepLimit: "step-limit"
         }

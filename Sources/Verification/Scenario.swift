@@ -10,6 +10,8 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     case kernelRSP8 = "kernel-rsp8"
     case kernelEventsOff = "kernel-events-off"
     case kernelEventsOffRSP8 = "kernel-events-off-rsp8"
+    /// Kernel code that has used up its stack and pushes: only #DF starts this way.
+    case kernelBadStack = "kernel-bad-stack"
 
     package var isUser: Bool { self == .user }
     package var eventsOn: Bool { self == .user || self == .kernel || self == .kernelRSP8 }
@@ -31,8 +33,10 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sigreturnBadCS = "sigreturn-bad-cs"
     /// Sets RIP to 0x800000000000.
     case sigreturnBadRIP = "sigreturn-noncanonical-rip"
-    /// Sets SS to a 16-bit segment of the LDT: bare metal returns through espfix.
+    /// 32-bit code with SS a 16-bit segment of the LDT: bare metal returns through espfix.
     case sigreturnLDTStack = "sigreturn-16-bit-ss"
+    /// Sets SS to a segment of the LDT that is not present: the fault of the IRET comes on the espfix stack (fact F30).
+    case sigreturnAbsentSS = "sigreturn-absent-ss"
     /// Continues at the target of an exception-table entry.
     case fixup
     /// Prints an oops and does not return.
@@ -110,17 +114,15 @@ extension EntryImage {
     /// Every base scenario of the table on this platform, in the order of the vectors.
     package func scenarios() -> [Scenario] {
         var result: [Scenario] = []
-        var seen: Set<UInt8> = []
-        for row in table.idt.sorted(by: { $0.vector < $1.vector }) where table.applies(row.option) {
-            guard seen.insert(row.vector).inserted, row.vector < 32 || row.vector == 0x80 else { continue }
+        for (vector, entry) in vectors where vector < 32 || vector == 0x80 || deviceVectors.contains(vector) {
             // PV guests never get #DF (fact F20).
-            if platform.isXen && row.vector == Vector.doubleFault { continue }
+            if platform.isXen && vector == Vector.doubleFault { continue }
             for context in Context.allCases {
-                for probe in probes(vector: row.vector, context: context) {
+                for probe in probes(vector: vector, context: context) {
                     result.append(
                         Scenario(
-                            platform: platform, event: row.entry, vector: row.vector, context: context, probe: probe,
-                            reason: reason(vector: row.vector, context: context, probe: probe)))
+                            platform: platform, event: entry, vector: vector, context: context, probe: probe,
+                            reason: reason(vector: vector, context: context, probe: probe)))
                 }
             }
         }
@@ -130,20 +132,25 @@ extension EntryImage {
     private func probes(vector: UInt8, context: Context) -> [Probe] {
         if vector == 0x80 { return context.isUser ? [.return, .modifyUserState] : [] }
         if vector == Vector.doubleFault { return [.oops] }
+        if context == .kernelBadStack { return [] }
+        if deviceVectors.contains(vector) { return deviceProbes(context) }
         if context.isUser {
             if vector == Vector.nmi { return [.return, .softwareInterrupt] }
             var probes: [Probe] = [
                 .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP,
             ]
             // Xen refuses to install 16-bit segments, and there is no espfix there (fact F31).
-            if !platform.isXen && table.options["X86_ESPFIX64"] ?? false { probes.append(.sigreturnLDTStack) }
+            if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
+            probes.append(.sigreturnAbsentSS)
             if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
             return probes
         }
         switch vector {
         case Vector.breakpoint:
             var probes: [Probe] = [.return, .emulateCall, .emulateJump, .emulatePush, .oops]
-            if layout.selfTestSite != nil && layout.selfTestTarget != nil && context.eventsOn { probes.append(.selfTest) }
+            if layout.selfTestSite != nil && layout.selfTestTarget != nil && context.eventsOn {
+                probes.append(.selfTest)
+            }
             return probes
         case Vector.nmi, Vector.machineCheck, Vector.debug: return [.return]
         case Vector.divideError, Vector.invalidOpcode, Vector.segmentNotPresent, Vector.stackSegment,
@@ -153,20 +160,29 @@ extension EntryImage {
         }
     }
 
+    /// Devices interrupt only where interrupts are on.
+    private func deviceProbes(_ context: Context) -> [Probe] {
+        if context.isUser { return [.return, .signal, .modifyUserState, .sigreturnBadSS] }
+        return context.eventsOn ? [.return] : []
+    }
+
     private func reason(vector: UInt8, context: Context, probe: Probe) -> String {
-        switch probe {
+        if context == .kernelBadStack { return "a kernel stack overflows: the page fault cannot be delivered" }
+        return switch probe {
         case .selfTest: "the kernel tests call emulation at boot (alternative_instructions)"
-        case .emulateCall, .emulateJump: "code patching answers breakpoints in code that it changes (ftrace, static calls)"
+        case .emulateCall, .emulateJump:
+            "code patching answers breakpoints in code that it changes (ftrace, static calls)"
         case .emulatePush: "kprobes emulate instructions that push"
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
         case .softwareInterrupt: "a program may execute INT with any vector"
-        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack:
+        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS:
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState: "the process gets a signal or is debugged"
         case .return:
-            vector == Vector.nmi || vector == Vector.machineCheck
-                ? "comes at any time" : context.isUser ? "any instruction may raise it" : "the handler resolves it or ignores it"
+            vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
+                ? "comes at any time"
+                : context.isUser ? "any instruction may raise it" : "the handler resolves it or ignores it"
         }
     }
 }

@@ -51,7 +51,13 @@ extension EntryTable {
         var results: [ScenarioResult] = []
         var findings: [ConfigurationFinding] = []
         var isInvalid = false
+        var platformsRun = 0
         platforms: for platform in Platform.allCases where request.selection.platforms.contains(platform) {
+            if platform.isXen && options["XEN_PV"] == false {
+                findings.append(EntryTable.withoutXen)
+                continue
+            }
+            platformsRun += 1
             let image: EntryImage
             do throws(InvalidConfiguration) {
                 image = try expand(for: platform, xen: xen, kernels: kernels)
@@ -69,7 +75,7 @@ extension EntryTable {
             }
         }
         let verdict: Verdict
-        if isInvalid {
+        if isInvalid || platformsRun == 0 {
             verdict = .invalid
         } else if results.contains(where: { $0.verdict == .violated }) {
             verdict = .violated

@@ -57,7 +57,8 @@ private struct JSONParser {
 
     mutating func document() throws(JSONSyntaxError) -> JSONDocument {
         if bytes.count > limits.size_bytes {
-            throw failure("json-too-large", "the document has \(bytes.count) bytes; at most \(limits.size_bytes) are accepted")
+            throw failure(
+                "json-too-large", "the document has \(bytes.count) bytes; at most \(limits.size_bytes) are accepted")
         }
         skipSpace()
         let value = try self.value(depth: 0)
@@ -124,7 +125,8 @@ private struct JSONParser {
     mutating func object(depth: Int) throws(JSONSyntaxError) -> JSON {
         position += 1
         var members: [JSON.Member] = []
-        var seen: Set<String> = []
+        // By bytes: names that Unicode calls equivalent are two names (RFC 8259, 8.3).
+        var seen: Set<[UInt8]> = []
         skipSpace()
         if byte == UInt8(ascii: "}") {
             position += 1
@@ -132,14 +134,16 @@ private struct JSONParser {
         }
         while true {
             skipSpace()
-            guard byte == UInt8(ascii: "\"") else { throw failure("json-syntax", "a member name in quotes is expected") }
+            guard byte == UInt8(ascii: "\"") else {
+                throw failure("json-syntax", "a member name in quotes is expected")
+            }
             let key = try string()
             skipSpace()
             guard byte == UInt8(ascii: ":") else { throw failure("json-syntax", "':' is expected after a member name") }
             position += 1
             skipSpace()
             path.append(key)
-            if !seen.insert(key).inserted && duplicates.count < 100 { duplicates.append(currentPointer) }
+            if !seen.insert(Array(key.utf8)).inserted && duplicates.count < 100 { duplicates.append(currentPointer) }
             let value = try self.value(depth: depth + 1)
             path.removeLast()
             members.append(JSON.Member(key, value))

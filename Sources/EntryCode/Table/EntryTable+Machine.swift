@@ -20,25 +20,41 @@ extension TableReader {
             }
         }
         if let espfix = keys["espfix"],
-            let members = object(espfix, place + "/espfix", keys: ["stack", "waddr", "size", "note"])
+            let members = object(espfix, place + "/espfix", keys: EntryTable.espfixKeys)
         {
             if let stack = address(members["stack"], place + "/espfix/stack") { table.machine.espfixStack = stack }
             if let waddr = address(members["waddr"], place + "/espfix/waddr") { table.machine.espfixWritable = waddr }
         }
         if let base = kernelAddress(keys["per_cpu_base"], place + "/per_cpu_base") { table.machine.perCPUBase = base }
-        if let rsp = keys["kernel_rsp"], let members = object(rsp, place + "/kernel_rsp", keys: ["aligned", "rsp8"]) {
+        if let rsp = keys["kernel_rsp"],
+            let members = object(rsp, place + "/kernel_rsp", keys: EntryTable.kernelRSPKeys)
+        {
             if let value = address(members["aligned"], place + "/kernel_rsp/aligned") {
                 table.machine.kernelRSPAligned = value
-                if value % 16 != 0 { fault(place + "/kernel_rsp/aligned", "misaligned", "this RSP is a multiple of 16") }
-                checkOnTaskStack(value, place + "/kernel_rsp/aligned", table)
+                if value % 16 != 0 {
+                    fault(place + "/kernel_rsp/aligned", "misaligned", "this RSP is a multiple of 16")
+                }
             }
             if let value = address(members["rsp8"], place + "/kernel_rsp/rsp8") {
                 table.machine.kernelRSPMisaligned = value
-                if value % 16 != 8 { fault(place + "/kernel_rsp/rsp8", "misaligned", "this RSP has remainder 8 modulo 16") }
-                checkOnTaskStack(value, place + "/kernel_rsp/rsp8", table)
+                if value % 16 != 8 {
+                    fault(place + "/kernel_rsp/rsp8", "misaligned", "this RSP has remainder 8 modulo 16")
+                }
             }
         }
         if let test = keys["self_test"] { readSelfTest(test, place + "/self_test", into: &table) }
+    }
+
+    /// The stack pointers must lie on the task stack that results: a document may move either.
+    mutating func checkStackPointers(_ own: JSON?, _ table: EntryTable) {
+        func place(_ path: [String]) -> String {
+            var value = own
+            for key in path { value = value?[key] }
+            return value == nil ? "/machine/stacks/task" : "/machine/" + path.joined(separator: "/")
+        }
+        checkOnTaskStack(table.machine.kernelRSPAligned, place(["kernel_rsp", "aligned"]), table)
+        checkOnTaskStack(table.machine.kernelRSPMisaligned, place(["kernel_rsp", "rsp8"]), table)
+        if let test = table.machine.selfTest { checkOnTaskStack(test.rsp, place(["self_test", "rsp"]), table) }
     }
 
     private mutating func checkOnTaskStack(_ rsp: UInt64, _ place: String, _ table: EntryTable) {
@@ -61,10 +77,11 @@ extension TableReader {
     }
 
     private mutating func stretch(_ value: JSON, _ place: String, limit_bytes: UInt64) -> EntryTable.Stretch? {
-        guard let members = object(value, place, keys: ["base", "size", "note"]) else { return nil }
+        guard let members = object(value, place, keys: EntryTable.stretchKeys) else { return nil }
         let base = require(kernelAddress(members["base"], place + "/base"), members["base"] != nil, place, "base")
         let size = require(
-            integer(members["size"], place + "/size", in: 1...Int64(limit_bytes)), members["size"] != nil, place, "size")
+            integer(members["size"], place + "/size", in: 1...Int64(limit_bytes)), members["size"] != nil, place, "size"
+        )
         guard let base, let size else { return nil }
         return EntryTable.Stretch(base: base, size_bytes: UInt64(size))
     }
@@ -84,7 +101,7 @@ extension TableReader {
                 if let origin = kernelAddress(member.value, here) { table.machine.textOrigin = origin }
                 continue
             }
-            guard let keys = object(member.value, here, keys: ["address", "size"]) else { continue }
+            guard let keys = object(member.value, here, keys: EntryTable.placementKeys) else { continue }
             let address = require(address(keys["address"], here + "/address"), keys["address"] != nil, here, "address")
             let size = integer(keys["size"], here + "/size", in: 0...(1 << 20)) ?? 0
             guard let address else { continue }
@@ -97,9 +114,8 @@ extension TableReader {
     }
 
     private mutating func readStacks(_ value: JSON, _ place: String, into table: inout EntryTable) {
-        let known = ["task", "entry", "irq", "df", "nmi", "db", "db1", "mce"]
-        guard let keys = object(value, place, keys: known) else { return }
-        for name in known {
+        guard let keys = object(value, place, keys: EntryTable.stackKeys) else { return }
+        for name in EntryTable.stackKeys {
             guard let row = keys[name] else { continue }
             if let stretch = stretch(row, "\(place)/\(name)", limit_bytes: 65_536) {
                 table.machine.stacks[name] = stretch
@@ -117,11 +133,12 @@ extension TableReader {
         let targetSize = integer(keys["target_size"], place + "/target_size", in: 1...4096)
         let rsp = require(self.address(keys["rsp"], place + "/rsp"), keys["rsp"] != nil, place, "rsp")
         var trace: [String] = []
-        for (index, line) in (array(keys["call_trace"] ?? .array([]), place + "/call_trace", limit: 32) ?? []).enumerated() {
+        for (index, line) in (array(keys["call_trace"] ?? .array([]), place + "/call_trace", limit: 32) ?? [])
+            .enumerated()
+        {
             if let text = string(line, "\(place)/call_trace/\(index)") { trace.append(text) }
         }
         guard let routine, let address, let target, let rsp else { return }
-        checkOnTaskStack(rsp, place + "/rsp", table)
         let size_bytes = UInt64(size ?? 302)
         let siteOffset = UInt64(offset ?? 0)
         if siteOffset + 5 > size_bytes {

@@ -1,17 +1,25 @@
 extension EntryTable {
-    static let documentKeys = [
+    package static let documentKeys = [
         "$schema", "name", "kernel", "description", "source", "entries", "idt", "xen", "options", "machine", "routines",
     ]
-    static let entryKeys = [
+    package static let entryKeys = [
         "symbol", "handler", "has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2", "code",
         "option",
     ]
-    static let idtKeys = ["vector", "entry", "ist", "dpl", "type", "option"]
-    static let trapKeys = ["native", "entry", "ist_okay", "option"]
-    static let xenKeys = ["version", "traps", "thunks", "callbacks"]
-    static let callbackKeys = ["event", "failsafe", "syscall"]
-    static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
-    static let selfTestKeys = [
+    package static let idtKeys = ["vector", "entry", "ist", "dpl", "type", "option"]
+    package static let trapKeys = ["native", "entry", "ist_okay", "option"]
+    package static let xenKeys = ["version", "traps", "thunks", "callbacks"]
+    package static let sourceKeys = ["version", "tree"]
+    package static let stackKeys = ["task", "entry", "irq", "df", "nmi", "db", "db1", "mce"]
+    package static let stretchKeys = ["base", "size", "note"]
+    package static let espfixKeys = ["stack", "waddr", "size", "note"]
+    package static let kernelRSPKeys = ["aligned", "rsp8"]
+    package static let placementKeys = ["address", "size"]
+    /// Columns of the `idtentry` macro, which a hand-written stub does not have.
+    package static let columnKeys = ["has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
+    package static let callbackKeys = ["event", "failsafe", "syscall"]
+    package static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
+    package static let selfTestKeys = [
         "routine", "address", "size", "site_offset", "target", "target_size", "rsp", "call_trace",
     ]
 
@@ -50,7 +58,8 @@ extension EntryTable {
         let name = reader.string(members["name"], "/name")
         if let name, !isReferenceName(name) {
             reader.fault(
-                "/name", "invalid-name", "a name has letters, digits, '.', '_', '-', and is not a number of 8 or more hex digits")
+                "/name", "invalid-name",
+                "a name has letters, digits, '.', '_', '-', and is not a number of 8 or more hex digits")
         }
         _ = reader.string(members["description"], "/description", limit_bytes: 4096)
         guard let kernelValue = members["kernel"] else {
@@ -80,6 +89,11 @@ extension EntryTable {
         reader.readXen(section("xen").0, standard: standard["xen"], options: knownOptions, into: &table)
         reader.readMachine(standard["machine"] ?? .null, "/machine", into: &table)
         if let machine = members["machine"] { reader.readMachine(machine, "/machine", into: &table) }
+        reader.checkStackPointers(members["machine"], table)
+        if let source = members["source"], let keys = reader.object(source, "/source", keys: sourceKeys) {
+            for key in sourceKeys { _ = reader.string(keys[key], "/source/" + key) }
+        }
+        _ = reader.string(members["$schema"], "/$schema", limit_bytes: 4096)
         if let routines = members["routines"] { reader.readRoutines(routines, into: &table) }
         if !reader.faults.isEmpty { throw TableFaults(faults: reader.faults) }
         table.document = resolved(members: members, standard: standard, options: table.options)
@@ -111,7 +125,8 @@ extension EntryTable {
 
     /// Names must not be mistaken for ids, and must fit into a path segment.
     package static func isReferenceName(_ name: String) -> Bool {
-        let allowed = !name.isEmpty && name.utf8.count <= 100
+        let allowed =
+            !name.isEmpty && name.utf8.count <= 100
             && name.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -166,7 +181,9 @@ extension TableReader {
                 if code == "listing" {
                     entry.isInListing = true
                 } else {
-                    fault(place + "/code", "invalid-value", "the only value is \"listing\": the stub is hand-written there")
+                    fault(
+                        place + "/code", "invalid-value",
+                        "the only value is \"listing\": the stub is hand-written there")
                 }
             }
             let hasErrorCode = require(
@@ -179,6 +196,12 @@ extension TableReader {
             entry.istOffset = constant(keys["ist_offset"], place + "/ist_offset") ?? "0"
             entry.createGap = bool(keys["create_gap"], place + "/create_gap", default: false)
             entry.readCR2 = bool(keys["read_cr2"], place + "/read_cr2", default: false)
+            if entry.isInListing, let column = EntryTable.columnKeys.first(where: { keys[$0] != nil }) {
+                fault(place + "/" + column, "contradiction", "a hand-written stub has no columns")
+            }
+            if entry.shiftIST == nil && entry.istOffset != "0" {
+                fault(place + "/ist_offset", "contradiction", "ist_offset needs shift_ist: there is no slot to shift")
+            }
             if entry.shiftIST != nil && entry.paranoid != 1 {
                 fault(
                     place + "/shift_ist", "contradiction",
@@ -231,7 +254,10 @@ extension TableReader {
             }
         }
         var seen: Set<String> = []
-        for (index, row) in (array(keys["traps"] ?? standard?["traps"] ?? .array([]), "/xen/traps", limit: limits.rows) ?? []).enumerated() {
+        for (index, row)
+            in (array(keys["traps"] ?? standard?["traps"] ?? .array([]), "/xen/traps", limit: limits.rows) ?? [])
+            .enumerated()
+        {
             let place = "/xen/traps/\(index)"
             guard let members = object(row, place, keys: EntryTable.trapKeys) else { continue }
             let native = require(
@@ -243,11 +269,15 @@ extension TableReader {
             }
             table.xen.traps.append(
                 EntryTable.TrapRow(
-                    native: native, entry: entry, istOkay: bool(members["ist_okay"], place + "/ist_okay", default: false),
+                    native: native, entry: entry,
+                    istOkay: bool(members["ist_okay"], place + "/ist_okay", default: false),
                     option: option(members["option"], place + "/option", known: options), pointer: place))
         }
         var thunks: Set<String> = []
-        for (index, row) in (array(keys["thunks"] ?? standard?["thunks"] ?? .array([]), "/xen/thunks", limit: limits.rows) ?? []).enumerated() {
+        for (index, row)
+            in (array(keys["thunks"] ?? standard?["thunks"] ?? .array([]), "/xen/thunks", limit: limits.rows) ?? [])
+            .enumerated()
+        {
             let place = "/xen/thunks/\(index)"
             guard let name = symbol(row, place) else { continue }
             if !thunks.insert(name).inserted {

@@ -1,3 +1,6 @@
+import EntryCode
+import Machine
+
 /// Names in a table lead somewhere.
 enum DanglingReference {
     static let rule = Rule(
@@ -13,14 +16,28 @@ enum UnreachableEntry {
         "unreachable-entry", severity: .warning,
         statement: "Some gate, trap-table row, callback or routine leads to every entry.",
         why: "Code that nothing reaches is a leftover, or the row that should name it names another.",
-        sources: ["Linux commit b23e5844dfe7 (xen/pv: Fix a boot up hang revealed by int3 self test), which removes xenint3"])
+        sources: [
+            "Linux commit b23e5844dfe7 (xen/pv: Fix a boot up hang revealed by int3 self test), which removes xenint3"
+        ])
 }
 
-/// Entry code comes to an end.
-enum Progress {
+/// Entry code comes to an end, by way of the handler.
+enum Progress: Invariant {
     static let rule = Rule(
         "progress",
-        statement: "Every event is handled in a bounded number of steps.",
+        statement: "Every event reaches its handler and is handled in a bounded number of steps.",
         why: "A fault that its own handler raises again hangs the machine without a message.",
         sources: ["facts F13, F14, F26"])
+
+    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .resumed = checkpoint, let activation = run.current, activation.handlerCalls == 0,
+            !activation.isUnexpected
+        else { return nil }
+        // An NMI that came while another was handled leaves at once: the first repeats it.
+        let isNested =
+            activation.event.source == .nmi && run.activations.dropLast().contains { $0.event.source == .nmi }
+        if isNested { return nil }
+        return Finding(
+            rule, "\(run.eventName(activation)) (activation \(activation.number)) has returned, but no handler has run")
+    }
 }

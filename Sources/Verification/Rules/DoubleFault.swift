@@ -11,9 +11,17 @@ enum DoubleFault: Invariant {
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
+    static func unhandled(_ run: ScenarioRun) -> Finding {
+        Finding(
+            rule,
+            "the #DF that stands for a fault of the IRET on the espfix stack is not turned back into that fault: \(run.here) does not recognise it"
+        )
+    }
+
     static func finding(_ run: ScenarioRun, during event: Event) -> Finding {
         Finding(
             rule,
-            "\(Console.vectorMnemonic(event.vector)) at \(run.here) cannot be delivered: its frame cannot be written, and #DF is raised")
+            "\(Console.vectorMnemonic(event.vector)) at \(run.here) cannot be delivered: its frame cannot be written, and #DF is raised"
+        )
     }
 }

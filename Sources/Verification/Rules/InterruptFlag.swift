@@ -5,9 +5,14 @@ import Machine
 enum InterruptFlag: Invariant {
     static let rule = Rule(
         "interrupt-flag", isLatent: true,
-        statement: "Interrupts (events under Xen) are disabled until the first C code and at the return; the resumed context has its own state.",
-        why: "An interrupt in the entry window finds the user's GS base or half a frame; one at the exit is handled too late.",
-        sources: ["SDM vol. 3, 6.12.1.2 (interrupt gates)", "Linux 5.2 arch/x86/entry/entry_64.S, error_exit", "facts F4, F18"])
+        statement:
+            "Interrupts (events under Xen) are disabled until the first C code and at the return; the resumed context has its own state.",
+        why:
+            "An interrupt in the entry window finds the user's GS base or half a frame; one at the exit is handled too late.",
+        sources: [
+            "SDM vol. 3, 6.12.1.2 (interrupt gates)", "Linux 5.2 arch/x86/entry/entry_64.S, error_exit",
+            "facts F4, F18",
+        ])
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard let activation = run.current else { return nil }
@@ -18,15 +23,21 @@ enum InterruptFlag: Invariant {
             let gate =
                 run.hypervisor == nil
                 ? "its gate is not an interrupt gate" : "its row of the trap table does not ask Xen to mask events"
-            return Finding(rule, "\(name) are on at \(run.here), in the entry path of \(run.eventName(activation)): \(gate)")
+            return Finding(
+                rule, "\(name) are on at \(run.here), in the entry path of \(run.eventName(activation)): \(gate)")
         case .returned:
             let wereOn =
                 run.hypervisor.map { !$0.eventsWereMaskedAtReturn } ?? run.machine.interruptsWereEnabledAtReturn
             return wereOn
-                ? Finding(rule, "\(name) are on at the return from \(run.eventName(activation)) (activation \(activation.number))") : nil
+                ? Finding(
+                    rule,
+                    "\(name) are on at the return from \(run.eventName(activation)) (activation \(activation.number))")
+                : nil
         case .resumed where disabled != activation.expected.eventsMasked:
             return Finding(
-                rule, "the interrupted program resumes with \(name) \(disabled ? "off" : "on"), it had them \(disabled ? "on" : "off")")
+                rule,
+                "the interrupted program resumes with \(name) \(disabled ? "off" : "on"), it had them \(disabled ? "on" : "off")"
+            )
         default: return nil
         }
     }

@@ -5,7 +5,8 @@ import Machine
 enum KernelGSBase: Invariant {
     static let rule = Rule(
         "kernel-gs-base",
-        statement: "Whenever C code of the kernel runs, and when interrupted kernel code resumes, the GS base is the kernel's.",
+        statement:
+            "Whenever C code of the kernel runs, and when interrupted kernel code resumes, the GS base is the kernel's.",
         why:
             "Every per-CPU access, current and the stack protector go through GS. With the user's base they read memory that the user chose, or fault without end.",
         sources: [
@@ -26,6 +27,7 @@ enum KernelGSBase: Invariant {
         let who = run.activationText
         return Finding(
             rule,
-            "at \(place) the GS base is \(hexadecimal(base)), the user's, instead of the kernel's \(hexadecimal(run.layout.perCPUBase)): \(who) has not executed SWAPGS as often as the way it came in requires")
+            "at \(place) the GS base is \(hexadecimal(base)), the user's, instead of the kernel's \(hexadecimal(run.layout.perCPUBase)): \(who) has not executed SWAPGS as often as the way it came in requires"
+        )
     }
 }

@@ -8,12 +8,24 @@ enum KernelPageTable: Invariant {
         statement: "Kernel code that reaches beyond the entry text and the entry stacks runs with the kernel's CR3.",
         why:
             "With page-table isolation the user half maps only entry text and cpu_entry_area: the first other access faults, and so does the handler of that fault.",
-        sources: ["Linux Documentation/x86/pti.rst", "Linux 5.2 arch/x86/entry/calling.h, SWITCH_TO_KERNEL_CR3", "fact F26"])
+        sources: [
+            "Linux Documentation/x86/pti.rst", "Linux 5.2 arch/x86/entry/calling.h, SWITCH_TO_KERNEL_CR3", "fact F26",
+        ])
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .fault = checkpoint, run.machine.isKernelMode, run.machine.cpu.userPageTables else { return nil }
+        guard case .fault = checkpoint, run.machine.isKernelMode, run.machine.cpu.userPageTables,
+            let fault = run.faultAtHand, fault.vector == Vector.pageFault, isKernelOnly(fault.address, run)
+        else { return nil }
         return Finding(
             rule,
-            "at \(run.here) the kernel still runs on the user's page tables (CR3 \(hexadecimal(run.machine.cpu.cr3))), where this code or data is not mapped")
+            "at \(run.here) the kernel still runs on the user's page tables (CR3 \(hexadecimal(run.machine.cpu.cr3))), where this code or data is not mapped"
+        )
+    }
+
+    /// Code at RIP, or data that the kernel half maps and the user half does not.
+    private static func isKernelOnly(_ address: UInt64, _ run: ScenarioRun) -> Bool {
+        if address == run.machine.instructionPointer(run.program) { return true }
+        guard let (_, attributes) = run.machine.memory.translate(address) else { return false }
+        return attributes.contains(.kernelMap) && !attributes.contains(.userMap)
     }
 }

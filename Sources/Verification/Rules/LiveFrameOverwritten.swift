@@ -5,7 +5,8 @@ import Machine
 enum LiveFrameOverwritten: Invariant {
     static let rule = Rule(
         "live-frame-overwritten",
-        statement: "No write lands on a word of an exception frame, of saved registers or of the interrupted stack that is still needed.",
+        statement:
+            "No write lands on a word of an exception frame, of saved registers or of the interrupted stack that is still needed.",
         why: "The return reads what was written: a return address as SS, an error code as RIP.",
         sources: [
             "SDM vol. 3, 6.14.2 (64-bit stack frame)", "facts F1, F2, F11",
@@ -19,8 +20,10 @@ enum LiveFrameOverwritten: Invariant {
             for index in 0..<5 {
                 let address = frame &+ UInt64(index) &* 8
                 let read = run.machine.memory.peek(address) ?? 0
+                // A return that reads the wrong words is another matter.
                 guard read != activation.frameWords[index],
-                    let overwrite = run.machine.memory.overwrite(at: address)
+                    let overwrite = run.machine.memory.overwrite(at: address),
+                    overwrite.oldOwner.kind == .hardwareFrame, overwrite.oldOwner.slot == 4 - UInt8(index)
                 else { continue }
                 return finding(run, overwrite)
             }
@@ -33,11 +36,8 @@ enum LiveFrameOverwritten: Invariant {
     /// The earliest write onto a word that its owner read afterwards; nil if no such write happened.
     static func rootCause(_ run: ScenarioRun) -> Finding? {
         for overwrite in run.machine.memory.overwrites where overwrite.wasRead {
-            // An activation may rewrite its own frame; only a foreign use of the word is a loss.
-            let isOwnEdit =
-                overwrite.newOwner.activation == overwrite.oldOwner.activation && overwrite.newOwner.kind != .emulatedPush
-                && overwrite.newOwner.kind != .hardwareFrame
-            if isOwnEdit { continue }
+            // An activation may rewrite and move its own frame; only a foreign use of the word is a loss.
+            if overwrite.newOwner.activation == overwrite.oldOwner.activation { continue }
             return finding(run, overwrite)
         }
         return nil

@@ -6,15 +6,21 @@ enum PtRegsFaithful: Invariant {
     static let rule = Rule(
         "pt-regs-faithful",
         statement: "pt_regs, as the handler receives it, holds every register of the interrupted context in its slot.",
-        why: "Handlers decide by pt_regs (user_mode(), the address of a breakpoint, fixups), edit it, and it is what resumes.",
-        sources: ["Linux arch/x86/include/asm/ptrace.h, struct pt_regs", "Linux 5.2 arch/x86/entry/calling.h", "facts F2, F34"])
+        why:
+            "Handlers decide by pt_regs (user_mode(), the address of a breakpoint, fixups), edit it, and it is what resumes.",
+        sources: [
+            "Linux arch/x86/include/asm/ptrace.h, struct pt_regs", "Linux 5.2 arch/x86/entry/calling.h",
+            "facts F2, F34",
+        ])
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current else { return nil }
         let regs = run.machine.cpu[.rdi]
         guard run.machine.memory.translate(regs) != nil else {
-            return Finding(rule, "the handler \(run.here) receives \(hexadecimal(regs)) as pt_regs, where no memory is mapped")
+            return Finding(
+                rule, "the handler \(run.here) receives \(hexadecimal(regs)) as pt_regs, where no memory is mapped")
         }
+        if let shifted = shifted(run, activation, regs) { return shifted }
         let isSystemCall = run.functionAtRIP?.model == .int80Syscall
         for slot in 0..<PtRegs.count where slot != PtRegs.origAX || isSystemCall {
             let address = regs &+ UInt64(slot) &* 8
@@ -23,15 +29,57 @@ enum PtRegsFaithful: Invariant {
                 slot == PtRegs.origAX
                 // The number of an INT 0x80 is 32 bits wide (fact F27).
                 ? activation.interrupted[.rax] & 0xFFFF_FFFF
-                :
-                slot < PtRegs.registers.count
-                ? activation.interrupted[PtRegs.registers[slot]] : activation.frameWords[slot - PtRegs.rip]
+                : slot < PtRegs.registers.count
+                    ? activation.interrupted[PtRegs.registers[slot]] : activation.frameWords[slot - PtRegs.rip]
             // System calls start out with -ENOSYS as their result.
             if isSystemCall && slot == PtRegs.rax { wanted = UInt64(bitPattern: -38) }
             if found == wanted { continue }
             return Finding(
                 rule,
-                "\(run.here) finds \(hexadecimal(found)) in pt_regs->\(PtRegs.names[slot]) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) interrupted with \(hexadecimal(wanted))\(run.frameDistance(regs, activation))")
+                "\(run.here) finds \(hexadecimal(found)) in pt_regs->\(PtRegs.names[slot]) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) interrupted with \(hexadecimal(wanted))\(run.frameDistance(regs, activation))"
+            )
+        }
+        return nil
+    }
+
+    /// The five words of the frame stand in other slots than their own: one fault explains every slot.
+    private static func shifted(_ run: ScenarioRun, _ activation: Activation, _ regs: UInt64) -> Finding? {
+        guard let words = distance(of: regs &+ UInt64(PtRegs.rip) &* 8, run, activation), words != 0 else { return nil }
+        let found = run.machine.memory.peek(regs &+ UInt64(PtRegs.rip) &* 8) ?? 0
+        return Finding(
+            rule,
+            "\(run.here) finds \(hexadecimal(found)) in pt_regs->ip; \(run.eventName(activation)) (activation \(activation.number)) interrupted at \(hexadecimal(activation.frameWords[0])): the frame of the event stands \(abs(words) * 8) bytes \(words > 0 ? "above" : "below") the slots ip to ss"
+        )
+    }
+
+    /// What a stub has pushed so far does not fit the frame: the word that will be pt_regs->cs is another one.
+    ///
+    /// Of the rules that then break this is the cause; `ScenarioRun.record` asks for it before it names another.
+    static func misplaced(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
+        guard activation.handlerCalls == 0, run.functionAtRIP?.model != .int80Syscall else { return nil }
+        let saved = Owner(.savedRegister, slot: Register.rdi.rawValue, activation: activation.number)
+        for index in 1...24 as ClosedRange<UInt64> {
+            let address = activation.frame &- index &* 8
+            guard run.machine.memory.owner(at: address) == saved else { continue }
+            // Above a return address RDI only waits there: the code moves the frame to another stack.
+            if run.machine.memory.owner(at: address &+ 8)?.kind == .returnAddress { return nil }
+            guard let words = distance(of: address &+ 16, run, activation), words != 0 else { return nil }
+            return Finding(
+                rule,
+                "the stub of \(run.eventName(activation)) saves RDI at \(hexadecimal(address)); the words above it become pt_regs->orig_ax, ip, cs, flags, sp and ss, but the frame of the event stands \(abs(words) * 8) bytes \(words > 0 ? "above" : "below") them"
+            )
+        }
+        return nil
+    }
+
+    /// How many words above a place that should hold RIP the frame's RIP, CS and RFLAGS are found; nil if nowhere near.
+    private static func distance(of slot: UInt64, _ run: ScenarioRun, _ activation: Activation) -> Int? {
+        for words in [0, 1, -1, 2, -2, 3, -3] {
+            let place = slot &+ UInt64(bitPattern: Int64(words)) &* 8
+            let isHere = (0..<3).allSatisfy {
+                run.machine.memory.peek(place &+ UInt64($0) &* 8) == activation.frameWords[$0]
+            }
+            if isHere { return words }
         }
         return nil
     }

@@ -5,11 +5,12 @@ import Machine
 enum RegisterHygiene: Invariant {
     static let rule = Rule(
         "register-hygiene", isLatent: true,
-        statement: "When the handler of an event from user mode starts, no register that is not an argument holds the user's value.",
+        statement:
+            "When the handler of an event from user mode starts, no register that is not an argument holds the user's value.",
         why: "Values that a user chose in registers that C does not write soon feed speculative gadgets.",
         sources: ["Linux commit 8e1eb3fa009a (x86/entry/64: Clear extra registers beyond syscall arguments)"])
 
-    private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx]
+    private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx, .rdx]
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current, activation.fromUser, run.clearsRegisters else {
@@ -19,7 +20,8 @@ enum RegisterHygiene: Invariant {
             if activation.interrupted[register] == 0 { continue }
             return Finding(
                 rule,
-                "\(register.name) still holds the user's \(hexadecimal(activation.interrupted[register])) when \(run.here) starts")
+                "\(register.name) still holds the user's \(hexadecimal(activation.interrupted[register])) when \(run.here) starts"
+            )
         }
         return nil
     }

@@ -5,7 +5,8 @@ import Machine
 enum Resumption: Invariant {
     static let rule = Rule(
         "resumption",
-        statement: "The return reads the frame of its event, and every register then holds what was interrupted, as the handler edited it.",
+        statement:
+            "The return reads the frame of its event, and every register then holds what was interrupted, as the handler edited it.",
         why: "An exception must be invisible to the code that it interrupts.",
         sources: ["SDM vol. 2, IRET", "SDM vol. 3, 6.14.3", "Xen do_iret", "facts F18, F27, F34"])
 
@@ -15,13 +16,17 @@ enum Resumption: Invariant {
         case .returned(let frame):
             for index in 0..<5 {
                 let address = frame &+ UInt64(index) &* 8
-                guard let read = run.machine.memory.peek(address), read != activation.frameWords[index] else { continue }
+                guard let read = run.machine.memory.peek(address), read != activation.frameWords[index] else {
+                    continue
+                }
                 let name = ["RIP", "CS", "RFLAGS", "RSP", "SS"][index]
                 return Finding(
                     rule,
-                    "the return at \(run.here) reads \(hexadecimal(read)) as \(name) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) must resume with \(hexadecimal(activation.frameWords[index]))\(run.frameShift(frame, activation))")
+                    "the return at \(run.here) reads \(hexadecimal(read)) as \(name) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) must resume with \(hexadecimal(activation.frameWords[index]))\(run.frameShift(frame, activation))"
+                )
             }
             return nil
+        case .leaving: return attempted(run.savedContext(), activation)
         case .resumed: return registers(run, activation)
         default: return nil
         }
@@ -31,27 +36,44 @@ enum Resumption: Invariant {
         let expected = activation.expected
         let cpu = run.machine.cpu
         for register in Register.general where cpu[register] != expected[register] {
+            // A 32-bit program with a 16-bit stack sees the low half of RSP (fact F31).
+            if register == .rsp && run.hasSmallStack(expected) && cpu[.rsp] & 0xFFFF_FFFF == expected[.rsp] { continue }
             return Finding(
                 rule,
-                "the interrupted program resumes at \(hexadecimal(expected.rip)) with \(register.name) \(hexadecimal(cpu[register])) instead of \(hexadecimal(expected[register]))")
+                "the interrupted program resumes at \(hexadecimal(expected.rip)) with \(register.name) \(hexadecimal(cpu[register])) instead of \(hexadecimal(expected[register]))"
+            )
         }
         let ignored = Flags.resume | Flags.interrupt | Flags.iopl
         if (cpu.flags ^ expected.flags) & Flags.loadable & ~ignored != 0 {
             return Finding(
                 rule,
-                "the interrupted program resumes with RFLAGS \(hexadecimal(cpu.flags, digits: 8)) instead of \(hexadecimal(expected.flags, digits: 8))")
+                "the interrupted program resumes with RFLAGS \(hexadecimal(cpu.flags, digits: 8)) instead of \(hexadecimal(expected.flags, digits: 8))"
+            )
         }
         if !expected.isKernelMode && (cpu.cs != expected.cs || cpu.ss != expected.ss) {
             return Finding(
                 rule,
-                "user code resumes with CS \(hexadecimal(UInt64(cpu.cs), digits: 4)) and SS \(hexadecimal(UInt64(cpu.ss), digits: 4)) instead of \(hexadecimal(UInt64(expected.cs), digits: 4)) and \(hexadecimal(UInt64(expected.ss), digits: 4))")
+                "user code resumes with CS \(hexadecimal(UInt64(cpu.cs), digits: 4)) and SS \(hexadecimal(UInt64(cpu.ss), digits: 4)) instead of \(hexadecimal(UInt64(expected.cs), digits: 4)) and \(hexadecimal(UInt64(expected.ss), digits: 4))"
+            )
         }
         for (address, value, what) in run.stackExpectations {
             if let found = run.machine.memory.peek(address), found != value {
                 return Finding(
                     LiveFrameOverwritten.rule,
-                    "the program resumes and finds \(hexadecimal(found)) at \(hexadecimal(address)), where \(what) held \(hexadecimal(value))")
+                    "the program resumes and finds \(hexadecimal(found)) at \(hexadecimal(address)), where \(what) held \(hexadecimal(value))"
+                )
             }
+        }
+        return nil
+    }
+
+    /// The registers of a return to user mode that faults as it was meant to: they are what the program is told.
+    static func attempted(_ context: SavedContext, _ activation: Activation) -> Finding? {
+        for register in Register.general where register != .rsp && context[register] != activation.expected[register] {
+            return Finding(
+                rule,
+                "the return to user mode is attempted with \(register.name) \(hexadecimal(context[register])) instead of \(hexadecimal(activation.expected[register]))"
+            )
         }
         return nil
     }
@@ -59,7 +81,8 @@ enum Resumption: Invariant {
     static func wrongPlace(_ run: ScenarioRun, _ activation: Activation, _ rip: UInt64) -> Finding {
         Finding(
             rule,
-            "the return of \(run.eventName(activation)) (activation \(activation.number)) goes to \(hexadecimal(rip)) in \(run.machine.isKernelMode ? "kernel" : "user") mode instead of \(hexadecimal(activation.expected.rip))")
+            "the return of \(run.eventName(activation)) (activation \(activation.number)) goes to \(hexadecimal(rip)) in \(run.machine.isKernelMode ? "kernel" : "user") mode instead of \(hexadecimal(activation.expected.rip)) in \(activation.expected.isKernelMode ? "kernel" : "user") mode"
+        )
     }
 
     static func stray(_ run: ScenarioRun) -> Finding {
@@ -76,7 +99,8 @@ enum Resumption: Invariant {
         if run.scenario.probe == .selfTest || run.scenario.probe == .emulateCall {
             let rsp = run.machine.cpu[.rsp]
             if rsp != base {
-                return Finding(rule, "the emulated call returns with RSP \(hexadecimal(rsp)) instead of \(hexadecimal(base))")
+                return Finding(
+                    rule, "the emulated call returns with RSP \(hexadecimal(rsp)) instead of \(hexadecimal(base))")
             }
         }
         if run.scenario.probe == .selfTest {

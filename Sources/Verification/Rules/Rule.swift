@@ -52,6 +52,8 @@ package enum Checkpoint: Sendable, Hashable {
     case handler
     /// IRET or Xen's iret hypercall has read a frame; the address is that of its RIP slot.
     case returned(frame: UInt64)
+    /// An IRET to user mode faults as the scenario wants: all but the bad value is as for any return.
+    case leaving
     /// The interrupted context, as the handler left it, is running again.
     case resumed
     /// An exception that nothing in the scenario asked for is about to be delivered.
@@ -101,11 +103,12 @@ enum InvariantTable {
     ]
     static let atReturn: [any Invariant.Type] = [LiveFrameOverwritten.self, Resumption.self, InterruptFlag.self]
     static let atResumption: [any Invariant.Type] = [
-        UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self, NMIMasking.self,
-        InterruptFlag.self,
+        Progress.self, UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self,
+        NMIMasking.self, InterruptFlag.self, StackBounds.self,
     ]
+    static let atLeaving: [any Invariant.Type] = [UserPageTable.self, UserGSBase.self, Resumption.self]
     static let atFault: [any Invariant.Type] = [
-        LiveFrameOverwritten.self, KernelPageTable.self, KernelGSBase.self, StackBounds.self, ErrorCode.self,
+        LiveFrameOverwritten.self, KernelPageTable.self, KernelGSBase.self, StackBounds.self,
     ]
 
     static func list(_ checkpoint: Checkpoint) -> [any Invariant.Type] {
@@ -113,6 +116,7 @@ enum InvariantTable {
         case .cFunction: atCFunction
         case .handler: atHandler
         case .returned: atReturn
+        case .leaving: atLeaving
         case .resumed: atResumption
         case .fault: atFault
         }

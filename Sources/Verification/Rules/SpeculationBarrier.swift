@@ -8,9 +8,11 @@ enum SpeculationBarrier: Invariant {
         latentConsequence: "nothing crashes: kernel memory can be read through the cache",
         statement:
             "On processors that speculate past SWAPGS, both sides of a branch that decides about it reach a serialising instruction before the first use of GS.",
-        why: "A processor that mispredicts the branch reads per-CPU data through the user's GS base, and leaves traces in the cache.",
+        why:
+            "A processor that mispredicts the branch reads per-CPU data through the user's GS base, and leaves traces in the cache.",
         sources: [
-            "CVE-2019-1125", "Linux commit 18ec54fdd6d1 (x86/speculation: Prepare entry code for Spectre v1 swapgs mitigations)",
+            "CVE-2019-1125",
+            "Linux commit 18ec54fdd6d1 (x86/speculation: Prepare entry code for Spectre v1 swapgs mitigations)",
             "Linux Documentation/admin-guide/hw-vuln/spectre.rst", "SDM vol. 3, 8.3 (serialising instructions)",
         ])
 

@@ -14,6 +14,7 @@ enum TripleFault: Invariant {
     static func finding(_ run: ScenarioRun, during event: Event) -> Finding {
         Finding(
             rule,
-            "\(Console.vectorMnemonic(event.vector)) with RSP \(hexadecimal(run.machine.cpu[.rsp])): neither it nor #DF can be delivered")
+            "\(Console.vectorMnemonic(event.vector)) with RSP \(hexadecimal(run.machine.cpu[.rsp])): neither it nor #DF can be delivered"
+        )
     }
 }

@@ -6,7 +6,8 @@ import XenPV
 enum UnexpectedFault: Invariant {
     static let rule = Rule(
         "unexpected-fault",
-        statement: "Between an event and the return from it, no instruction raises an exception that its scenario does not ask for.",
+        statement:
+            "Between an event and the return from it, no instruction raises an exception that its scenario does not ask for.",
         why: "The handler of that exception starts in a state that is neither the user's nor the kernel's.",
         sources: ["SDM vol. 3, 6.15", "facts F13, F15, F17, F20"])
 
@@ -36,7 +37,8 @@ enum UnexpectedFault: Invariant {
     static func duringDelivery(_ run: ScenarioRun, of event: Event, _ delivered: Event) -> Finding {
         Finding(
             rule,
-            "delivery of \(Console.vectorMnemonic(event.vector)) raises \(Console.vectorMnemonic(delivered.vector)) with error code \(hexadecimal(UInt64(delivered.errorCode), digits: 4)): its gate, its stack or its handler is not usable")
+            "delivery of \(Console.vectorMnemonic(event.vector)) raises \(Console.vectorMnemonic(delivered.vector)) with error code \(hexadecimal(UInt64(delivered.errorCode), digits: 4)): its gate, its stack or its handler is not usable"
+        )
     }
 
     static func domainCrash(_ run: ScenarioRun, _ crash: DomainCrash) -> Finding {
@@ -44,8 +46,10 @@ enum UnexpectedFault: Invariant {
             switch crash.reason {
             case .unhandledVector:
                 "no handler is registered for \(Console.vectorMnemonic(crash.vector)) (vector \(crash.vector)) in the trap table handed to Xen"
-            case .frameNotWritable: "Xen cannot write the exception frame at the guest's stack \(hexadecimal(run.machine.cpu[.rsp]))"
-            case .returnFrameNotReadable: "the frame of the iret hypercall at \(hexadecimal(run.machine.cpu[.rsp])) cannot be read"
+            case .frameNotWritable:
+                "Xen cannot write the exception frame at the guest's stack \(hexadecimal(run.machine.cpu[.rsp]))"
+            case .returnFrameNotReadable:
+                "the frame of the iret hypercall at \(hexadecimal(run.machine.cpu[.rsp])) cannot be read"
             case .missingCallback: "the callback that Xen needs here is not registered"
             }
         return Finding(rule, "\(what): Xen crashes the domain at \(hexadecimal(crash.address))")

@@ -10,11 +10,14 @@ enum UserGSBase: Invariant {
         sources: ["SDM vol. 2, SWAPGS", "Linux Documentation/x86/entry_64.rst", "fact F35"])
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .resumed = checkpoint, let expected = run.current?.expected, !expected.isKernelMode else { return nil }
+        guard checkpoint == .resumed || checkpoint == .leaving, let expected = run.current?.expected,
+            !expected.isKernelMode
+        else { return nil }
         let cpu = run.machine.cpu
         if cpu.gsBase == expected.gsBase && cpu.kernelGSBase == expected.kernelGSBase { return nil }
         return Finding(
             rule,
-            "user code resumes with GS base \(hexadecimal(cpu.gsBase)) and kernel GS base \(hexadecimal(cpu.kernelGSBase)); it was interrupted with \(hexadecimal(expected.gsBase)) and \(hexadecimal(expected.kernelGSBase))")
+            "\(checkpoint == .leaving ? "the return to user mode is attempted" : "user code resumes") with GS base \(hexadecimal(cpu.gsBase)) and kernel GS base \(hexadecimal(cpu.kernelGSBase)); it was interrupted with \(hexadecimal(expected.gsBase)) and \(hexadecimal(expected.kernelGSBase))"
+        )
     }
 }

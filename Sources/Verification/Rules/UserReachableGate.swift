@@ -25,6 +25,7 @@ enum UserReachableGate: Invariant {
         guard isMeant, activation.event.vector != vector else { return nil }
         return Finding(
             rule,
-            "the program's INT \(vector) becomes \(Console.vectorMnemonic(activation.event.vector)) with error code \(hexadecimal(UInt64(activation.event.errorCode), digits: 4)): the gate of vector \(vector) cannot be reached from user mode")
+            "the program's INT \(vector) becomes \(Console.vectorMnemonic(activation.event.vector)) with error code \(hexadecimal(UInt64(activation.event.errorCode), digits: 4)): the gate of vector \(vector) cannot be reached from user mode"
+        )
     }
 }

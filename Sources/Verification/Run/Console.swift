@@ -21,6 +21,7 @@ package enum Console {
         case Vector.segmentNotPresent: "segment not present"
         case Vector.stackSegment: "stack segment"
         case Vector.generalProtection: "general protection fault"
+        case Vector.pageFault: "page fault"
         case Vector.floatingPoint: "fpu exception"
         case Vector.alignmentCheck: "alignment check"
         case Vector.machineCheck: "machine check"
@@ -54,7 +55,8 @@ package enum Console {
             let access = errorCode & 16 != 0 ? "instruction fetch" : errorCode & 2 != 0 ? "write access" : "read access"
             lines.append("#PF: \(mode) \(access) in \(errorCode & 4 != 0 ? "user" : "kernel") mode")
             lines.append(
-                "#PF: error_code(0x\(hex(errorCode, 4))) - \(errorCode & 1 != 0 ? "permissions violation" : "not-present page")")
+                "#PF: error_code(0x\(hex(errorCode, 4))) - \(errorCode & 1 != 0 ? "permissions violation" : "not-present page")"
+            )
             lines.append("Oops: \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
         } else {
             lines.append("\(trapName(vector)): \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
@@ -76,13 +78,17 @@ package enum Console {
         for row in names { lines.append(row.map { "\($0.0): \(hex(slot($0.1)))" }.joined(separator: " ")) }
         let cpu = run.machine.cpu
         lines.append(
-            "FS:  \(hex(cpu.fsBase))(\(hex(UInt64(cpu.fs), 4))) GS:\(hex(cpu.gsBase))(\(hex(UInt64(cpu.gs), 4))) knlGS:\(hex(cpu.kernelGSBase))")
+            "FS:  \(hex(cpu.fsBase))(\(hex(UInt64(cpu.fs), 4))) GS:\(hex(cpu.gsBase))(\(hex(UInt64(cpu.gs), 4))) knlGS:\(hex(cpu.kernelGSBase))"
+        )
         lines.append(
-            "CS:  \(hex(UInt64(cpu.cs), 4)) DS: \(hex(UInt64(cpu.ds), 4)) ES: \(hex(UInt64(cpu.es), 4)) CR0: \(hex(cpu.cr0))")
+            "CS:  \(hex(UInt64(cpu.cs), 4)) DS: \(hex(UInt64(cpu.ds), 4)) ES: \(hex(UInt64(cpu.es), 4)) CR0: \(hex(cpu.cr0))"
+        )
         lines.append("CR2: \(hex(cpu.cr2)) CR3: \(hex(cpu.cr3)) CR4: \(hex(cpu.cr4))")
         lines.append("Call Trace:")
         if scenarioRunsSelfTest(run), let test = run.image.table.machine.selfTest {
-            for line in test.callTrace where run.hypervisor != nil || !line.hasPrefix("xen_") { lines.append(" \(line)") }
+            for line in test.callTrace where run.hypervisor != nil || !line.hasPrefix("xen_") {
+                lines.append(" \(line)")
+            }
         } else {
             lines.append(" (the interrupted context of scenario \(run.scenario.name))")
         }
@@ -105,9 +111,12 @@ package enum Console {
                     : "(XEN) d0:v0: unhandled \(trapName(crash.vector)) fault/trap [#\(crash.vector), ec=\(code)]")
         case .frameNotWritable, .returnFrameNotReadable, .missingCallback: break
         }
-        lines.append("(XEN) domain_crash_sync called from entry.S: fault at \(hexadecimalDigits(crash.address, digits: 16))")
+        lines.append(
+            "(XEN) domain_crash_sync called from entry.S: fault at \(hexadecimalDigits(crash.address, digits: 16))")
         lines.append("(XEN) Domain 0 (vcpu#0) crashed on cpu#0:")
-        lines.append("(XEN) RIP:    e033:[<\(hexadecimalDigits(crash.address, digits: 16))>] \(run.program.describe(crash.address))")
+        lines.append(
+            "(XEN) RIP:    e033:[<\(hexadecimalDigits(crash.address, digits: 16))>] \(run.program.describe(crash.address))"
+        )
         return lines
     }
 

@@ -78,7 +78,10 @@ extension ScenarioRun {
             record(
                 Finding(
                     Progress.rule,
-                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) raises itself again, \(limits.recurrences) times in the same state"))
+                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) raises itself again, \(limits.recurrences) times in the same state"
+                ))
+        case .endlessLoop(let address):
+            record(Finding(Progress.rule, "the code at \(program.describe(address)) loops for ever in the same state"))
         case .halted:
             record(Finding(Progress.rule, "the processor halts at \(here) with an event unfinished"))
         case .oops(let vector, let code), .processKilled(let vector, let code):
@@ -123,7 +126,7 @@ extension ScenarioRun {
     private func endingConsole() -> [String] {
         switch ending {
         case .domainCrash(let crash): Console.domainCrash(self, crash)
-        case .endlessRecursion: ["(the machine hangs without a message)"]
+        case .endlessRecursion, .endlessLoop: ["(the machine hangs without a message)"]
         case .tripleFault: ["(the machine resets without a message)"]
         case .halted: ["(the processor halts without a message)"]
         default: console
@@ -132,17 +135,15 @@ extension ScenarioRun {
 
     private func consequence(_ ending: Ending) -> Consequence? {
         func symbol(_ vector: UInt8) -> String {
-            image.table.idt.first { $0.vector == vector && image.table.applies($0.option) }?.entry
-                ?? Console.vectorMnemonic(vector)
+            image.vectors.first { $0.vector == vector }?.entry ?? Console.vectorMnemonic(vector)
         }
         switch ending {
         case .resumed, .expectedOops:
             if let later = laterFinding {
                 return Consequence(rule: later.rule.id, vector: nil, errorCode: nil, text: later.explanation)
             }
-            return Consequence(
-                rule: Resumption.rule.id, vector: nil, errorCode: nil,
-                text: "nothing crashes in this scenario: the state stays wrong without a message")
+            // Nothing crashes in this scenario: the state stays wrong without a message.
+            return nil
         case .oops(let vector, let code):
             return Consequence(
                 rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id, vector: symbol(vector),
@@ -153,8 +154,9 @@ extension ScenarioRun {
                 text: "the program gets \(Console.signalName(vector))")
         case .domainCrash(let crash):
             return Consequence(
-                rule: UnexpectedFault.rule.id, vector: symbol(crash.vector),
-                errorCode: crash.errorCode == .max ? nil : UInt64(crash.errorCode), text: "Xen crashes the domain")
+                rule: UnexpectedFault.rule.id, vector: crash.reason == .unhandledVector ? symbol(crash.vector) : nil,
+                errorCode: crash.reason == .unhandledVector && crash.errorCode != .max ? UInt64(crash.errorCode) : nil,
+                text: "Xen crashes the domain")
         case .tripleFault(let vector):
             return Consequence(
                 rule: TripleFault.rule.id, vector: symbol(vector), errorCode: nil,
@@ -162,7 +164,13 @@ extension ScenarioRun {
         case .endlessRecursion(let vector, let address):
             return Consequence(
                 rule: Progress.rule.id, vector: symbol(vector), errorCode: nil,
-                text: "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) recurses without end: the machine hangs without a message")
+                text:
+                    "\(Console.vectorMnemonic(vector)) at \(program.describe(address)) recurses without end: the machine hangs without a message"
+            )
+        case .endlessLoop(let address):
+            return Consequence(
+                rule: Progress.rule.id, vector: nil, errorCode: nil,
+                text: "the code at \(program.describe(address)) loops for ever: the machine hangs without a message")
         case .halted:
             return Consequence(rule: Progress.rule.id, vector: nil, errorCode: nil, text: "the processor halts")
         case .stepLimit:

@@ -48,7 +48,9 @@ extension ScenarioRun {
             machine.cpu.kernelGSBase = layout.userGSBase
             machine.cpu.cr3 = layout.kernelCR3
             machine.cpu[.rsp] =
-                context.isMisaligned ? image.table.machine.kernelRSPMisaligned : image.table.machine.kernelRSPAligned
+                context == .kernelBadStack
+                ? layout.taskStack.base
+                : context.isMisaligned ? image.table.machine.kernelRSPMisaligned : image.table.machine.kernelRSPAligned
             if scenario.probe == .selfTest, let test = image.table.machine.selfTest {
                 machine.cpu[.rsp] = test.rsp &+ (context.isMisaligned ? 8 : 0)
                 machine.cpu[.rdi] = layout.selfTestWord
@@ -74,11 +76,15 @@ extension ScenarioRun {
         let isUser = scenario.context.isUser
         let raisesItself =
             vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
-            || scenario.probe == .softwareInterrupt
+            || scenario.probe == .softwareInterrupt || scenario.context == .kernelBadStack
         eventIsPending = raisesItself
         if scenario.probe == .selfTest, let site = layout.selfTestSite {
             machine.jump(to: site, image.program)
             stopAddress = site &+ 5
+            return
+        }
+        if scenario.context == .kernelBadStack {
+            machine.jump(to: layout.kernelPush, program)
             return
         }
         if raisesItself {
@@ -91,6 +97,7 @@ extension ScenarioRun {
     }
 
     private func event(vector: UInt8, isUser: Bool) -> Event {
+        if image.deviceVectors.contains(vector) { return Event(vector: vector, source: .external) }
         switch vector {
         case Vector.nmi: return Event(vector: vector, source: .nmi)
         case Vector.debug: return Event(vector: vector, source: .trap, debugBits: 0x4000)

@@ -17,13 +17,14 @@ extension ScenarioRun {
 
     /// The symbol of the entry that an activation's vector has in the table.
     func eventName(_ activation: Activation) -> String {
-        let row = image.table.idt.first { $0.vector == activation.event.vector && image.table.applies($0.option) }
+        let row = image.vectors.first { $0.vector == activation.event.vector }
         return row?.entry ?? Console.vectorMnemonic(activation.event.vector)
     }
 
     var activationText: String {
         guard let current else { return "the program" }
-        return "the entry path of \(eventName(current)) (activation \(current.number), from \(current.fromUser ? "user" : "kernel") mode)"
+        return
+            "the entry path of \(eventName(current)) (activation \(current.number), from \(current.fromUser ? "user" : "kernel") mode)"
     }
 
     /// The C function that RIP is at.
@@ -54,6 +55,12 @@ extension ScenarioRun {
         }
     }
 
+    /// 32-bit code on a 16-bit stack segment: its RSP has 32 bits.
+    func hasSmallStack(_ context: SavedContext) -> Bool {
+        guard !context.isKernelMode, machine.descriptor(context.cs)?.isLong == false else { return false }
+        return machine.descriptor(context.ss)?.isBig == false
+    }
+
     /// The kernel generation clears registers at entry at all (since Linux 4.16).
     var clearsRegisters: Bool { true }
 
@@ -61,7 +68,8 @@ extension ScenarioRun {
     func frameDistance(_ regs: UInt64, _ activation: Activation) -> String {
         let distance = Int64(bitPattern: regs &+ UInt64(PtRegs.rip) &* 8 &- activation.frame)
         if distance == 0 || abs(distance) > 64 { return "" }
-        return ": pt_regs is \(abs(distance)) bytes too \(distance > 0 ? "high" : "low") for the frame at \(hexadecimal(activation.frame))"
+        return
+            ": pt_regs is \(abs(distance)) bytes too \(distance > 0 ? "high" : "low") for the frame at \(hexadecimal(activation.frame))"
     }
 
     /// How far a return's frame is from the one that was delivered.

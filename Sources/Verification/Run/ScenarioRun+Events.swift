@@ -15,11 +15,19 @@ extension ScenarioRun {
             return
         }
         if hypervisor != nil {
-            let delivery = hypervisor?.deliver(event, activation: number, &machine, image.program)
+            let isUpcall = event.source == .external
+            let delivery =
+                isUpcall
+                ? hypervisor?.deliverUpcall(activation: number, &machine, image.program)
+                : hypervisor?.deliver(event, activation: number, &machine, image.program)
             switch delivery {
-            case .entered(let delivered, let frame):
+            case .entered(var delivered, let frame):
+                // The callback has no vector of its own.
+                if isUpcall { delivered = event }
                 let slot = frame &+ 16 &+ (delivered.pushesErrorCode ? 8 : 0)
-                open(delivered, frame: slot, interrupted: before, isUnexpected: isUnexpected)
+                open(
+                    delivered, frame: slot, interrupted: before,
+                    isUnexpected: isUnexpected || isRefusal(of: event, delivered))
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
@@ -30,19 +38,30 @@ extension ScenarioRun {
         switch machine.deliver(event, activation: number, image.program) {
         case .entered(let delivered, let frame):
             let slot = frame &+ (delivered.pushesErrorCode ? 8 : 0)
-            let changed = delivered.vector != event.vector && !(event.source == .software)
+            let isMeant = delivered.vector == Vector.doubleFault && (targetBehindDoubleFault != nil || meansDoubleFault)
+            let changed = delivered.vector != event.vector && event.source != .software && !isMeant
             if changed {
                 record(
                     delivered.vector == Vector.doubleFault
                         ? DoubleFault.finding(self, during: event)
                         : UnexpectedFault.duringDelivery(self, of: event, delivered))
             }
-            open(delivered, frame: slot, interrupted: before, isUnexpected: isUnexpected || changed)
+            open(
+                delivered, frame: slot, interrupted: before,
+                isUnexpected: isUnexpected || changed || isRefusal(of: event, delivered))
         case .tripleFault:
             record(TripleFault.finding(self, during: event))
             ending = .tripleFault(vector: event.vector)
         }
     }
+
+    /// An INT n that became another event, where the scenario does not ask for one that is refused.
+    private func isRefusal(of event: Event, _ delivered: Event) -> Bool {
+        event.source == .software && delivered.vector != event.vector && scenario.probe != .softwareInterrupt
+    }
+
+    /// The scenario's event is the #DF of a fault that cannot be delivered.
+    private var meansDoubleFault: Bool { scenario.context == .kernelBadStack && activations.isEmpty }
 
     /// Opens the activation of an event whose frame stands in memory.
     private mutating func open(_ event: Event, frame: UInt64, interrupted before: SavedContext, isUnexpected: Bool) {
@@ -81,7 +100,11 @@ extension ScenarioRun {
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
         nextActivation += 1
         speculation.arm(for: self)
-        if recurrences >= limits.recurrences {
+        // On a stack with a guard page below the recursion itself comes to an end.
+        let isGuarded = machine.memory.region(containing: activation.frame).map {
+            $0.kind == .exceptionStack || $0.kind == .entryStack
+        }
+        if recurrences >= limits.recurrences && isGuarded != true {
             ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
         }
     }
@@ -95,6 +118,14 @@ extension ScenarioRun {
     // MARK: Faults
 
     mutating func handleFault(_ fault: Fault) {
+        if eventIsPending {
+            // The instruction that the scenario starts with faults by itself.
+            eventIsPending = false
+            deliver(Event(fault), isUnexpected: false)
+            return
+        }
+        faultAtHand = fault
+        defer { faultAtHand = nil }
         if machine.cpu.index >= 0, hypervisor != nil {
             let instruction = image.program.instructions[Int(machine.cpu.index)]
             let index = machine.cpu.index
@@ -110,13 +141,23 @@ extension ScenarioRun {
             takeMeantReturnFault(fault)
             return
         }
-        if !check(.fault) { record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)) }
+        if !checkFaultingReturn() && !check(.fault) {
+            record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+        }
         deliver(Event(fault), isUnexpected: true)
+    }
+
+    /// An IRET that faults has read a frame: which of its words are not those of the event?
+    private mutating func checkFaultingReturn() -> Bool {
+        guard !activations.isEmpty, hypervisor == nil, machine.cpu.index >= 0,
+            program.instructions[Int(machine.cpu.index)].opcode == .iret
+        else { return false }
+        return check(.returned(frame: machine.cpu[.rsp]))
     }
 
     /// The processor is at an IRET to user mode with the target that a sigreturn probe damaged.
     private func isMeantReturnFault() -> Bool {
-        guard expectsReturnFault, hardCause == nil, machine.cpu.index >= 0,
+        guard expectsReturnFault, machine.cpu.index >= 0,
             image.program.instructions[Int(machine.cpu.index)].opcode == .iret
         else { return false }
         return machine.memory.peek(machine.cpu[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
@@ -130,10 +171,19 @@ extension ScenarioRun {
             deliver(Event(fault), isUnexpected: true)
             return
         }
+        check(.leaving)
         expectsReturnFault = false
         pop()
+        // On the read-only espfix stack the frame of the fault cannot be written: #DF stands for it (fact F30).
+        let isOnEspfixStack = layout.espfixWindow.contains(frame)
+        if isOnEspfixStack { targetBehindDoubleFault = (expected, words) }
         deliver(Event(fault), isUnexpected: false)
         guard ending == nil, var activation = activations.popLast() else { return }
+        if isOnEspfixStack && activation.event.vector == Vector.doubleFault {
+            activations.append(activation)
+            return
+        }
+        targetBehindDoubleFault = nil
         activation.isReturnFault = true
         activation.interrupted = expected
         activation.expected = expected
@@ -143,12 +193,12 @@ extension ScenarioRun {
 
     // MARK: Returns
 
-    mutating func handleReturn(_ frame: UInt64) {
+    mutating func handleReturn(_ frame: UInt64, isChecked: Bool = false) {
         guard let activation = activations.last else {
             record(Resumption.stray(self))
             return
         }
-        check(.returned(frame: frame))
+        if !isChecked { check(.returned(frame: frame)) }
         finishReturn(activation)
     }
 
@@ -157,6 +207,8 @@ extension ScenarioRun {
         let rip = machine.instructionPointer(image.program)
         guard rip == activation.expected.rip, machine.isKernelMode == activation.expected.isKernelMode else {
             if hardCause == nil { record(Resumption.wrongPlace(self, activation, rip)) }
+            // In the wrong mode the program goes on without noticing.
+            if rip == activation.expected.rip && activations.isEmpty { ending = .resumed }
             return
         }
         // The checks compare with the activation that ended.
@@ -166,8 +218,25 @@ extension ScenarioRun {
         check(.resumed)
         activations.removeLast()
         machine.activation = saved
+        if activation.event.vector == Vector.doubleFault, let target = targetBehindDoubleFault {
+            continueBehindDoubleFault(target)
+            return
+        }
         if !activations.isEmpty { return }
         if stopAddress == nil || hardCause != nil { ending = .resumed }
+    }
+
+    /// The #DF handler has turned the fault of the IRET into the #GP that it stands for, on another stack.
+    private mutating func continueBehindDoubleFault(
+        _ target: (context: SavedContext, words: InlineArray<5, UInt64>)
+    ) {
+        targetBehindDoubleFault = nil
+        let event = Event(vector: Vector.generalProtection, source: .fault)
+        open(event, frame: machine.cpu[.rsp] &+ 8, interrupted: target.context, isUnexpected: false)
+        activations[activations.count - 1].interrupted = target.context
+        activations[activations.count - 1].expected = target.context
+        activations[activations.count - 1].frameWords = target.words
+        activations[activations.count - 1].isReturnFault = true
     }
 
     /// The interrupted program arrived where it should.
@@ -187,18 +256,36 @@ extension ScenarioRun {
         let number = nextActivation
         let processor = machine.cpu
         if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
+        // Xen reads the frame first; a fault of its IRET may put another one in its place.
+        var broke = false
+        let isReturn = machine.cpu[.rax] == Hypervisor.iretNumber && !activations.isEmpty
+        if isReturn {
+            let wereMasked = hypervisor?.eventsMasked(machine) ?? true
+            hypervisor?.eventsWereMaskedAtReturn = wereMasked
+            // RIP is behind the SYSCALL already.
+            machine.cpu.index -= 1
+            broke = check(.returned(frame: machine.cpu[.rsp] &+ 32))
+            machine.cpu.index += 1
+            if let ending = activations.last, ending.number < 63 {
+                machine.liveActivations &= ~(1 << UInt64(ending.number))
+            }
+        }
         guard let result = hypervisor?.hypercall(activation: number, &machine, image.program) else { return }
         switch result {
         case .continue: break
-        case .returned(let frame): handleReturn(frame)
+        case .returned(let frame): handleReturn(frame, isChecked: isReturn)
         case .crashed(let crash):
             record(UnexpectedFault.domainCrash(self, crash))
             ending = .domainCrash(crash)
-        case .returnFaulted(let frame, let fault, let delivery):
-            let broke = check(.returned(frame: frame))
-            let isMeant = expectsReturnFault && !broke && hardCause == nil
-            if !isMeant && !broke {
-                record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+        case .returnFaulted(_, let fault, let delivery):
+            let isMeant = expectsReturnFault && !broke
+            if !isMeant {
+                if !broke { record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)) }
+                unwantedReturnFaults += 1
+                if unwantedReturnFaults > limits.recurrences {
+                    ending = .endlessRecursion(vector: fault.vector, address: machine.instructionPointer(program))
+                    return
+                }
             }
             expectsReturnFault = false
             guard let ended = activations.last else { return }
@@ -219,6 +306,7 @@ extension ScenarioRun {
                 context.kernelGSBase = ended.expected.kernelGSBase
                 context.cr3 = ended.expected.cr3
                 context.nmiBlocked = false
+                if isMeant, let finding = Resumption.attempted(context, ended) { record(finding) }
                 var delivered = event
                 // The failsafe stub of Linux supplies an error code of zero (F12, F23).
                 if isFailsafe { delivered.errorCode = 0 }

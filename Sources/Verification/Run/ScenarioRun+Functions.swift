@@ -39,7 +39,9 @@ extension ScenarioRun {
             check(.handler)
             // Since 5.3 the C handler takes the address as its third argument; before, it reads CR2 itself.
             let takesAddress = image.table.options["READ_CR2_IN_ENTRY"] ?? false
-            if let finding = FaultAddress.check(self, receives: takesAddress ? machine.cpu[.rdx] : nil) { record(finding) }
+            if let finding = FaultAddress.check(self, receives: takesAddress ? machine.cpu[.rdx] : nil) {
+                record(finding)
+            }
         }
         speculation.isArmed = false
         if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
@@ -47,15 +49,25 @@ extension ScenarioRun {
             ending = .halted
             return
         }
+        if activation.handlerCalls > limits.recurrences {
+            // The event's own return leads back to its handler.
+            ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
+            return
+        }
         // user_mode(regs)
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         let fromUser = cs & 3 != 0
         let errorCode = machine.cpu[.rsi]
-        if function.model == .doubleFault, activation.isUnexpected || scenario.probe != .oops,
-            try rewriteEspfixFault(regs)
-        {
-            CFunctionCall.leave(&machine)
-            return
+        if function.model == .doubleFault, activation.isUnexpected || scenario.probe != .oops {
+            if try rewriteEspfixFault(regs) {
+                CFunctionCall.leave(&machine)
+                return
+            }
+            if targetBehindDoubleFault != nil {
+                record(DoubleFault.unhandled(self))
+                endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
+                return
+            }
         }
         if activation.isUnexpected {
             endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
@@ -63,7 +75,8 @@ extension ScenarioRun {
         }
         let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
         // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
-        let enables = function.model == .exception && activation.event.vector != Vector.debug
+        let enables =
+            function.model == .exception && activation.event.vector != Vector.debug
             && activation.event.vector != Vector.breakpoint && activation.event.vector != Vector.machineCheck
         if enables && flags & Flags.interrupt != 0 {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
@@ -107,6 +120,11 @@ extension ScenarioRun {
             expectsReturnFault = true
         case .sigreturnLDTStack:
             edit(regs, PtRegs.ss, 0x07)
+            edit(regs, PtRegs.cs, 0x23)
+            edit(regs, PtRegs.rsp, layout.userStackPointer & 0xFFFF_FFFF)
+        case .sigreturnAbsentSS:
+            edit(regs, PtRegs.ss, 0x0F)
+            expectsReturnFault = true
         case .fixup:
             edit(regs, PtRegs.rip, layout.kernelFixup)
         case .emulateJump:

@@ -16,6 +16,8 @@ package enum Ending: Sendable, Hashable {
     case tripleFault(vector: UInt8)
     /// The same fault at the same instruction in the same state, again and again.
     case endlessRecursion(vector: UInt8, address: UInt64)
+    /// A loop that changes neither registers nor memory.
+    case endlessLoop(address: UInt64)
     case halted
     case stepLimit
 }
@@ -59,10 +61,16 @@ package struct ScenarioRun: Sendable {
     /// Words of the interrupted stack and what they must hold when the program resumes.
     package var stackExpectations: [(address: UInt64, value: UInt64, what: String)] = []
     package var recorder: TraceRecorder?
+    /// The fault whose cause is being looked for.
+    package var faultAtHand: Fault?
 
     var nextActivation: UInt32 = 1
     /// The deliberate damage of a sigreturn probe: the return is meant to fault.
     var expectsReturnFault = false
+    /// What could not be returned to while a #DF stands for the fault of the IRET (fact F30).
+    var targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
+    /// Faults of IRETs that nothing asked for.
+    var unwantedReturnFaults = 0
     var eventIsPending = false
     /// Where the program must arrive once it runs again; nil to stop at once.
     var stopAddress: UInt64?
@@ -106,6 +114,10 @@ package struct ScenarioRun: Sendable {
         machine.liveActivations = 1
         machine.isTracing = recorder != nil
         hypervisor?.nmiMasked = false
+        faultAtHand = nil
+        targetBehindDoubleFault = nil
+        unwantedReturnFaults = 0
+        eventIsPending = false
         activations.removeAll(keepingCapacity: true)
         findings.removeAll(keepingCapacity: true)
         console.removeAll(keepingCapacity: true)
@@ -155,8 +167,26 @@ package struct ScenarioRun: Sendable {
         case .paravirtualSyscall: hypercall()
         case .returned(let frame): handleReturn(frame)
         case .halted: ending = .halted
-        case .stepLimit: ending = .stepLimit
+        case .stepLimit:
+            ending = loopsForEver() ? .endlessLoop(address: machine.instructionPointer(program)) : .stepLimit
         }
+    }
+
+    /// Whether the code comes back to the same state without having written anything: then it does so for ever.
+    private func loopsForEver() -> Bool {
+        var copy = machine
+        copy.isTracing = true
+        copy.stopAtBranches = false
+        copy.writes.removeAll()
+        for _ in 0..<4_096 {
+            guard case .next = copy.step(program), copy.writes.isEmpty else { return false }
+            let isSame =
+                copy.cpu.index == machine.cpu.index && copy.cpu.flags == machine.cpu.flags
+                && copy.cpu.gsBase == machine.cpu.gsBase && copy.cpu.cr3 == machine.cpu.cr3
+                && Register.general.allSatisfy { copy.cpu[$0] == machine.cpu[$0] }
+            if isSame { return true }
+        }
+        return false
     }
 
     private mutating func recordedStep() -> Outcome {
@@ -191,6 +221,8 @@ package struct ScenarioRun: Sendable {
         let point =
             finding.at ?? CausePoint(step: machine.stepNumber, instruction: machine.cpu.index)
         if finding.rule.isLatent || finding.rule.severity == .warning {
+            // Once something has gone wrong, a wrong flag is its consequence.
+            if hardCause != nil && finding.rule.severity == .violation { return }
             if !findings.contains(where: { $0.finding.rule.id == finding.rule.id }) {
                 findings.append(RecordedFinding(finding: finding, at: point))
             }
@@ -200,8 +232,7 @@ package struct ScenarioRun: Sendable {
             laterFinding = finding
             return
         }
-        // The word that made this happen may have been lost long before.
-        if finding.rule.id != LiveFrameOverwritten.rule.id, let earlier = LiveFrameOverwritten.rootCause(self) {
+        if let earlier = earlierCause(than: finding) {
             hardCause = findings.count
             findings.append(RecordedFinding(finding: earlier, at: earlier.at ?? point))
             laterFinding = finding
@@ -209,5 +240,14 @@ package struct ScenarioRun: Sendable {
         }
         hardCause = findings.count
         findings.append(RecordedFinding(finding: finding, at: point))
+    }
+
+    /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
+    private func earlierCause(than finding: Finding) -> Finding? {
+        let causes = [LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id]
+        if causes.contains(finding.rule.id) { return nil }
+        if let overwritten = LiveFrameOverwritten.rootCause(self) { return overwritten }
+        guard let activation = current, !activation.isUnexpected else { return nil }
+        return ErrorCode.shiftedFrame(self, activation) ?? PtRegsFaithful.misplaced(self, activation)
     }
 }

@@ -70,7 +70,8 @@ extension ScenarioRun {
             let hasUserBase = machine.cpu.gsBase != layout.perCPUBase
             if hasUserBase && (instruction.opcode == .model || instruction.readsThroughGS) { return index }
             switch instruction.opcode {
-            case .model, .lfence, .mfence, .cpuid, .wrmsr, .iret, .sysret, .sysexit, .syscall, .sysenter, .int, .int3, .hlt,
+            case .model, .lfence, .mfence, .cpuid, .wrmsr, .iret, .sysret, .sysexit, .syscall, .sysenter, .int, .int3,
+                .hlt,
                 .ud2, .movToControl, .movToDebug, .invlpg, .invpcid, .wbinvd:
                 // Serialising instructions (SDM vol. 3, 8.3), and what no processor runs past.
                 return nil

@@ -167,7 +167,9 @@ extension ScenarioRun {
         while offset >= -below {
             let address = rsp &+ UInt64(bitPattern: Int64(offset) * 8)
             offset -= 1
-            guard let value = machine.memory.peek(address), let owner = machine.memory.owner(at: address) else { continue }
+            guard let value = machine.memory.peek(address), let owner = machine.memory.owner(at: address) else {
+                continue
+            }
             words.append(
                 StackPicture.Word(
                     address: address, value: value, owner: describe(owner), isStackPointer: address == rsp))

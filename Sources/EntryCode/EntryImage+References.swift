@@ -1,0 +1,146 @@
+import Machine
+import XenPV
+
+/// Names of a table that must lead somewhere: handlers, gates, rows of the trap array, callbacks.
+extension Expansion {
+    /// Every handler is a C function of this kernel or a routine of the table.
+    mutating func checkHandlers() {
+        var known = Set(functions.map(\.name)).union(table.routines.map(\.name))
+        known.formUnion(listingRoutines())
+        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
+            if known.contains(entry.handler) || generation.roles.values.contains(entry.handler) { continue }
+            var message = "no C function or routine '\(entry.handler)' in \(table.kernel)"
+            if findings.count < Self.suggestions, let nearest = nearestName(to: entry.handler, among: known.sorted()) {
+                message += "; did you mean '\(nearest)'?"
+            }
+            dangling(entry.pointer + "/handler", message)
+            // Stand in for it, so that further faults are found in the same run.
+            functions.append(CFunction(name: entry.handler, model: .exception, size_bytes: 64))
+        }
+    }
+
+    /// Names between the parentheses of `ENTRY(…)` in the listings.
+    private func listingRoutines() -> Set<String> {
+        let marker = Array("ENTRY(".utf8)
+        var names: Set<String> = []
+        for listing in generation.listings {
+            let text = listing.text
+            var position = 0
+            while position + marker.count < text.count {
+                guard text[position] == marker[0], text[position..<(position + marker.count)].elementsEqual(marker)
+                else {
+                    position += 1
+                    continue
+                }
+                position += marker.count
+                let start = position
+                while position < text.count, text[position] != UInt8(ascii: ")"), text[position] != 0x0A {
+                    position += 1
+                }
+                names.insert(String(decoding: text[start..<position], as: UTF8.self))
+            }
+        }
+        return names
+    }
+
+    mutating func fillIDT(_ machine: inout Machine, _ program: Program) {
+        for row in table.idt where table.applies(row.option) {
+            guard let address = program.address(of: row.entry) else {
+                danglingEntry(row.pointer + "/entry", row.entry, program)
+                continue
+            }
+            machine.idt[Int(row.vector)] = Gate(
+                offset: address, selector: 0x10, ist: row.ist, privilege: row.dpl, isPresent: true,
+                isInterruptGate: row.isInterruptGate)
+        }
+        for row in generation.interrupts where !machine.idt[Int(row.vector)].isPresent {
+            guard let address = program.address(of: row.entry) else { continue }
+            machine.idt[Int(row.vector)] = Gate(offset: address, selector: 0x10, isPresent: true)
+        }
+        machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
+    }
+
+    mutating func danglingEntry(_ pointer: String, _ name: String, _ program: Program) {
+        var message = "no entry or routine '\(name)'"
+        if findings.count >= Self.suggestions {
+            dangling(pointer, message)
+            return
+        }
+        let names = table.entries.map(\.symbol) + table.routines.map(\.name) + table.xen.thunks.map { "xen_" + $0 }
+        if let nearest = nearestName(to: name, among: names) { message += "; did you mean '\(nearest)'?" }
+        dangling(pointer, message)
+    }
+
+    /// Converts the IDT into Xen's trap table as Linux does (5.2 `arch/x86/xen/enlighten_pv.c`, `cvt_gate_to_trap`).
+    mutating func makeHypervisor(
+        _ release: XenVersion, _ program: Program, _ layout: ImageLayout
+    ) -> Hypervisor {
+        var hypervisor = Hypervisor(version: release)
+        for row in table.idt where table.applies(row.option) {
+            guard let native = program.address(of: row.entry) else {
+                danglingEntry(row.pointer + "/entry", row.entry, program)
+                continue
+            }
+            var address = native
+            var istOkay = false
+            if let trap = table.xen.traps.first(where: { $0.native == row.entry && table.applies($0.option) }) {
+                guard let converted = program.address(of: trap.entry) else {
+                    danglingEntry(trap.pointer + "/entry", trap.entry, program)
+                    continue
+                }
+                address = converted
+                istOkay = trap.istOkay
+            }
+            // An IST gate that is not declared okay is not handed to Xen (WARN at boot).
+            if row.ist != 0 && !istOkay { continue }
+            hypervisor.trapTable[Int(row.vector)] = TrapTableEntry(
+                address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
+        }
+        for trap in table.xen.traps where table.applies(trap.option) {
+            if program.address(of: trap.entry) == nil { danglingEntry(trap.pointer + "/entry", trap.entry, program) }
+            if !table.entries.contains(where: { $0.symbol == trap.native }) && program.address(of: trap.native) == nil {
+                danglingEntry(trap.pointer + "/native", trap.native, program)
+            }
+        }
+        for (key, name) in table.xen.callbacks.sorted(by: { $0.key < $1.key }) {
+            guard let address = program.address(of: name) else {
+                danglingEntry("/xen/callbacks/" + key, name, program)
+                continue
+            }
+            switch key {
+            case "event": hypervisor.eventCallback = address
+            case "failsafe": hypervisor.failsafeCallback = address
+            default: hypervisor.syscallCallback = address
+            }
+        }
+        hypervisor.kernelStack = layout.taskStack.end
+        hypervisor.vcpuInfo = layout.vcpuInfo
+        return hypervisor
+    }
+
+    /// Entries that neither a gate nor a trap row nor a callback leads to.
+    mutating func findUnreachable(_ program: Program) {
+        var reached = Set(table.idt.map(\.entry))
+        let xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
+        for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }
+        reached.formUnion(xenTargets)
+        // A listing or a routine may lead there by itself; a thunk that nothing enters does not.
+        var symbols: [UInt64: [String]] = [:]
+        for entry in table.entries {
+            if let address = program.address(of: entry.symbol) { symbols[address, default: []].append(entry.symbol) }
+        }
+        for (index, instruction) in program.instructions.enumerated() where instruction.form == .target {
+            guard let targets = symbols[UInt64(bitPattern: instruction.immediate)] else { continue }
+            let origin = program.routines[Int(program.routineOf[index])].name
+            for symbol in targets where origin != "xen_" + symbol || xenTargets.contains(origin) {
+                reached.insert(symbol)
+            }
+        }
+        for entry in table.entries where table.applies(entry.option) && !reached.contains(entry.symbol) {
+            findings.append(
+                ConfigurationFinding(
+                    rule: "unreachable-entry", pointer: entry.pointer,
+                    message: "no gate, trap-table row or callback leads to '\(entry.symbol)'"))
+        }
+    }
+}
