@@ -15,7 +15,7 @@ extension Report {
     package var violationGroups: [ViolationGroup] {
         let groups = Self.groups(violations)
         // What a user sees crash comes before what stays silent.
-        return groups.filter { !$0.first.console.isEmpty } + groups.filter { $0.first.console.isEmpty }
+        return groups.filter { $0.first.isNoticed } + groups.filter { !$0.first.isNoticed }
     }
 
     /// Warnings by cause, in the order of the first of each.
@@ -61,4 +61,9 @@ func scenarioParts(_ name: String) -> (platform: Substring, event: Substring, co
     let parts = name.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
     func part(_ index: Int) -> Substring { index < parts.count ? parts[index] : "" }
     return (part(0), part(1), part(2), part(3))
+}
+
+extension Report.Violation {
+    /// Somebody notices: an exception that nobody asked for, or lines on a console.
+    var isNoticed: Bool { consequence?.vector != nil || !console.isEmpty }
 }

@@ -89,7 +89,7 @@ extension Report {
             var user: [Int] = []
             var kernel: [Int] = []
         }
-        let astray = Set(violations.lazy.filter { !$0.console.isEmpty }.map(\.scenario)).union(
+        let astray = Set(violations.lazy.filter(\.isNoticed).map(\.scenario)).union(
             undecided.map(\.scenario))
         var rows: [Row] = []
         for cost in costs where !astray.contains(cost.scenario) {
