@@ -69,7 +69,7 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        .testTarget(name: "MachineTests", dependencies: ["Machine"], swiftSettings: settings),
+        .testTarget(name: "MachineTests", dependencies: ["Machine", "Assembler"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine"], swiftSettings: settings),

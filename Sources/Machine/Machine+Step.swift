@@ -52,10 +52,7 @@ extension Machine {
             if case .stop = progress, case .model = stopped { return .stop }
             stepNumber &+= 1
             if before != 0 { finishTrapOrResume(site.pointee.opcode, before) }
-            if site.pointee.isLast && cpu.index == index &+ 1 {
-                cpu.index = -1
-                cpu.outsideRIP = program.addresses[Int(index)] &+ UInt64(site.pointee.length)
-            }
+            if site.pointee.isLast && cpu.index == index &+ 1 { leaveCode(site, from: index, program) }
             return progress
         } catch {
             cpu.index = index
@@ -63,6 +60,20 @@ extension Machine {
             cpu.pendingDebug = pending
             return stop(.fault(error))
         }
+    }
+
+    /// The next instruction of the list does not follow in memory: RIP points behind the one that was executed.
+    @inline(never)
+    private mutating func leaveCode(_ site: Site, from index: Int32, _ program: Program) {
+        switch site.pointee.opcode {
+        // These may have gone to that next instruction on purpose.
+        case .jcc where holds(site.pointee.condition): return
+        case .syscall where !traits.isParavirtual: return
+        case .sysenter: return
+        default: break
+        }
+        cpu.index = -1
+        cpu.outsideRIP = program.addresses[Int(index)] &+ UInt64(site.pointee.length)
     }
 
     /// Ends `step` with an outcome.

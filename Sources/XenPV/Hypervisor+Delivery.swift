@@ -89,12 +89,12 @@ extension Hypervisor {
         guard let callback else {
             return .crashed(DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: rip))
         }
-        let oldFlags = machine.cpu.flags
+        // R11 shows the flags that SYSRET leaves with, so that DF goes first.
+        let oldFlags = clearsDirection ? machine.cpu.flags & ~Flags.direction : machine.cpu.flags
         guard let frame = bounce(words: [], isFault: false, activation, &machine, program) else {
             return .crashed(DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip))
         }
         enterGuestKernel(at: callback, masksEvents: true, oldFlags: oldFlags, &machine, program)
-        if clearsDirection { machine.cpu.flags &= ~Flags.direction }
         return .entered(event: Event(vector: 0, source: .external), frame: frame)
     }
 
