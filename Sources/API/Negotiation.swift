@@ -69,12 +69,6 @@ extension Request {
         }
         return best.format
     }
-
-    /// Errors come as text where the client asks for text and not for JSON.
-    package var prefersTextErrors: Bool {
-        guard let accept = fields[.accept]?.lowercased() else { return false }
-        return accept.contains("text/plain") && !accept.contains("json")
-    }
 }
 
 extension Substring {
@@ -109,12 +103,19 @@ package struct Answer: Sendable {
 }
 
 extension HTTPFields {
-    /// Sets a strong ETag and answers 304 instead where the client has that version (RFC 9110, 13.1.2).
-    package static func matches(_ field: String?, _ tag: String) -> Bool {
+    /// Whether a list of entity tags has this one: weakly for `If-None-Match` (RFC 9110, 13.1.2), where `W/` makes no
+    /// difference, strongly for `If-Match` (13.1.1).
+    package static func matches(_ field: String?, _ tag: String, weakly: Bool = true) -> Bool {
         guard let field else { return false }
         return field.split(separator: ",").contains { candidate in
             let value = candidate.trimmingSpaces
-            return value == "*" || value == tag || value == "W/" + tag
+            return value == "*" || value == tag || (weakly && value == "W/" + tag)
         }
+    }
+
+    /// Errors come as text where `Accept` asks for text and not for JSON.
+    static func prefersTextErrors(_ accept: String?) -> Bool {
+        guard let accept = accept?.lowercased() else { return false }
+        return accept.contains("text/plain") && !accept.contains("json")
     }
 }

@@ -43,8 +43,8 @@ enum OpenAPI {
         case (.get, "/v1/simulations"): ["configuration", "verdict", "state", "limit", "cursor", "format"]
         case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
         case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
-        case (.get, "/readyz"): ["verbose"]
-        case (.get, "/livez"), (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
+        case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
+        case (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
         default: ["format"]
         }
     }
