@@ -63,11 +63,18 @@ package struct Problem: Error, Sendable {
         return lines
     }
 
-    /// Text that may repeat what a client sent, as one line that does nothing to a terminal.
+    /// Text that may repeat what a client sent, as one line of printable ASCII: text answers have nothing else, and a
+    /// terminal takes control characters for orders.
     private static func line(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map { $0.properties.generalCategory == .control || $0.properties.generalCategory == .lineSeparator ? "?" : $0 }))
+        var line = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case " "..."~": line.unicodeScalars.append(scalar)
+            case "\u{2026}": line += "..."
+            default: line += "?"
+            }
+        }
+        return line
     }
 }
 

@@ -40,7 +40,7 @@ struct CatalogueTests {
 
     @Test(arguments: Carrier.allCases) func kernelsAreTablesToStartFrom(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
-        let names = try stage.get("/v1/kernels").json?.at("items")?.arrayValue?.compactMap { $0.text("name") } ?? []
+        let names = try stage.get("/v1/kernels").json?.at("kernels")?.arrayValue?.compactMap { $0.text("name") } ?? []
         #expect(names.contains("linux-5.2") && names.contains("linux-5.3"))
         for name in names {
             let kernel = try stage.get("/v1/kernels/\(name)")
@@ -56,7 +56,7 @@ struct CatalogueTests {
 
     @Test(arguments: Carrier.allCases) func rulesAreExplained(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
-        let ids = try stage.get("/v1/rules").json?.at("items")?.arrayValue?.compactMap { $0.text("id") } ?? []
+        let ids = try stage.get("/v1/rules").json?.at("rules")?.arrayValue?.compactMap { $0.text("id") } ?? []
         #expect(ids == Rule.all.map(\.id))
         let rule = try stage.get("/v1/rules/live-frame-overwritten")
         #expect(rule.json?.text("id") == "live-frame-overwritten")

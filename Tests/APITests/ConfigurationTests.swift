@@ -1,8 +1,8 @@
 import EntryCode
-import Store
 import Testing
 
 @testable import API
+@testable import Store
 
 /// Entry tables: submit, find, list, remove.
 struct ConfigurationTests {
@@ -182,7 +182,7 @@ struct ConfigurationTests {
         let xen = try stage.get("/v1/configurations/mine/listing?platform=xen-pv")
         #expect(xen.status == 200 && xen.text != whole.text)
         let one = try stage.get("/v1/configurations/mine/listing?routine=error_entry")
-        #expect(one.text.contains("error_entry:") && one.body.count < whole.body.count)
+        #expect(one.text.contains("ENTRY(error_entry)") && one.body.count < whole.body.count)
         #expect(try stage.get("/v1/configurations/mine/listing?routine=nothing").status == 404)
         #expect(try stage.get("/v1/configurations/mine/listing?platform=sparc").status == 400)
         #expect(try stage.get("/v1/configurations/nobody/listing").status == 404)

@@ -13,7 +13,7 @@ struct ScenarioTests {
         let stage = try Stage(carrier)
         let path = try simulated(stage, "*/int3/kernel/*") + "/scenarios"
         func names(_ query: String) throws -> [String] {
-            (try stage.get("\(path)?\(query)").json?.at("items")?.arrayValue ?? []).compactMap { $0.text("scenario") }
+            (try stage.get("\(path)?\(query)").json?.at("items")?.arrayValue ?? []).compactMap { $0.text("name") }
         }
         let all = try names("limit=1000")
         #expect(all.contains(selfTest))
@@ -40,7 +40,7 @@ struct ScenarioTests {
         var next: String? = "\(path)?limit=3&platform=xen-pv"
         while let here = next {
             let page = try stage.get(here)
-            pages += (page.json?.at("items")?.arrayValue ?? []).compactMap { $0.text("scenario") }
+            pages += (page.json?.at("items")?.arrayValue ?? []).compactMap { $0.text("name") }
             next = page.json?.text("next")
             try #require(pages.count <= all.count)
         }
@@ -54,7 +54,7 @@ struct ScenarioTests {
         let path = try simulated(stage, selfTest) + "/scenarios"
         let plain = try stage.get("\(path)/\(selfTest)")
         #expect(plain.status == 200)
-        #expect(plain.json?.text("scenario") == selfTest)
+        #expect(plain.json?.text("name") == selfTest)
         let encoded = try stage.get("\(path)/\(selfTest.replacing("/", with: "%2F"))")
         #expect(encoded.body == plain.body, "encoded slashes, as generated clients send them")
         #expect(try stage.get("\(path)/xen-pv/int3/kernel").status == 404)
