@@ -86,7 +86,13 @@ let package = Package(
                 "HTTPTransport", "HTTPWire", "HTTPTestSupport", .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "APITests", dependencies: ["API", "Service", "HTTPTransport"], swiftSettings: settings),
+        .testTarget(
+            name: "APITests",
+            dependencies: [
+                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "Verification",
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
     ]
 )

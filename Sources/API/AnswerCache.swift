@@ -1,4 +1,4 @@
-package import HTTPTypes
+import HTTPTypes
 import Synchronization
 
 /// Finished answers of immutable resources, for the event loop to send without asking the store.
@@ -16,6 +16,8 @@ final class AnswerCache: Sendable {
         var order: [(key: Key, ticket: UInt64)] = []
         var size_bytes = 0
         var ticket: UInt64 = 0
+        /// Counts the calls of `clear`.
+        var generation: UInt64 = 0
     }
 
     struct Key: Hashable, Sendable {
@@ -35,13 +37,19 @@ final class AnswerCache: Sendable {
         return state.withLock { $0.entries[key] }
     }
 
-    func keep(_ answer: Answer, for head: HTTPRequest) {
+    /// What `keep` is told, taken before the store is read.
+    var generation: UInt64 { state.withLock { $0.generation } }
+
+    /// Keeps an answer that was made since `generation`; not where something was removed meanwhile, or a resource that
+    /// is gone would be answered for ever.
+    func keep(_ answer: Answer, for head: HTTPRequest, since generation: UInt64) {
         guard answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true, let path = head.path,
             answer.body.count <= limit_bytes / 4
         else { return }
         let key = Key(path: path, accept: head.headerFields[.accept])
         let response = HTTPResponse(status: answer.status, headerFields: answer.fields)
         state.withLock { state in
+            guard state.generation == generation else { return }
             state.ticket += 1
             if let old = state.entries[key] { state.size_bytes -= old.body.count }
             state.entries[key] = Entry(response: response, body: answer.body, ticket: state.ticket)
@@ -59,6 +67,10 @@ final class AnswerCache: Sendable {
 
     /// Forgets everything; after a removal.
     func clear() {
-        state.withLock { $0 = State() }
+        state.withLock { state in
+            let generation = state.generation
+            state = State()
+            state.generation = generation + 1
+        }
     }
 }

@@ -102,18 +102,16 @@ package final class Application: RequestHandler {
         }
         if !accepted {
             let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
-            let answer = Application.answer(problem, instance: incoming.head.path ?? "/", asText: false)
-            responder.respond(answer.response, body: .bytes(answer.body))
+            let answer = Application.answer(problem, to: incoming.head)
+            responder.respond(answer.response, body: answer.body.isEmpty ? .empty : .bytes(answer.body))
         }
     }
 
     /// Answers a request; blocks on the store and the simulation.
     package func answer(_ incoming: IncomingRequest) -> (response: HTTPResponse, body: [UInt8]) {
-        let instance = String((incoming.head.path ?? "/").prefix { $0 != "?" }.prefix(512))
-        var asText = false
+        let generation = cache.generation
         do throws(Problem) {
             let request = try Request(incoming)
-            asText = request.prefersTextErrors
             let (route, values) = try router.find(request)
             var answer = try dispatch(request, route, values)
             if let tag = answer.fields[.eTag], HTTPFields.matches(request.fields[.ifNoneMatch], tag),
@@ -122,7 +120,7 @@ package final class Application: RequestHandler {
                 answer = Answer(.notModified, fields: answer.fields)
                 answer.fields[.contentType] = nil
             } else if request.method == .get {
-                cache.keep(answer, for: incoming.head)
+                cache.keep(answer, for: incoming.head, since: generation)
             }
             var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
             if request.method == .head {
@@ -131,8 +129,10 @@ package final class Application: RequestHandler {
             }
             return (response, answer.body)
         } catch {
-            if error.kind == .internalError { environment.log("internal error at \(instance): \(error.detail)") }
-            return Application.answer(error, instance: instance, asText: asText)
+            if error.kind == .internalError {
+                environment.log("internal error at \(Application.instance(incoming.head)): \(error.detail)")
+            }
+            return Application.answer(error, to: incoming.head)
         }
     }
 
@@ -145,10 +145,27 @@ package final class Application: RequestHandler {
         return try replaying(key, request) { () throws(Problem) in try route.handler(request, values) }
     }
 
+    /// What a problem names as its occurrence: the path, without the query.
+    private static func instance(_ head: HTTPRequest) -> String {
+        String((head.path ?? "/").prefix { $0 != "?" }.prefix(512))
+    }
+
+    /// The answer to a request that failed, in the form that its `Accept` asks for; HEAD gets the fields only.
+    static func answer(_ problem: Problem, to head: HTTPRequest) -> (response: HTTPResponse, body: [UInt8]) {
+        let asText = HTTPFields.prefersTextErrors(head.headerFields[.accept])
+        var (response, body) = answer(problem, instance: instance(head), asText: asText)
+        if head.method == .head {
+            response.headerFields[.contentLength] = String(body.count)
+            body = []
+        }
+        return (response, body)
+    }
+
     static func answer(_ problem: Problem, instance: String, asText: Bool) -> (response: HTTPResponse, body: [UInt8]) {
         var fields = problem.fields
         fields[.contentType] = asText ? "text/plain; charset=utf-8" : "application/problem+json"
         fields[.cacheControl] = "no-store"
+        fields[.vary] = "Accept"
         let body = asText ? [UInt8](problem.text.utf8) : problem.json(instance: instance).bytes
         return (HTTPResponse(status: .init(code: problem.kind.status), headerFields: fields), body)
     }

@@ -6,7 +6,8 @@ import Verification
 
 extension Application {
     func live(_ request: Request) throws(Problem) -> Answer {
-        Answer(.ok, .text, [UInt8]("ok\n".utf8), fields: [.cacheControl: "no-store"])
+        try request.allow(["verbose"])
+        return Answer(.ok, .text, [UInt8]("ok\n".utf8), fields: [.cacheControl: "no-store"])
     }
 
     /// Ready: the database answers and the service is not stopping.

@@ -10,7 +10,10 @@ extension Application {
     /// Checks that the body is JSON by its declared type.
     func requireJSON(_ request: Request) throws(Problem) {
         if let encoding = request.fields[.contentEncoding], encoding.lowercased() != "identity" {
-            throw Problem(.unsupportedMediaType, "the body must not be encoded; send it as it is")
+            // RFC 9110, 15.5.16: what would have been accepted.
+            throw Problem(
+                .unsupportedMediaType, "the body must not be encoded; send it as it is",
+                fields: [.acceptEncoding: "identity", .acceptPost: Application.jsonTypes])
         }
         let type = (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() } ?? ""
         if type == "application/json" || type.hasSuffix("+json") { return }
@@ -95,7 +98,13 @@ extension Application {
             inserted.created ? .created : .ok, format,
             format == .text
                 ? [UInt8](Application.line(configuration).utf8) : Application.json(configuration, document: nil).bytes,
-            fields: [.location: location, .eTag: "\"\(configuration.digest.hex.prefix(32))\""])
+            fields: [.location: location, .eTag: Application.tag(configuration, format)])
+    }
+
+    /// The strong tag of a configuration in a form: all that its representation shows and content alone does not fix.
+    static func tag(_ configuration: StoredConfiguration, _ format: Format) -> String {
+        let moving = "\(configuration.name ?? "") \(configuration.createdAt.rfc3339) \(configuration.invalidReason ?? "")"
+        return "\"\(configuration.digest.hex.prefix(32))-\(Digest(of: moving.utf8).hex.prefix(16))-\(format.rawValue)\""
     }
 
     static func json(_ configuration: StoredConfiguration, document: JSON?) -> JSON {
@@ -144,7 +153,7 @@ extension Application {
         try request.allow([])
         let format = try request.format(among: [.json, .text])
         let found = try findConfiguration(reference)
-        let tag = "\"\(found.digest.hex.prefix(32))-\(format.rawValue)\""
+        let tag = Application.tag(found, format)
         if format == .text { return Answer(.ok, format, [UInt8](Application.line(found).utf8), fields: [.eTag: tag]) }
         let text = try storedDocument(found)
         let document = (try? JSON.parse([UInt8](text.utf8)).value) ?? .null
@@ -177,8 +186,8 @@ extension Application {
         let page: Page<StoredConfiguration>
         do throws(StoreError) {
             page = try store.configurations(
-                name: try request.optional("name"), kernel: try request.optional("kernel"), limit: rows,
-                cursor: try request.optional("cursor"))
+                name: request.optional("name"), kernel: request.optional("kernel"), limit: rows,
+                cursor: request.optional("cursor"))
         } catch { throw Problem(error) }
         return list(
             request, format, page.items.map { Application.json($0, document: nil) }, next: page.next,
@@ -188,8 +197,10 @@ extension Application {
     func deleteConfiguration(_ request: Request, _ reference: String) throws(Problem) -> Answer {
         try request.allow([])
         let found = try findConfiguration(reference)
-        let tags = ["", "-json", "-text"].map { "\"\(found.digest.hex.prefix(32))\($0)\"" }
-        if let condition = request.fields[.ifMatch], !tags.contains(where: { HTTPFields.matches(condition, $0) }) {
+        let tags = [Format.json, .text].map { Application.tag(found, $0) }
+        if let condition = request.fields[.ifMatch],
+            !tags.contains(where: { HTTPFields.matches(condition, $0, weakly: false) })
+        {
             throw Problem(.preconditionFailed, "If-Match names another version")
         }
         do throws(StoreError) { try store.perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }

@@ -37,9 +37,16 @@ extension Application {
             let headers = JSON.object(
                 answer.fields.map { JSON.Member($0.name.rawName, .string($0.value)) }
             ).text
-            _ = try? store.perform(
-                .completeIdempotencyKey(
-                    key, StoredAnswer(status: answer.status.code, headers: headers, body: answer.body)))
+            do {
+                try store.perform(
+                    .completeIdempotencyKey(
+                        key, StoredAnswer(status: answer.status.code, headers: headers, body: answer.body)))
+            } catch {
+                // Too large to be kept, or the store is in trouble. What was done is done and answered; a key left
+                // claimed would answer 409 until the next start.
+                environment.log("the answer of an Idempotency-Key was not kept")
+                _ = try? store.perform(.releaseIdempotencyKey(key))
+            }
             return answer
         } catch {
             // What failed was not done: the key is free for another try.

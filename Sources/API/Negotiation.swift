@@ -25,6 +25,30 @@ package enum Format: String, Sendable, CaseIterable {
     }
 }
 
+/// One element of `Accept`.
+private struct MediaRange {
+    var type: String
+    /// From 0, not acceptable, to 1; 0 for what is no weight.
+    var weight = 1.0
+
+    init(_ text: Substring) {
+        let parts = text.split(separator: ";").map { $0.trimmingSpaces.lowercased() }
+        type = parts.first ?? ""
+        for parameter in parts.dropFirst() where parameter.hasPrefix("q=") {
+            let value = Double(parameter.dropFirst(2)) ?? 0
+            weight = (0...1).contains(value) ? value : 0
+        }
+    }
+
+    /// 2 for the type itself, 1 for `type/*`, 0 for `*/*`; nil where the range does not include the form.
+    func specificity(for format: Format) -> Int? {
+        if format.accepted.contains(type) { return 2 }
+        if type == "*/*" { return 0 }
+        guard type.hasSuffix("/*") else { return nil }
+        return format.accepted.contains { $0.hasPrefix(type.dropLast(1)) } ? 1 : nil
+    }
+}
+
 extension Request {
     /// Chooses among the forms of a resource: `?format=` first, then `Accept` by weight; the first form for `*/*`
     /// (RFC 9110, 12.5.1).
@@ -36,44 +60,27 @@ extension Request {
             }
             return format
         }
-        guard let accept = fields[.accept], let fallback = offered.first else { return offered.first ?? .json }
+        guard let accept = fields[.accept] else { return offered.first ?? .json }
+        let ranges = accept.split(separator: ",").prefix(32).map(MediaRange.init)
         var best: (format: Format, weight: Double, specificity: Int)?
-        for range in accept.split(separator: ",").prefix(32) {
-            let parts = range.split(separator: ";").map { $0.trimmingSpaces }
-            guard let type = parts.first?.lowercased() else { continue }
-            var weight = 1.0
-            for parameter in parts.dropFirst() where parameter.lowercased().hasPrefix("q=") {
-                weight = Double(parameter.dropFirst(2)) ?? 0
+        for format in offered where !format.accepted.isEmpty {
+            // The most specific range decides about a form, even where a wider one has more weight.
+            var found: (specificity: Int, weight: Double)?
+            for range in ranges {
+                guard let specificity = range.specificity(for: format), specificity > (found?.specificity ?? -1) else { continue }
+                found = (specificity, range.weight)
             }
-            if weight <= 0 { continue }
-            for format in offered {
-                let specificity: Int
-                if format.accepted.contains(type) {
-                    specificity = 2
-                } else if format.accepted.contains(where: { $0.hasPrefix(type.dropLast(1)) }) && type.hasSuffix("/*")
-                    && type != "*/*"
-                {
-                    specificity = 1
-                } else if type == "*/*" && format == fallback {
-                    specificity = 0
-                } else {
-                    continue
-                }
-                if weight > (best?.weight ?? 0) || (weight == best?.weight && specificity > (best?.specificity ?? -1)) {
-                    best = (format, weight, specificity)
-                }
+            guard let found, found.weight > 0 else { continue }
+            if found.weight > (best?.weight ?? 0)
+                || (found.weight == best?.weight && found.specificity > (best?.specificity ?? -1))
+            {
+                best = (format, found.weight, found.specificity)
             }
         }
         guard let best else {
             throw Problem(.notAcceptable, "none of the accepted types is offered; offered are: \(offered.map(\.mediaType).joined(separator: ", "))")
         }
         return best.format
-    }
-
-    /// Errors come as text where the client asks for text and not for JSON.
-    package var prefersTextErrors: Bool {
-        guard let accept = fields[.accept]?.lowercased() else { return false }
-        return accept.contains("text/plain") && !accept.contains("json")
     }
 }
 
@@ -109,12 +116,19 @@ package struct Answer: Sendable {
 }
 
 extension HTTPFields {
-    /// Sets a strong ETag and answers 304 instead where the client has that version (RFC 9110, 13.1.2).
-    package static func matches(_ field: String?, _ tag: String) -> Bool {
+    /// Whether a list of entity tags has this one: weakly for `If-None-Match` (RFC 9110, 13.1.2), where `W/` makes no
+    /// difference, strongly for `If-Match` (13.1.1).
+    package static func matches(_ field: String?, _ tag: String, weakly: Bool = true) -> Bool {
         guard let field else { return false }
         return field.split(separator: ",").contains { candidate in
             let value = candidate.trimmingSpaces
-            return value == "*" || value == tag || value == "W/" + tag
+            return value == "*" || value == tag || (weakly && value == "W/" + tag)
         }
+    }
+
+    /// Errors come as text where `Accept` asks for text and not for JSON.
+    static func prefersTextErrors(_ accept: String?) -> Bool {
+        guard let accept = accept?.lowercased() else { return false }
+        return accept.contains("text/plain") && !accept.contains("json")
     }
 }

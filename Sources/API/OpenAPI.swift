@@ -28,6 +28,7 @@ enum OpenAPI {
         case "xen": return choice("Release of Xen", XenRelease.supported)
         case "nesting": return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
         case "rule": return choice("Only scenarios that break this rule", Rule.all.map(\.id))
+        case "stop_at_first": return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
         case "routine": return text("One routine of the listing")
         case "format": return text("Form of the answer, before Accept")
         case "verbose": return text("List every check")
@@ -43,8 +44,8 @@ enum OpenAPI {
         case (.get, "/v1/simulations"): ["configuration", "verdict", "state", "limit", "cursor", "format"]
         case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
         case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
-        case (.get, "/readyz"): ["verbose"]
-        case (.get, "/livez"), (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
+        case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
+        case (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
         default: ["format"]
         }
     }

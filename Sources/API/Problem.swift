@@ -55,9 +55,26 @@ package struct Problem: Error, Sendable {
 
     /// The same for `Accept: text/plain`: the title, then what happened.
     package var text: String {
-        var lines = "\(kind.status) \(kind.title)\n\(detail)\n"
-        for item in items { lines += "  \(item.pointer.isEmpty ? "(document)" : item.pointer): \(item.message) [\(item.code)]\n" }
+        var lines = "\(kind.status) \(kind.title)\n\(Problem.line(detail))\n"
+        for item in items {
+            let place = item.pointer.isEmpty ? "(document)" : item.pointer
+            lines += "  \(Problem.line("\(place): \(item.message)")) [\(item.code)]\n"
+        }
         return lines
+    }
+
+    /// Text that may repeat what a client sent, as one line of printable ASCII: text answers have nothing else, and a
+    /// terminal takes control characters for orders.
+    private static func line(_ text: String) -> String {
+        var line = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case " "..."~": line.unicodeScalars.append(scalar)
+            case "\u{2026}": line += "..."
+            default: line += "?"
+            }
+        }
+        return line
     }
 }
 

@@ -43,11 +43,15 @@ package struct Request: Sendable {
     /// The value of a parameter; throws if it stands twice.
     package func parameter(_ name: String) throws(Problem) -> String? {
         let values = query.filter { $0.name == name }
-        if values.count > 1 { throw Problem(.invalidParameter, "the parameter '\(name)' stands more than once") }
+        if values.count > 1 {
+            throw Problem(
+                .invalidParameter, "the parameter '\(name)' stands more than once",
+                items: [Problem.Item(pointer: "?" + name, code: "duplicate-parameter", message: "give it once")])
+        }
         return values.first?.value
     }
 
-    /// Throws `unknown-parameter` for every parameter that the resource does not know.
+    /// Throws `unknown-parameter` for every parameter that the resource does not know, and for one that stands twice.
     package func allow(_ known: [String]) throws(Problem) {
         let items = query.filter { !known.contains($0.name) && $0.name != "format" }.map { parameter in
             let nearest = nearestName(to: parameter.name, among: known + ["format"])
@@ -58,6 +62,7 @@ package struct Request: Sendable {
                     ?? "unknown parameter '\(shown)'; known are: \((known + ["format"]).joined(separator: ", "))")
         }
         if let first = items.first { throw Problem(.unknownParameter, first.message, items: items) }
+        for name in known + ["format"] { _ = try parameter(name) }
     }
 
     /// An integer parameter within a range.
@@ -78,8 +83,8 @@ package struct Request: Sendable {
         guard let text = try parameter(name) else { return nil }
         guard let value = T(rawValue: text) else {
             throw Problem(
-                .invalidParameter,
-                "'\(name)' is one of: \(T.allCases.map(\.rawValue).joined(separator: ", "))")
+                .invalidParameter, "'\(name)' is one of: \(T.allCases.map(\.rawValue).joined(separator: ", "))",
+                items: [Problem.Item(pointer: "?" + name, code: "invalid-value", message: "not one of them")])
         }
         return value
     }

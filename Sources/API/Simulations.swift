@@ -43,13 +43,20 @@ extension Application {
     }
 
     /// Simulates now and keeps configuration, report and scenarios before it answers.
+    ///
+    /// `name` is given to the configuration; the report shows the table's own where nothing is given: a table that was
+    /// found by reference keeps the names it has.
     func runAndKeep(
         _ table: EntryTable, _ order: SimulationOrder, name: String?
     ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
         let digest = Digest(of: table.document.text.utf8)
         let id = newSimulationID()
-        let (report, outcome) = run(table, digest: digest, name: name, id: id, order)
-        let findings = report.verdict == Verdict.invalid.rawValue ? obstacles(table) : []
+        let (report, outcome) = run(table, digest: digest, name: name ?? table.name, id: id, order)
+        // A run on every platform has met every obstacle; after one on some, the others are still to be looked at.
+        let isKnownValid =
+            report.verdict != Verdict.invalid.rawValue && !order.request.stopAtFirst
+            && Set(order.request.selection.platforms) == Set(Platform.allCases)
+        let findings = isKnownValid ? [] : obstacles(table)
         do throws(StoreError) {
             try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
             try store.perform(
@@ -88,7 +95,9 @@ extension Application {
         try request.allow(SimulationOrder.parameters + ["name", "base"])
         let format = try request.format(among: Application.reportFormats)
         if try request.parameter("base") != nil {
-            throw Problem(.invalidParameter, "'base' goes with a patch, and patches are not read by this version; send a whole table")
+            throw Problem(
+                .invalidParameter, "'base' goes with a patch, and patches are not read by this version; send a whole table",
+                items: [Problem.Item(pointer: "?base", code: "not-supported", message: "patches are not read by this version")])
         }
         let order = try SimulationOrder(query: request, limits: limits)
         try requireJSON(request)
@@ -139,22 +148,21 @@ extension Application {
         }
         if !reader.faults.isEmpty { throw Problem(TableFaults(faults: reader.faults)) }
 
-        let table: EntryTable
-        var name: String?
-        if let inline {
-            table = inline
-            name = inline.name
-        } else {
-            let stored = try resolve(reference ?? "")
-            table = stored
-            name = stored.name
-        }
+        let table = if let inline { inline } else { try resolve(reference ?? "") }
         let preferences = Preferences(request.fields[.prefer])
-        if preferences.respondsAsync { return try startLater(table, order, name: inline == nil ? nil : name) }
-        let kept = try runAndKeep(table, order, name: inline == nil ? nil : name)
+        // Nothing is done within no time; any longer wait is given by answering when it is done.
+        if preferences.respondsAsync || preferences.wait_seconds == 0 {
+            return try startLater(
+                table, order, name: inline?.name, applied: preferences.respondsAsync ? "respond-async" : "wait=0")
+        }
+        let start = environment.uptime_seconds()
+        let kept = try runAndKeep(table, order, name: inline?.name)
         var answer = try reportAnswer(
             .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
-        if let seconds = preferences.wait_seconds { answer.fields[.preferenceApplied] = "wait=\(seconds)" }
+        // A wait that was exceeded was not applied, and must not be said to be (RFC 7240, section 3).
+        if let seconds = preferences.wait_seconds, environment.uptime_seconds() - start <= Double(seconds) {
+            answer.fields[.preferenceApplied] = "wait=\(seconds)"
+        }
         return answer
     }
 
@@ -169,7 +177,7 @@ extension Application {
     }
 
     private func startLater(
-        _ table: EntryTable, _ order: SimulationOrder, name: String?
+        _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String
     ) throws(Problem) -> Answer {
         let digest = Digest(of: table.document.text.utf8)
         let id = newSimulationID()
@@ -181,8 +189,10 @@ extension Application {
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
                         createdAt: environment.now())))
         } catch { throw Problem(error) }
-        let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name) }
+        let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name ?? table.name) }
         if !accepted {
+            // Only what has ended can be removed; left queued, it would keep its configuration from being removed.
+            _ = try? store.perform(.cancelSimulation(id, at: environment.now()))
             _ = try? store.perform(.deleteSimulation(id))
             throw Problem(.overloaded, "too many simulations wait; try again", fields: [.retryAfter: "1"])
         }
@@ -193,7 +203,7 @@ extension Application {
         ])
         return Answer(
             .accepted, .json, body.bytes,
-            fields: [.location: location, .retryAfter: "1", .preferenceApplied: "respond-async"])
+            fields: [.location: location, .retryAfter: "1", .preferenceApplied: applied])
     }
 
     private func finishLater(
@@ -340,7 +350,10 @@ extension Application {
         let platform = try request.choice("platform", Platform.self)
         let rule = try request.parameter("rule")
         if let rule, Rule.named(rule) == nil {
-            throw Problem(.invalidParameter, "there is no rule of this name; /v1/rules lists them")
+            let nearest = nearestName(to: rule, among: Rule.all.map(\.id)).map { "; did you mean '\($0)'?" } ?? ""
+            throw Problem(
+                .invalidParameter, "there is no rule of this name; /v1/rules lists them\(nearest)",
+                items: [Problem.Item(pointer: "?rule", code: "unknown-rule", message: "not the id of a rule")])
         }
         let stored = try storedSimulation(text)
         let page: Page<StoredScenario>

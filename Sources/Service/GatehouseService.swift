@@ -101,19 +101,36 @@ package final class GatehouseService: Sendable {
     }
 
     /// Blocks until SIGTERM or SIGINT, then stops.
-    package func runUntilSignal() {
-        let semaphore = DispatchSemaphore(value: 0)
+    package func run(until signals: StopSignals) {
+        signals.wait()
+        logger.notice("stopping")
+        stop()
+    }
+}
+
+/// The signals that ask for a stop, from the moment this is made.
+///
+/// To be made before anybody is told that the service listens: whoever reads that may send the signal at once, and
+/// its default action would end the process with requests in work.
+package final class StopSignals {
+    private let semaphore = DispatchSemaphore(value: 0)
+    private let sources: [any DispatchSourceSignal]
+
+    package init() {
         let queue = DispatchQueue(label: "signals")
-        let sources = [SIGTERM, SIGINT].map { number in
+        sources = [SIGTERM, SIGINT].map { [semaphore] number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler { semaphore.signal() }
             source.resume()
             return source
         }
-        semaphore.wait()
-        logger.notice("stopping")
-        stop()
+    }
+
+    deinit {
         for source in sources { source.cancel() }
     }
+
+    /// Blocks until a signal has come.
+    package func wait() { semaphore.wait() }
 }

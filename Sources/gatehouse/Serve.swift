@@ -33,8 +33,9 @@ struct Serve: ParsableCommand {
         guard (1...64).contains(loops), (1...256).contains(workers), (0...3600).contains(grace) else {
             throw ValidationError("loops is 1 to 64, workers 1 to 256, grace 0 to 3600")
         }
-        // Signals are waited for; no thread may die of them before.
+        // A peer that is gone is an error of a call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        let signals = StopSignals()
         var configuration = ServiceConfiguration(addresses: addresses, database: database)
         configuration.eventLoops = loops
         configuration.workers = workers
@@ -43,6 +44,6 @@ struct Serve: ParsableCommand {
         let service = try GatehouseService(configuration, logger: logger)
         for address in service.addresses { writeOutput("listening on http://\(address)\n") }
         writeOutput("no tokens: only loopback addresses are served; database \(database)\n")
-        service.runUntilSignal()
+        service.run(until: signals)
     }
 }

@@ -5,6 +5,11 @@ package enum XenRelease {
     package static let supported = XenVersion.allCases.map(\.rawValue)
 }
 
+extension EntryTable {
+    /// Bytes above `per_cpu_base` that have to be addresses too.
+    static let perCPUArea_bytes: UInt64 = 1 << 24
+}
+
 extension TableReader {
     /// Reads addresses over those already in the table; absent ones keep their value.
     mutating func readMachine(_ value: JSON, _ place: String, into table: inout EntryTable) {
@@ -25,7 +30,14 @@ extension TableReader {
             if let stack = address(members["stack"], place + "/espfix/stack") { table.machine.espfixStack = stack }
             if let waddr = address(members["waddr"], place + "/espfix/waddr") { table.machine.espfixWritable = waddr }
         }
-        if let base = kernelAddress(keys["per_cpu_base"], place + "/per_cpu_base") { table.machine.perCPUBase = base }
+        if let base = kernelAddress(keys["per_cpu_base"], place + "/per_cpu_base") {
+            // Variables and the interrupt stack lie above it, some of them megabytes away.
+            if base > UInt64.max - EntryTable.perCPUArea_bytes {
+                fault(place + "/per_cpu_base", "out-of-range", "the per-CPU area reaches beyond the address space")
+            } else {
+                table.machine.perCPUBase = base
+            }
+        }
         if let rsp = keys["kernel_rsp"],
             let members = object(rsp, place + "/kernel_rsp", keys: EntryTable.kernelRSPKeys)
         {
@@ -83,6 +95,11 @@ extension TableReader {
             integer(members["size"], place + "/size", in: 1...Int64(limit_bytes)), members["size"] != nil, place, "size"
         )
         guard let base, let size else { return nil }
+        // The end has to be an address as well: a stack that wraps round has no top to start from.
+        if UInt64(size) > UInt64.max - base {
+            fault(place + "/size", "out-of-range", "the stretch reaches beyond the address space")
+            return nil
+        }
         return EntryTable.Stretch(base: base, size_bytes: UInt64(size))
     }
 

@@ -135,8 +135,9 @@ extension EntryTable {
                 default: false
                 }
             }
-        if !allowed || name == "." || name == ".." { return false }
-        let looksLikeID = name.utf8.count >= 8 && name.allSatisfy { $0.isHexDigit && !$0.isUppercase }
+        // A leading '.' or '-' reads as a path or an option; the store refuses both, and upper-case digits too.
+        if !allowed || name.first?.isLetter != true && name.first?.isNumber != true { return false }
+        let looksLikeID = name.utf8.count >= 8 && name.allSatisfy(\.isHexDigit)
         return !looksLikeID
     }
 }

@@ -1,0 +1,212 @@
+import EntryCode
+import Testing
+
+/// Status, fields and forms that hold for every resource.
+struct DisciplineTests {
+    @Test(arguments: Carrier.allCases) func methodsAreNamed(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for (method, path, allowed) in [
+            ("PUT", "/v1/configurations", "POST, GET, HEAD"), ("PATCH", "/v1/configurations/x", "GET, DELETE, HEAD"),
+            ("GET", "/v1/checks", "POST"), ("HEAD", "/v1/checks", "POST"), ("POST", "/livez", "GET, HEAD"),
+            ("DELETE", "/v1/kernels/linux-5.2", "GET, HEAD"), ("OPTIONS", "/v1/rules", "GET, HEAD"),
+        ] {
+            let reply = try stage.send(method, path)
+            #expect(reply.status == 405, "\(method) \(path)")
+            #expect(reply.fields["allow"] == allowed, "\(method) \(path)")
+        }
+    }
+
+    @Test(arguments: Carrier.allCases) func unknownPathsAre404(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for path in [
+            "/", "/v1", "/v2/checks", "/v1/kernel", "/v1/configurations/a/b", "/..%2f..%2fetc/passwd", "/v1/../v1/x",
+            "/v1/kernels/..", "/v1/kernels/%2e%2e%2f%2e%2e", "/%00", "/v1/rules/%0A", "/v1/simulations/a/scenarios/trace",
+        ] { #expect(try stage.get(path).status == 404, "\(path)") }
+    }
+
+    @Test(arguments: Carrier.allCases) func malformedTargetsAre400(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for path in ["/v1/kernels/%", "/v1/kernels/%4", "/v1/kernels/%zz", "/v1/kernels/%ff", "/v1/rules?format=%", "/v1/rules?%c3=1"] {
+            let reply = try stage.get(path)
+            #expect(reply.status == 400, "\(path)")
+            #expect(reply.json?.text("code") == "malformed-request", "\(path)")
+            let text = try stage.get(path, accept: "text/plain")
+            #expect(text.fields["content-type"]?.hasPrefix("text/plain") == true, "\(path)")
+        }
+    }
+
+    @Test(arguments: Carrier.allCases) func errorsAreTextWhereTextIsAskedFor(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let reply = try stage.get("/v1/rules/nothing", accept: "text/plain")
+        #expect(reply.text.split(separator: "\n", omittingEmptySubsequences: false).count == 3)
+        #expect(reply.text.hasPrefix("404 Not found\n"))
+        #expect(try stage.get("/v1/rules/nothing", accept: "text/plain, application/json;q=0.1")
+            .fields["content-type"] == "application/problem+json")
+        let faults = try stage.send(
+            "POST", "/v1/configurations", [("Accept", "text/plain"), ("Content-Type", "application/json")],
+            [UInt8](#"{"kernel": "linux-5.2", "idt": [5]}"#.utf8))
+        #expect(faults.status == 422)
+        #expect(faults.text.contains("\n  /idt/0: "))
+        // What a client sends comes back in messages; it must not bring lines or escape sequences of its own.
+        let injected = try stage.get("/v1/rules?a%0Ab%1B%5B31m=1", accept: "text/plain")
+        #expect(injected.status == 400)
+        #expect(injected.body.allSatisfy { $0 == 10 || (32..<127).contains($0) })
+    }
+
+    @Test(arguments: Carrier.allCases) func acceptChoosesByWeight(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for (accept, type) in [
+            ("*/*", "application/json"), ("text/plain", "text/plain; charset=utf-8"),
+            ("application/*", "application/json"), ("text/*", "text/plain; charset=utf-8"),
+            ("text/plain;q=0.5, application/json;q=0.4", "text/plain; charset=utf-8"),
+            ("text/plain;q=0.4, application/json;q=0.5", "application/json"),
+            ("text/html, text/plain;q=0.9, */*;q=0.1", "text/plain; charset=utf-8"),
+            ("text/html, */*;q=0.1", "application/json"), ("TEXT/PLAIN", "text/plain; charset=utf-8"),
+            ("application/json;q=0, */*", "text/plain; charset=utf-8"),
+            ("text/plain;q=1.0;foo=bar", "text/plain; charset=utf-8"),
+        ] {
+            let reply = try stage.get("/v1/rules", accept: accept)
+            #expect(reply.status == 200, "\(accept)")
+            #expect(reply.fields["content-type"] == type, "\(accept)")
+            #expect(reply.fields["vary"] == "Accept")
+        }
+        for accept in ["text/html", "image/*", "application/json;q=0", "nonsense", "*/*;q=0"] {
+            #expect(try stage.get("/v1/rules", accept: accept).status == 406, "\(accept)")
+        }
+        #expect(try stage.get("/v1/rules?format=text", accept: "application/json").text.contains("live-frame-overwritten"))
+    }
+
+    @Test(arguments: Carrier.allCases) func headIsGetWithoutABody(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for path in ["/v1/rules", "/livez", "/v1/kernels/linux-5.2", "/v1/kernels/none", "/none", "/v1/rules?x=1"] {
+            let get = try stage.get(path)
+            let head = try stage.send("HEAD", path)
+            #expect(head.status == get.status, "\(path)")
+            #expect(head.fields["content-type"] == get.fields["content-type"], "\(path)")
+            #expect(head.fields["content-length"] == String(get.body.count), "\(path)")
+        }
+    }
+
+    @Test(arguments: Carrier.allCases) func bodiesOfOtherTypesAreRefused(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
+            for type in ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx", "multipart/form-data"] {
+                let reply = try stage.send("POST", path, type.isEmpty ? [] : [("Content-Type", type)], [UInt8]("{}".utf8))
+                #expect(reply.status == 415, "\(path) \(type)")
+                #expect(reply.fields["accept-post"] == "application/json", "\(path) \(type)")
+            }
+            let encoded = try stage.post(path, "{}", [("Content-Encoding", "gzip")])
+            #expect(encoded.status == 415)
+            #expect(encoded.fields["accept-encoding"] == "identity")
+            #expect(try stage.send("POST", path, [("Content-Type", "Application/JSON; charset=utf-8")], [UInt8]("[]".utf8)).status == 422)
+        }
+    }
+
+    @Test(arguments: Carrier.allCases) func malformedJSONIsPlaced(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
+            for body in [
+                "", "{", "[1,]", "{\"a\" 1}", "{\"a\": 01}", "nul", "{\"kernel\": \"\u{1}\"}", "\u{feff}{}", "{} {}", "'x'",
+                "{\"a\": 1e999}", "\"\\ud800\"", String(repeating: "[", count: 100),
+            ] {
+                let reply = try stage.post(path, body)
+                #expect(reply.status == 400, "\(path) \(body.prefix(20))")
+                #expect(reply.json?.text("code") == "malformed-json")
+                let detail = reply.json?.text("detail") ?? ""
+                #expect(detail.contains("line ") && detail.contains("column ") && detail.contains("byte "), "\(detail)")
+            }
+            let second = try stage.post(path, "{\n  \"kernel\": x\n}")
+            #expect(second.json?.text("detail")?.contains("line 2, column 13") == true, "\(second.text)")
+            let notUTF8 = try stage.send(
+                "POST", path, [("Content-Type", "application/json")], [0x22, 0xFF, 0xFE, 0x22])
+            #expect(notUTF8.status == 400)
+        }
+    }
+
+    @Test(arguments: Carrier.allCases) func largeBodiesAre413(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let large = #"{"kernel": "linux-5.2", "description": ""# + String(repeating: "x", count: 1 << 20) + "\"}"
+        for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
+            #expect(try stage.post(path, large).status == 413, "\(path)")
+        }
+    }
+
+    @Test(arguments: Carrier.allCases) func everyFaultHasAPointer(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let body = """
+            {"kernel": "linux-5.2", "kernel": "linux-5.2", "entris": [], "options": {"PTII": true, "PTI": 2},
+             "entries": [{"symbol": "a b", "handler": "do_x"}, 7, {"symbol": "x"}],
+             "idt": [{"vector": 256, "entry": "int3"}, {"vector": 3, "entry": "int3", "ist": 8, "dpl": -1, "type": "call"}],
+             "xen": {"version": "4.7", "thunks": ["int3", "int3"], "callbacks": {"evnt": "x"}},
+             "machine": {"per_cpu_base": "0xfffffffffffff000", "guards": [{"base": "0x10", "size": 4096}],
+                         "stacks": {"task": {"base": "0xfffffffffffff000", "size": 65536}, "tsk": {}}},
+             "routines": {"a b": "ret", "error_entry": 5}}
+            """
+        for (path, prefix, sent) in [
+            ("/v1/configurations", "", body), ("/v1/checks", "", body),
+            ("/v1/simulations", "/configuration", "{\"configuration\": \(body)}"),
+        ] {
+            let reply = try stage.post(path, sent)
+            #expect(reply.status == 422)
+            let pointers = Set((reply.json?["errors"]?.arrayValue ?? []).compactMap { $0.text("pointer") })
+            for pointer in [
+                "/kernel", "/entris", "/options/PTII", "/options/PTI", "/entries/0/symbol", "/entries/1", "/entries/2",
+                "/idt/0/vector", "/idt/1/ist", "/idt/1/dpl", "/idt/1/type", "/xen/version", "/xen/thunks/1",
+                "/xen/callbacks/evnt", "/machine/per_cpu_base", "/machine/guards/0/base", "/machine/stacks/task/size",
+                "/machine/stacks/tsk", "/routines/a b", "/routines/error_entry",
+            ] { #expect(pointers.contains(prefix + pointer), "\(path) \(pointer)") }
+            for name in ["entries", "PTI", "event", "task"] {
+                #expect(reply.text.contains("did you mean '\(name)'?"), "\(path) \(name)")
+            }
+        }
+        let near = try stage.post("/v1/configurations", #"{"kernel": "linux-5.4"}"#)
+        #expect(near.json?.text("errors/0/pointer") == "/kernel")
+        #expect(near.json?.text("errors/0/message")?.contains("linux-5.") == true)
+    }
+
+    @Test(arguments: Carrier.allCases) func parametersStandOnceAndAreKnown(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for query in ["cursor=a&cursor=a", "name=a&name=b", "format=json&format=json", "kernel=a&kernel=a"] {
+            let reply = try stage.get("/v1/configurations?\(query)")
+            #expect(reply.status == 400, "\(query)")
+            #expect(reply.json?.text("errors/0/code") == "duplicate-parameter", "\(query)")
+        }
+        let near = try stage.get("/v1/configurations?kernal=linux-5.2")
+        #expect(near.status == 400)
+        #expect(near.json?.text("errors/0/message")?.contains("did you mean 'kernel'?") == true)
+        let many = try stage.get("/v1/configurations?a=1&b=2&&c")
+        #expect(many.json?["errors"]?.arrayValue?.count == 3)
+    }
+}
+
+/// Requests that are sent again.
+struct IdempotencyTests {
+    @Test(arguments: Carrier.allCases) func theSameRequestIsAnsweredOnce(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let body = #"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#
+        let key = [("Idempotency-Key", "k1")]
+        let first = try stage.post("/v1/simulations", body, key)
+        let again = try stage.post("/v1/simulations", body, key)
+        #expect(first.status == 201 && again.status == 201)
+        #expect(again.body == first.body)
+        for field in ["location", "etag", "content-type"] { #expect(again.fields[field] == first.fields[field], "\(field)") }
+        #expect(try stage.get("/v1/simulations").json?.at("items")?.arrayValue?.count == 1)
+        for (path, other) in [("/v1/simulations", body + " "), ("/v1/checks", body), ("/v1/simulations?format=text", body)] {
+            let refused = try stage.post(path, other, key)
+            #expect(refused.status == 422, "\(path)")
+            #expect(refused.json?.text("code") == "idempotency-mismatch")
+        }
+        #expect(try stage.post("/v1/simulations", body, [("Idempotency-Key", "k2")]).body != first.body)
+    }
+
+    @Test(arguments: Carrier.allCases) func whatFailedMayBeTriedAgain(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let key = [("Idempotency-Key", "k")]
+        #expect(try stage.post("/v1/configurations", "{", key).status == 400)
+        #expect(try stage.post("/v1/configurations", table("a"), key).status == 201)
+        #expect(try stage.post("/v1/configurations", table("a"), key).status == 201, "replayed, though it is there already")
+        for bad in [String(repeating: "k", count: 256), "a b"] {
+            #expect(try stage.post("/v1/configurations", table("b"), [("Idempotency-Key", bad)]).status == 400)
+        }
+    }
+}

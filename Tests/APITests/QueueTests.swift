@@ -1,0 +1,84 @@
+import Foundation
+import HTTPTransport
+import HTTPTypes
+import HTTPWire
+import Logging
+import Service
+import Synchronization
+import Testing
+
+@testable import API
+
+/// More work than the queue takes.
+struct QueueTests {
+    /// Keeps the last response.
+    private final class Sink: ResponseSink {
+        let responses = Mutex<[HTTPResponse]>([])
+        func deliver(_ response: HTTPResponse, body: ResponseBody, to exchange: ExchangeID) {
+            responses.withLock { $0.append(response) }
+        }
+    }
+
+    @Test func aFullQueueIs503WithRetryAfter() throws {
+        let queue = HeldQueue(limit: 1)
+        let application = try makeApplication(queue: queue)
+        defer { try? application.store.close() }
+        let sink = Sink()
+        let head = HTTPRequest(method: .get, scheme: "http", authority: "test", path: "/livez")
+        let incoming = IncomingRequest(head: head, body: [], peer: PeerAddress(host: "127.0.0.1", port: 1))
+        for stream in [1, 3] as [Int32] {
+            application.handle(
+                incoming, responder: Responder(sink: sink, exchange: ExchangeID(connection: 1, stream: StreamID(stream))))
+        }
+        let refused = try #require(sink.responses.withLock { $0.first })
+        #expect(refused.status == .serviceUnavailable, "the second is answered at once; the first waits")
+        #expect(refused.headerFields[.retryAfter] == "1")
+        queue.drain()
+        #expect(sink.responses.withLock { $0.map(\.status.code) } == [503, 200])
+    }
+
+    @Test func aLiveServiceRefusesWhatItCannotQueue() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("gatehouse-queue-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        var configuration = ServiceConfiguration(
+            addresses: [try #require(SocketAddress("127.0.0.1:0"))],
+            database: folder.appendingPathComponent("gatehouse.sqlite").path)
+        configuration.workers = 1
+        configuration.queueLimit = 1
+        let service = try GatehouseService(
+            configuration, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        defer { service.stop() }
+        let address = try #require(service.addresses.first)
+        let client = CurlClient(port: try #require(UInt16("\(address)".split(separator: ":").last ?? "")))
+        let entered = DispatchSemaphore(value: 0)
+        let release = DispatchSemaphore(value: 0)
+        #expect(
+            service.application.queue.submit {
+                entered.signal()
+                release.wait()
+            })
+        entered.wait()
+        #expect(service.application.queue.submit {})
+        let reply = try client.send("GET", "/v1/rules", [], [])
+        #expect(reply.status == 503)
+        #expect(reply.fields["retry-after"] == "1")
+        #expect(reply.fields["content-type"] == "application/problem+json")
+        #expect(reply.json?.text("instance") == "/v1/rules")
+        release.signal()
+        var after = try client.send("GET", "/v1/rules", [], [])
+        while after.status == 503 { after = try client.send("GET", "/v1/rules", [], []) }
+        #expect(after.status == 200)
+    }
+
+    @Test func aPoolDoesWhatItAcceptedBeforeItCloses() {
+        let pool = WorkerPool(threads: 3, limit: 1000)
+        let done = Atomic<Int>(0)
+        var accepted = 0
+        for _ in 0..<500 where pool.submit({ done.wrappingAdd(1, ordering: .relaxed) }) { accepted += 1 }
+        pool.close()
+        #expect(accepted == 500)
+        #expect(done.load(ordering: .relaxed) == accepted)
+        #expect(!pool.submit {})
+    }
+}

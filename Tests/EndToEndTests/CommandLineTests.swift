@@ -1,0 +1,111 @@
+import Foundation
+import Testing
+
+/// The command line, by its exit codes and what it prints.
+struct CommandLineTests {
+    @Test func theExitCodeIsTheVerdict() throws {
+        let violated = try Program.run(["check", "linux-5.2"])
+        #expect(violated.status == 1)
+        #expect(violated.text.hasPrefix("linux-5.2: violated\n"))
+        #expect(violated.text.contains("live-frame-overwritten on xen-pv"))
+        #expect(violated.text.contains("general protection fault: 0000"))
+        #expect(violated.text.split(separator: "\n").allSatisfy { $0.utf8.count <= 100 })
+        let holds = try Program.run(["check", "linux-5.3"])
+        #expect(holds.status == 0, "\(holds.text.prefix(400))")
+        #expect(holds.text.hasPrefix("linux-5.3: holds\n"))
+    }
+
+    @Test func whatCannotBeCheckedExitsWith2() throws {
+        for (arguments, input, hint) in [
+            (["check", "linux-5.22"], "", "did you mean 'linux-5.2'?"),
+            (["check", "/nonexistent/table.json"], "", "No such file"), (["check", "/"], "", "Is a directory"),
+            (["check", "-"], "{", "line 1, column 2"), (["check", "-"], "", "line 1"),
+            (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/entrys"),
+            (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/idt/0"),
+            (["check", "linux-5.2", "--scenarios", "nothing/*"], "", "no scenario matches"),
+            (["check", "linux-5.2", "--nesting", "1"], "", "not modelled"),
+            (["check", "linux-5.2", "--xen", "4.5"], "", "4.6"), (["check", "linux-5.2", "--format", "xml"], "", "ndjson"),
+            (["check", "linux-5.2", "--platform", "arm"], "", "xen-pv"), (["check"], "", "Usage"), (["chek"], "", "Usage"),
+            (["trace", "linux-5.2", "no/such/scenario/here"], "", "no scenario"),
+            (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test", "--format", "csv"], "", "json, text or ndjson"),
+            (["listing", "linux-5.2", "eror_entry"], "", "did you mean 'error_entry'?"),
+            (["kernels", "linux-9"], "", "linux-5.2"), (["rules", "live-frame"], "", "no rule"),
+            (["serve", "--listen", "nowhere"], "", "not an address"), (["serve", "--workers", "0"], "", "workers"),
+        ] {
+            let outcome = try Program.run(arguments, input: [UInt8](input.utf8))
+            #expect(outcome.status == 2, "\(arguments): \(outcome.errors)")
+            #expect(outcome.errors.contains(hint), "\(arguments): \(outcome.errors)")
+            #expect(outcome.output.isEmpty, "\(arguments)")
+        }
+        let invalid = try Program.run(
+            ["check", "-"], input: [UInt8](#"{"kernel": "linux-5.2", "idt": [{"vector": 3, "entry": "nobody"}]}"#.utf8))
+        #expect(invalid.status == 2)
+        #expect(invalid.text.hasPrefix("-: invalid\n") && invalid.text.contains("dangling-reference"))
+    }
+
+    @Test func standardInputIsATable() throws {
+        let kernel = try Program.run(["kernels", "linux-5.2"])
+        #expect(kernel.status == 0)
+        let check = try Program.run(["check", "-", "--scenarios", "xen-pv/int3/kernel/self-test"], input: kernel.output)
+        #expect(check.status == 1)
+        #expect(check.text.contains("RIP: e030:int3_magic+0x0/0x7"))
+        let later = try Program.run(["check", "-", "--scenarios", "xen-pv/int3/*", "--xen", "4.17"], input: kernel.output)
+        #expect(later.text.contains("general protection fault: 3504"))
+    }
+
+    @Test func theRestPrintsAndExitsWith0() throws {
+        for (arguments, part) in [
+            (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test"], "int3_magic"),
+            (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test", "--format", "json"], "\"steps\""),
+            (["listing", "linux-5.2"], "ENTRY(error_entry)"), (["listing", "linux-5.2", "error_entry"], "ENTRY(error_entry)"),
+            (["listing", "linux-5.2", "--platform", "xen-pv"], "xen_"), (["kernels"], "linux-5.3"),
+            (["kernels", "--json"], "\"linux-5.3\""), (["rules"], "live-frame-overwritten"),
+            (["rules", "stack-bounds"], "stack-bounds"), (["rules", "--json"], "\"stack-bounds\""), (["--version"], "0."),
+            (["--help"], "serve"), (["help", "check"], "--scenarios"), (["check", "--help"], "--scenarios"), ([], "serve"),
+        ] {
+            let outcome = try Program.run(arguments)
+            #expect(outcome.status == 0, "\(arguments): \(outcome.errors)")
+            #expect(outcome.text.contains(part), "\(arguments)")
+        }
+    }
+
+    @Test func everyFormOfACheck() throws {
+        let scenario = ["--scenarios", "xen-pv/int3/kernel/self-test"]
+        let json = try Program.run(["check", "linux-5.2", "--format", "json"] + scenario)
+        #expect(json.status == 1)
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(json.output)) as? [String: Any])
+        for key in ["id", "configuration", "state", "verdict", "summary", "violations", "costs", "model"] {
+            #expect(report[key] != nil, "\(key)")
+        }
+        #expect(report["verdict"] as? String == "violated")
+        let violation = try #require((report["violations"] as? [[String: Any]])?.first)
+        for key in ["scenario", "rule", "at", "explanation", "consequence", "console", "links"] {
+            #expect(violation[key] != nil, "\(key)")
+        }
+        let lines = try Program.run(["check", "linux-5.2", "--format", "ndjson"] + scenario).text.split(separator: "\n")
+        #expect(lines.count == 1)
+        #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(lines[0].utf8)) }
+        #expect(try Program.run(["check", "linux-5.2", "--format", "csv"] + scenario).text.contains("live-frame-overwritten"))
+        #expect(try Program.run(["check", "linux-5.2", "--format", "wide"] + scenario).text.contains("self-test"))
+    }
+
+    /// The answer of the service and of the command line to the same question say the same.
+    @Test func theServiceAndTheCommandLineAgree() throws {
+        let folder = try Folder()
+        let server = try RunningServer(database: folder.url.appendingPathComponent("gatehouse.sqlite"))
+        let table = try Program.run(["kernels", "linux-5.2"]).output
+        let local = try Program.run(["check", "-", "--format", "json", "--scenarios", "*/int3/*"], input: table)
+        let remote = try server.curl("/v1/checks?scenarios=*/int3/*", post: table)
+        #expect(remote.status == 200)
+        let ours = try #require(try JSONSerialization.jsonObject(with: Data(local.output)) as? [String: Any])
+        let theirs = try #require(try JSONSerialization.jsonObject(with: Data(remote.body)) as? [String: Any])
+        #expect(Set(theirs.keys).isSuperset(of: ours.keys))
+        for key in ["verdict", "costs", "request", "model", "xen"] {
+            #expect(ours[key] as? NSObject == theirs[key] as? NSObject, "\(key)")
+        }
+        let rules = { (report: [String: Any]) in
+            (report["violations"] as? [[String: Any]] ?? []).map { "\($0["scenario"] ?? "") \($0["rule"] ?? "")" }
+        }
+        #expect(rules(ours) == rules(theirs) && !rules(ours).isEmpty)
+    }
+}
