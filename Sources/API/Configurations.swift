@@ -15,10 +15,13 @@ extension Application {
                 .unsupportedMediaType, "the body must not be encoded; send it as it is",
                 fields: [.acceptEncoding: "identity", .acceptPost: Application.jsonTypes])
         }
-        let type = (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() } ?? ""
+        let type =
+            (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() }
+            ?? ""
         if type == "application/json" || type.hasSuffix("+json") { return }
         let hint =
-            type.isEmpty || type == "application/x-www-form-urlencoded" ? "; with curl: -H 'Content-Type: application/json'" : ""
+            type.isEmpty || type == "application/x-www-form-urlencoded"
+            ? "; with curl: -H 'Content-Type: application/json'" : ""
         throw Problem(
             .unsupportedMediaType, "an entry table is sent as application/json\(hint)",
             fields: [.acceptPost: Application.jsonTypes])
@@ -103,7 +106,8 @@ extension Application {
 
     /// The strong tag of a configuration in a form: all that its representation shows and content alone does not fix.
     static func tag(_ configuration: StoredConfiguration, _ format: Format) -> String {
-        let moving = "\(configuration.name ?? "") \(configuration.createdAt.rfc3339) \(configuration.invalidReason ?? "")"
+        let moving =
+            "\(configuration.name ?? "") \(configuration.createdAt.rfc3339) \(configuration.invalidReason ?? "")"
         return "\"\(configuration.digest.hex.prefix(32))-\(Digest(of: moving.utf8).hex.prefix(16))-\(format.rawValue)\""
     }
 
@@ -171,7 +175,9 @@ extension Application {
         do throws(InvalidConfiguration) {
             image = try table.expand(for: platform, kernels: kernels)
         } catch { throw Problem(error) }
-        guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
+        guard
+            let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image)
+        else {
             throw Problem(.notFound, "there is no such routine in this table")
         }
         return Answer(
@@ -244,7 +250,9 @@ extension Problem {
         self.init(
             .notRunnable, invalid.findings.first?.message ?? "the table cannot be run",
             items: invalid.findings.map {
-                Item(pointer: $0.pointer, code: $0.rule, message: $0.location.isEmpty ? $0.message : "\($0.location): \($0.message)")
+                Item(
+                    pointer: $0.pointer, code: $0.rule,
+                    message: $0.location.isEmpty ? $0.message : "\($0.location): \($0.message)")
             })
     }
 }

@@ -14,6 +14,7 @@ extension Application {
         var material = [UInt8]("\(request.method.rawValue) \(request.path)\n".utf8)
         for pair in request.query { material += [UInt8]("\(pair.name)=\(pair.value)\n".utf8) }
         material += request.body
+        forgetOldKeys()
         let claim: IdempotencyClaim
         do throws(StoreError) {
             claim = try store.perform(
@@ -22,7 +23,8 @@ extension Application {
         switch claim {
         case .claimed: break
         case .inProgress:
-            throw Problem(.conflict, "a request with this Idempotency-Key is being answered", fields: [.retryAfter: "1"])
+            throw Problem(
+                .conflict, "a request with this Idempotency-Key is being answered", fields: [.retryAfter: "1"])
         case .mismatch:
             throw Problem(.idempotencyMismatch, "this Idempotency-Key was used with another request")
         case .answered(let stored):
@@ -53,5 +55,13 @@ extension Application {
             _ = try? store.perform(.releaseIdempotencyKey(key))
             throw error
         }
+    }
+
+    /// Removes keys of more than a day ago, with one request in 64: whoever tries again does so sooner, and the answers
+    /// kept for them would fill the disk. Not waited for; what is missed now is met later.
+    private func forgetOldKeys() {
+        guard environment.random() & 63 == 0 else { return }
+        let before = Timestamp(milliseconds: environment.now().milliseconds - 86_400_000)
+        try? store.submit(.pruneIdempotencyKeys(createdBefore: before)) { _ in }
     }
 }

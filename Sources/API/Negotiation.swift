@@ -56,7 +56,8 @@ extension Request {
         let list = offered.map(\.rawValue).joined(separator: ", ")
         if let name = try parameter("format") {
             guard let format = Format(rawValue: name), offered.contains(format) else {
-                throw Problem(.notAcceptable, "the format '\(String(name.prefix(32)))' is not offered here; offered are: \(list)")
+                throw Problem(
+                    .notAcceptable, "the format '\(String(name.prefix(32)))' is not offered here; offered are: \(list)")
             }
             return format
         }
@@ -67,7 +68,9 @@ extension Request {
             // The most specific range decides about a form, even where a wider one has more weight.
             var found: (specificity: Int, weight: Double)?
             for range in ranges {
-                guard let specificity = range.specificity(for: format), specificity > (found?.specificity ?? -1) else { continue }
+                guard let specificity = range.specificity(for: format), specificity > (found?.specificity ?? -1) else {
+                    continue
+                }
                 found = (specificity, range.weight)
             }
             guard let found, found.weight > 0 else { continue }
@@ -78,7 +81,10 @@ extension Request {
             }
         }
         guard let best else {
-            throw Problem(.notAcceptable, "none of the accepted types is offered; offered are: \(offered.map(\.mediaType).joined(separator: ", "))")
+            throw Problem(
+                .notAcceptable,
+                "none of the accepted types is offered; offered are: \(offered.map(\.mediaType).joined(separator: ", "))"
+            )
         }
         return best.format
     }

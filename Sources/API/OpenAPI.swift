@@ -26,9 +26,11 @@ enum OpenAPI {
         case "platforms": return text("Platforms, separated by commas")
         case "scenarios": return text("Pattern of scenario names with * and ?")
         case "xen": return choice("Release of Xen", XenRelease.supported)
-        case "nesting": return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
+        case "nesting":
+            return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
         case "rule": return choice("Only scenarios that break this rule", Rule.all.map(\.id))
-        case "stop_at_first": return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
+        case "stop_at_first":
+            return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
         case "routine": return text("One routine of the listing")
         case "format": return text("Form of the answer, before Accept")
         case "verbose": return text("List every check")
@@ -134,7 +136,8 @@ enum OpenAPI {
                     JSON.Member("title", "Gatehouse"), JSON.Member("version", .string(version)),
                     JSON.Member("description", "Does this kernel entry code survive every way into it?"),
                     JSON.Member(
-                        "license", .object([JSON.Member("name", "Apache-2.0"), JSON.Member("identifier", "Apache-2.0")])),
+                        "license",
+                        .object([JSON.Member("name", "Apache-2.0"), JSON.Member("identifier", "Apache-2.0")])),
                 ])), JSON.Member("paths", .object(paths.map { JSON.Member($0.path, .object($0.methods)) })),
             JSON.Member(
                 "components", .object([JSON.Member("schemas", .object([JSON.Member("problem", problem)]))])),

@@ -156,7 +156,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: "Fetch the resource again and use its ETag."
         case .contentTooLarge: "An entry table has at most 1 MiB."
         case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
-        case .invalidDocument: "errors[] has a JSON pointer for every fault; the schema is at /schemas/entry-table.json."
+        case .invalidDocument:
+            "errors[] has a JSON pointer for every fault; the schema is at /schemas/entry-table.json."
         case .ambiguousReference: "Use more digits of the id."
         case .idempotencyMismatch: "Use a new key for a new request."
         case .notRunnable: "The configuration's reasons say what is missing."
@@ -177,7 +178,8 @@ extension Problem {
             self.init(
                 .ambiguousReference, error.message,
                 items: error.candidates.map { Item(pointer: "", code: "candidate", message: $0.hex) })
-        case .referenceTooShort, .invalidName, .invalidCursor, .invalidValue: self.init(.invalidParameter, error.message)
+        case .referenceTooShort, .invalidName, .invalidCursor, .invalidValue:
+            self.init(.invalidParameter, error.message)
         case .tooLarge: self.init(.contentTooLarge, error.message)
         case .duplicate, .simulationRunning, .simulationEnded: self.init(.conflict, error.message)
         case .busy, .closed, .interrupted:

@@ -99,7 +99,8 @@ package func percentDecoded(_ text: Substring, plusIsSpace: Bool = false) -> Str
         if byte == UInt8(ascii: "+") && plusIsSpace {
             bytes.append(0x20)
         } else if byte == UInt8(ascii: "%") {
-            guard let high = iterator.next().flatMap(hexadecimalValue), let low = iterator.next().flatMap(hexadecimalValue)
+            guard let high = iterator.next().flatMap(hexadecimalValue),
+                let low = iterator.next().flatMap(hexadecimalValue)
             else { return nil }
             bytes.append(high << 4 | low)
         } else {

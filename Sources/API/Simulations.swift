@@ -96,8 +96,12 @@ extension Application {
         let format = try request.format(among: Application.reportFormats)
         if try request.parameter("base") != nil {
             throw Problem(
-                .invalidParameter, "'base' goes with a patch, and patches are not read by this version; send a whole table",
-                items: [Problem.Item(pointer: "?base", code: "not-supported", message: "patches are not read by this version")])
+                .invalidParameter,
+                "'base' goes with a patch, and patches are not read by this version; send a whole table",
+                items: [
+                    Problem.Item(
+                        pointer: "?base", code: "not-supported", message: "patches are not read by this version")
+                ])
         }
         let order = try SimulationOrder(query: request, limits: limits)
         try requireJSON(request)
@@ -144,7 +148,8 @@ extension Application {
         case nil:
             reader.fault("", "missing-key", "the key 'configuration' is required: a reference, or a table")
         default:
-            reader.fault("/configuration", "wrong-type", "a reference (id, prefix of 8 or more, name) or a table is expected")
+            reader.fault(
+                "/configuration", "wrong-type", "a reference (id, prefix of 8 or more, name) or a table is expected")
         }
         if !reader.faults.isEmpty { throw Problem(TableFaults(faults: reader.faults)) }
 

@@ -55,7 +55,8 @@ package final class GatehouseService: Sendable {
         do throws(StoreError) {
             store = try ResultStore.open(.file(configuration.database), now: GatehouseService.now())
         } catch {
-            throw ServiceError("the database \(configuration.database) cannot be used: \(error.message) [\(error.code.rawValue)]")
+            throw ServiceError(
+                "the database \(configuration.database) cannot be used: \(error.message) [\(error.code.rawValue)]")
         }
         if store.opening.interruptedSimulations > 0 {
             logger.notice("\(store.opening.interruptedSimulations) simulations were interrupted by the last stop")

@@ -30,7 +30,8 @@ struct Check: ParsableCommand {
             throw CommandError("no scenario matches; 'gatehouse check \(table) --format wide' lists them all")
         }
         let report = Report(
-            result: result, request: request, configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
+            result: result, request: request,
+            configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
             kernel: entryTable.kernel, elapsed_seconds: elapsed)
         switch format {
         case .json: writeOutput(report.json.prettyBytes)

@@ -8,7 +8,8 @@ struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve the HTTP interface (HTTP/2 with prior knowledge) until SIGTERM.")
 
-    @Option(help: ArgumentHelp("Address and port; may be repeated. Port 0 takes a free one.", valueName: "address:port"))
+    @Option(
+        help: ArgumentHelp("Address and port; may be repeated. Port 0 takes a free one.", valueName: "address:port"))
     var listen: [String] = ["127.0.0.1:8080"]
 
     @Option(help: ArgumentHelp("Database file; made if it is not there.", valueName: "file"))

@@ -26,7 +26,9 @@ struct Listing: ParsableCommand {
         } catch {
             throw CommandError(describe(error))
         }
-        guard let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image) else {
+        guard
+            let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image)
+        else {
             let names = image.program.routines.map(\.name)
             let hint = nearestName(to: routine ?? "", among: names).map { "; did you mean '\($0)'?" } ?? ""
             throw CommandError("there is no routine '\(routine ?? "")' in this table\(hint)")
@@ -68,7 +70,8 @@ struct Trace: ParsableCommand {
             throw CommandError(describe(error))
         }
         guard let traced else {
-            throw CommandError("there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
+            throw CommandError(
+                "there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
         }
         let report = TraceReport(traced.result, traced.trace)
         switch format {
@@ -93,11 +96,16 @@ struct Kernels: ParsableCommand {
     func run() throws {
         let library = KernelLibrary.shipped
         guard let name else {
-            if json { writeOutput(KernelDocument.list(library).prettyBytes) } else { writeOutput(KernelDocument.text(library)) }
+            if json {
+                writeOutput(KernelDocument.list(library).prettyBytes)
+            } else {
+                writeOutput(KernelDocument.text(library))
+            }
             return
         }
         guard let kernel = library.kernel(named: name) else {
-            throw CommandError("no table '\(name)' ships with the program: there are \(library.names.joined(separator: ", "))")
+            throw CommandError(
+                "no table '\(name)' ships with the program: there are \(library.names.joined(separator: ", "))")
         }
         writeOutput(kernel.document.prettyBytes)
     }

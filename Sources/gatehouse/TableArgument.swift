@@ -72,7 +72,8 @@ struct SelectionOptions: ParsableArguments {
             throw ValidationError("nested events are not modelled by this version; use --nesting 0")
         }
         return SimulationRequest(
-            selection: ScenarioSelection(platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
+            selection: ScenarioSelection(
+                platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
             xen: xen, stopAtFirst: stopAtFirst)
     }
 }

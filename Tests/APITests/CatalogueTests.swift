@@ -71,7 +71,8 @@ struct CatalogueTests {
         let ids = Set(Rule.all.map(\.id))
         for id in [
             "kernel-gs-base", "user-gs-base", "kernel-page-table", "user-page-table", "stack-bounds",
-            "live-frame-overwritten", "pt-regs-faithful", "error-code", "resumption", "unexpected-fault", "double-fault",
+            "live-frame-overwritten", "pt-regs-faithful", "error-code", "resumption", "unexpected-fault",
+            "double-fault",
             "triple-fault", "nmi-masking", "interrupt-flag", "access-flag", "direction-flag", "user-reachable-gate",
             "register-hygiene", "speculation-barrier", "information-leak", "needless-hypervisor-entry",
             "dangling-reference", "unreachable-entry", "progress",
@@ -97,7 +98,9 @@ struct CatalogueTests {
             for method in path.value.objectValue ?? [] {
                 described.insert("\(method.key.uppercased()) \(path.key)")
                 operations.append(try #require(method.value.text("operationId")))
-                let named = path.key.split(separator: "/").filter { $0.hasPrefix("{") }.map { $0.dropFirst().dropLast() }
+                let named = path.key.split(separator: "/").filter { $0.hasPrefix("{") }.map {
+                    $0.dropFirst().dropLast()
+                }
                 let given = (method.value["parameters"]?.arrayValue ?? []).filter { $0.text("in") == "path" }
                 #expect(given.compactMap { $0.text("name") } == named.map(String.init), "\(path.key)")
                 #expect(given.allSatisfy { $0.at("required") == true })
@@ -123,7 +126,8 @@ struct CatalogueTests {
         let document = try #require(try stage.get("/openapi.json").json)
         for path in document["paths"]?.objectValue ?? [] {
             for method in path.value.objectValue ?? [] {
-                let here = path.key.replacing("{ref}", with: "x1").replacing("{id}", with: "x1").replacing("{name}", with: "x")
+                let here = path.key.replacing("{ref}", with: "x1").replacing("{id}", with: "x1").replacing(
+                    "{name}", with: "x")
                 for parameter in method.value["parameters"]?.arrayValue ?? [] where parameter.text("in") == "query" {
                     let name = try #require(parameter.text("name"))
                     let reply = try stage.send(method.key.uppercased(), "\(here)?\(name)=")

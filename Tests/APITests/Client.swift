@@ -70,7 +70,9 @@ struct CurlClient: APIClient {
             try Data(body).write(to: content)
             // Without a type of its own, curl would call it a form.
             arguments += ["--data-binary", "@\(content.path)"]
-            if !fields.contains(where: { $0.name.lowercased() == "content-type" }) { arguments += ["-H", "Content-Type:"] }
+            if !fields.contains(where: { $0.name.lowercased() == "content-type" }) {
+                arguments += ["-H", "Content-Type:"]
+            }
         }
         for field in fields { arguments += ["-H", "\(field.name): \(field.value)"] }
         if !fields.contains(where: { $0.name.lowercased() == "accept" }) { arguments += ["-H", "Accept:"] }

@@ -33,7 +33,9 @@ struct ConfigurationTests {
             #expect(found.json?.at("document/entries/0/symbol") != nil, "the document is the whole table")
         }
         let absent = id.hasPrefix("0") ? "ffffffff" : "00000000"
-        for reference in [absent, "nobody", String(repeating: "a", count: 64), "..%2f..%2fetc%2fpasswd", "%00", "a%20b"] {
+        for reference in [
+            absent, "nobody", String(repeating: "a", count: 64), "..%2f..%2fetc%2fpasswd", "%00", "a%20b",
+        ] {
             #expect(try stage.get("/v1/configurations/\(reference)").status == 404, "\(reference)")
         }
         #expect(try stage.get("/v1/configurations/abc").status == 400, "too short for an id, and no name")
@@ -71,9 +73,10 @@ struct ConfigurationTests {
 
     @Test(arguments: Carrier.allCases) func badNamesAreRefused(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
-        for name in ["", "deadbeef", "DEADBEEF", "0123456789abcdef", "a%20b", "..", ".", "-a", ".a", "a%2Fb", "%C3%A9",
-            String(repeating: "n", count: 101)]
-        {
+        for name in [
+            "", "deadbeef", "DEADBEEF", "0123456789abcdef", "a%20b", "..", ".", "-a", ".a", "a%2Fb", "%C3%A9",
+            String(repeating: "n", count: 101),
+        ] {
             let reply = try stage.post("/v1/configurations?name=\(name)", table("a"))
             #expect(reply.status == 400, "'\(name)'")
             #expect(reply.json?.text("errors/0/pointer") == "?name", "'\(name)'")

@@ -1,5 +1,9 @@
 import EntryCode
+import Store
+import Synchronization
 import Testing
+
+@testable import API
 
 /// Status, fields and forms that hold for every resource.
 struct DisciplineTests {
@@ -20,13 +24,17 @@ struct DisciplineTests {
         let stage = try Stage(carrier)
         for path in [
             "/", "/v1", "/v2/checks", "/v1/kernel", "/v1/configurations/a/b", "/..%2f..%2fetc/passwd", "/v1/../v1/x",
-            "/v1/kernels/..", "/v1/kernels/%2e%2e%2f%2e%2e", "/%00", "/v1/rules/%0A", "/v1/simulations/a/scenarios/trace",
+            "/v1/kernels/..", "/v1/kernels/%2e%2e%2f%2e%2e", "/%00", "/v1/rules/%0A",
+            "/v1/simulations/a/scenarios/trace",
         ] { #expect(try stage.get(path).status == 404, "\(path)") }
     }
 
     @Test(arguments: Carrier.allCases) func malformedTargetsAre400(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
-        for path in ["/v1/kernels/%", "/v1/kernels/%4", "/v1/kernels/%zz", "/v1/kernels/%ff", "/v1/rules?format=%", "/v1/rules?%c3=1"] {
+        for path in [
+            "/v1/kernels/%", "/v1/kernels/%4", "/v1/kernels/%zz", "/v1/kernels/%ff", "/v1/rules?format=%",
+            "/v1/rules?%c3=1",
+        ] {
             let reply = try stage.get(path)
             #expect(reply.status == 400, "\(path)")
             #expect(reply.json?.text("code") == "malformed-request", "\(path)")
@@ -40,8 +48,9 @@ struct DisciplineTests {
         let reply = try stage.get("/v1/rules/nothing", accept: "text/plain")
         #expect(reply.text.split(separator: "\n", omittingEmptySubsequences: false).count == 3)
         #expect(reply.text.hasPrefix("404 Not found\n"))
-        #expect(try stage.get("/v1/rules/nothing", accept: "text/plain, application/json;q=0.1")
-            .fields["content-type"] == "application/problem+json")
+        #expect(
+            try stage.get("/v1/rules/nothing", accept: "text/plain, application/json;q=0.1")
+                .fields["content-type"] == "application/problem+json")
         let faults = try stage.send(
             "POST", "/v1/configurations", [("Accept", "text/plain"), ("Content-Type", "application/json")],
             [UInt8](#"{"kernel": "linux-5.2", "idt": [5]}"#.utf8))
@@ -73,7 +82,8 @@ struct DisciplineTests {
         for accept in ["text/html", "image/*", "application/json;q=0", "nonsense", "*/*;q=0"] {
             #expect(try stage.get("/v1/rules", accept: accept).status == 406, "\(accept)")
         }
-        #expect(try stage.get("/v1/rules?format=text", accept: "application/json").text.contains("live-frame-overwritten"))
+        #expect(
+            try stage.get("/v1/rules?format=text", accept: "application/json").text.contains("live-frame-overwritten"))
     }
 
     @Test(arguments: Carrier.allCases) func headIsGetWithoutABody(_ carrier: Carrier) throws {
@@ -90,15 +100,20 @@ struct DisciplineTests {
     @Test(arguments: Carrier.allCases) func bodiesOfOtherTypesAreRefused(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
         for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
-            for type in ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx", "multipart/form-data"] {
-                let reply = try stage.send("POST", path, type.isEmpty ? [] : [("Content-Type", type)], [UInt8]("{}".utf8))
+            for type in [
+                "text/plain", "application/x-www-form-urlencoded", "", "application/jsonx", "multipart/form-data",
+            ] {
+                let reply = try stage.send(
+                    "POST", path, type.isEmpty ? [] : [("Content-Type", type)], [UInt8]("{}".utf8))
                 #expect(reply.status == 415, "\(path) \(type)")
                 #expect(reply.fields["accept-post"] == "application/json", "\(path) \(type)")
             }
             let encoded = try stage.post(path, "{}", [("Content-Encoding", "gzip")])
             #expect(encoded.status == 415)
             #expect(encoded.fields["accept-encoding"] == "identity")
-            #expect(try stage.send("POST", path, [("Content-Type", "Application/JSON; charset=utf-8")], [UInt8]("[]".utf8)).status == 422)
+            #expect(
+                try stage.send("POST", path, [("Content-Type", "Application/JSON; charset=utf-8")], [UInt8]("[]".utf8))
+                    .status == 422)
         }
     }
 
@@ -106,7 +121,8 @@ struct DisciplineTests {
         let stage = try Stage(carrier)
         for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
             for body in [
-                "", "{", "[1,]", "{\"a\" 1}", "{\"a\": 01}", "nul", "{\"kernel\": \"\u{1}\"}", "\u{feff}{}", "{} {}", "'x'",
+                "", "{", "[1,]", "{\"a\" 1}", "{\"a\": 01}", "nul", "{\"kernel\": \"\u{1}\"}", "\u{feff}{}", "{} {}",
+                "'x'",
                 "{\"a\": 1e999}", "\"\\ud800\"", String(repeating: "[", count: 100),
             ] {
                 let reply = try stage.post(path, body)
@@ -189,9 +205,13 @@ struct IdempotencyTests {
         let again = try stage.post("/v1/simulations", body, key)
         #expect(first.status == 201 && again.status == 201)
         #expect(again.body == first.body)
-        for field in ["location", "etag", "content-type"] { #expect(again.fields[field] == first.fields[field], "\(field)") }
+        for field in ["location", "etag", "content-type"] {
+            #expect(again.fields[field] == first.fields[field], "\(field)")
+        }
         #expect(try stage.get("/v1/simulations").json?.at("items")?.arrayValue?.count == 1)
-        for (path, other) in [("/v1/simulations", body + " "), ("/v1/checks", body), ("/v1/simulations?format=text", body)] {
+        for (path, other) in [
+            ("/v1/simulations", body + " "), ("/v1/checks", body), ("/v1/simulations?format=text", body),
+        ] {
             let refused = try stage.post(path, other, key)
             #expect(refused.status == 422, "\(path)")
             #expect(refused.json?.text("code") == "idempotency-mismatch")
@@ -204,9 +224,33 @@ struct IdempotencyTests {
         let key = [("Idempotency-Key", "k")]
         #expect(try stage.post("/v1/configurations", "{", key).status == 400)
         #expect(try stage.post("/v1/configurations", table("a"), key).status == 201)
-        #expect(try stage.post("/v1/configurations", table("a"), key).status == 201, "replayed, though it is there already")
+        #expect(
+            try stage.post("/v1/configurations", table("a"), key).status == 201, "replayed, though it is there already")
         for bad in [String(repeating: "k", count: 256), "a b"] {
             #expect(try stage.post("/v1/configurations", table("b"), [("Idempotency-Key", bad)]).status == 400)
         }
+    }
+
+    @Test func keysOfMoreThanADayAgoAreForgotten() throws {
+        let milliseconds = Mutex<Int64>(1_558_085_400_000)
+        let environment = Environment(
+            now: { Timestamp(milliseconds: milliseconds.withLock { $0 }) }, uptime_seconds: { 1 }, random: { 0 },
+            log: { _ in })
+        let store = try ResultStore.open(.memory, now: environment.now())
+        defer { try? store.close() }
+        let application = Application(
+            store: store, queue: ImmediateQueue(), environment: environment, version: "0.0.0-test")
+        let client = RouterClient(application: application)
+        func post(_ description: String) throws -> Int {
+            try client.send(
+                "POST", "/v1/configurations", [("Content-Type", "application/json"), ("Idempotency-Key", "k")],
+                [UInt8](table(description).utf8)
+            ).status
+        }
+        #expect(try post("a") == 201)
+        milliseconds.withLock { $0 += 86_000_000 }
+        #expect(try post("b") == 422, "not a day yet")
+        milliseconds.withLock { $0 += 1_000_000 }
+        #expect(try post("b") == 201)
     }
 }

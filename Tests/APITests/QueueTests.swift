@@ -28,7 +28,8 @@ struct QueueTests {
         let incoming = IncomingRequest(head: head, body: [], peer: PeerAddress(host: "127.0.0.1", port: 1))
         for stream in [1, 3] as [Int32] {
             application.handle(
-                incoming, responder: Responder(sink: sink, exchange: ExchangeID(connection: 1, stream: StreamID(stream))))
+                incoming,
+                responder: Responder(sink: sink, exchange: ExchangeID(connection: 1, stream: StreamID(stream))))
         }
         let refused = try #require(sink.responses.withLock { $0.first })
         #expect(refused.status == .serviceUnavailable, "the second is answered at once; the first waits")
@@ -38,7 +39,8 @@ struct QueueTests {
     }
 
     @Test func aLiveServiceRefusesWhatItCannotQueue() throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("gatehouse-queue-\(UUID().uuidString)")
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "gatehouse-queue-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         var configuration = ServiceConfiguration(

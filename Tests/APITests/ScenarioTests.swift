@@ -27,7 +27,8 @@ struct ScenarioTests {
         for (query, pointer) in [
             ("rule=none", "?rule"), ("verdict=bad", "?verdict"), ("platform=arm", "?platform"), ("limit=0", "?limit"),
             ("limit=1001", "?limit"), ("limit=-1", "?limit"), ("limit=x", "?limit"), ("limit=", "?limit"),
-            ("limit=99999999999999999999", "?limit"), ("limit=1&limit=2", "?limit"), ("verdict=holds&verdict=violated", "?verdict"),
+            ("limit=99999999999999999999", "?limit"), ("limit=1&limit=2", "?limit"),
+            ("verdict=holds&verdict=violated", "?verdict"),
         ] {
             let reply = try stage.get("\(path)?\(query)")
             #expect(reply.status == 400, "\(query)")
@@ -45,7 +46,8 @@ struct ScenarioTests {
             try #require(pages.count <= all.count)
         }
         #expect(pages == xen, "pages keep the filter")
-        let foreign = try #require(try stage.get("\(path)?limit=1").json?.text("next")?.split(separator: "cursor=").last)
+        let foreign = try #require(
+            try stage.get("\(path)?limit=1").json?.text("next")?.split(separator: "cursor=").last)
         #expect(try stage.get("/v1/simulations?cursor=\(foreign)").status == 400, "a cursor belongs to its list")
     }
 

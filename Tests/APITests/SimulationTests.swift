@@ -44,12 +44,14 @@ struct SimulationTests {
     @Test(arguments: Carrier.allCases) func linux53Holds(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
         let reply = try stage.post(
-            "/v1/simulations", #"{"configuration": "linux-5.3", "scenarios": ["xen-pv/int3/*"], "platforms": ["xen-pv"]}"#)
+            "/v1/simulations",
+            #"{"configuration": "linux-5.3", "scenarios": ["xen-pv/int3/*"], "platforms": ["xen-pv"]}"#)
         #expect(reply.status == 201)
         #expect(reply.json?.text("verdict") == "holds")
         #expect(reply.json?.text("configuration/name") == "linux-5.3", "a report names what was asked for")
         #expect(reply.json?.at("request/platforms") == .array(["xen-pv"]))
-        #expect(try stage.get("/v1/configurations/linux-5.3").status == 404, "a shipped name is not taken by running it")
+        #expect(
+            try stage.get("/v1/configurations/linux-5.3").status == 404, "a shipped name is not taken by running it")
     }
 
     @Test(arguments: Carrier.allCases) func reportsHaveTheKeysOfTheContract(_ carrier: Carrier) throws {
@@ -92,7 +94,9 @@ struct SimulationTests {
                 #expect(reply.body.allSatisfy { $0 == 10 || (32..<127).contains($0) }, "plain ASCII")
             }
             if form == "ndjson" {
-                let names = try reply.text.split(separator: "\n").map { try JSON.parse([UInt8]($0.utf8)).value.text("name") }
+                let names = try reply.text.split(separator: "\n").map {
+                    try JSON.parse([UInt8]($0.utf8)).value.text("name")
+                }
                 #expect(names.count > 1 && names.contains(selfTest))
                 #expect(Set(names).count == names.count)
             }
@@ -173,7 +177,8 @@ struct SimulationTests {
         #expect(reply.json?.text("configuration/name") == "inline-name")
         let faulty = try stage.post(
             "/v1/simulations",
-            #"{"configuration": {"kernel": "linux-5.2", "entrys": [], "idt": [{"vector": 300, "entry": "int3"}]}, "nesting": 9}"#)
+            #"{"configuration": {"kernel": "linux-5.2", "entrys": [], "idt": [{"vector": 300, "entry": "int3"}]}, "nesting": 9}"#
+        )
         #expect(faulty.status == 422)
         let pointers = (faulty.json?["errors"]?.arrayValue ?? []).compactMap { $0.text("pointer") }
         #expect(Set(pointers).isSuperset(of: ["/configuration/entrys", "/configuration/idt/0/vector", "/nesting"]))
@@ -191,7 +196,8 @@ struct SimulationTests {
             (#""platforms": ["xen"]"#, "/platforms/0", "xen-pv"), (#""platforms": []"#, "/platforms", "xen-pv"),
             (#""platforms": "xen-pv""#, "/platforms", "array"), (#""nesting": 1"#, "/nesting", "not modelled"),
             (#""nesting": -1"#, "/nesting", "0"), (#""stop_at_first": "yes""#, "/stop_at_first", "true or false"),
-            (#""scenario": "x""#, "/scenario", "did you mean 'scenarios'?"), (#""scenarios": 5"#, "/scenarios", "string"),
+            (#""scenario": "x""#, "/scenario", "did you mean 'scenarios'?"),
+            (#""scenarios": 5"#, "/scenarios", "string"),
         ] {
             let reply = try stage.post("/v1/simulations", #"{"configuration": "linux-5.2", \#(members)}"#)
             #expect(reply.status == 422, "\(members)")

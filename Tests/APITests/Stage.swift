@@ -64,7 +64,8 @@ func fixedEnvironment(log: @escaping @Sendable (String) -> Void = { _ in }) -> E
 /// An application on a database in memory.
 func makeApplication(queue: any WorkQueue = ImmediateQueue(), limits: APILimits = APILimits()) throws -> Application {
     let store = try ResultStore.open(.memory, now: Timestamp(milliseconds: 1_558_085_400_000))
-    return Application(store: store, queue: queue, environment: fixedEnvironment(), limits: limits, version: "0.0.0-test")
+    return Application(
+        store: store, queue: queue, environment: fixedEnvironment(), limits: limits, version: "0.0.0-test")
 }
 
 /// One service with an empty database, and a client of it.

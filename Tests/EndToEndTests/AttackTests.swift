@@ -30,7 +30,9 @@ struct Seeded: RandomNumberGenerator {
         _ allowed: Set<Int> = [200, 201, 400, 413, 422], sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let answer = try server.curl(path, post: body)
-        #expect(allowed.contains(answer.status), "\(label): \(answer.status) \(answer.text.prefix(200))", sourceLocation: sourceLocation)
+        #expect(
+            allowed.contains(answer.status), "\(label): \(answer.status) \(answer.text.prefix(200))",
+            sourceLocation: sourceLocation)
         try #require(server.isRunning, "\(label) ended the service", sourceLocation: sourceLocation)
     }
 
@@ -58,11 +60,14 @@ struct Seeded: RandomNumberGenerator {
             "", "{", "\u{0}", "[", "null", "1e999", "-", "\"\\ud800\"", "{\"kernel\":\"\\u0000\"}",
             "{\"a\":" + String(repeating: "9", count: 1000) + "}", String(repeating: "[", count: 500_000),
             String(repeating: "{\"a\":", count: 100_000), String(repeating: " ", count: 2_000_000),
-            "[" + String(repeating: "1,", count: 300_000) + "1]", "{\"kernel\": \"" + String(repeating: "k", count: 900_000) + "\"}",
+            "[" + String(repeating: "1,", count: 300_000) + "1]",
+            "{\"kernel\": \"" + String(repeating: "k", count: 900_000) + "\"}",
         ] { try attack(body, nil, [400, 413, 422]) }
         var random = Seeded(state: 1)
         for round in 0..<20 {
-            let bytes = (0..<Int.random(in: 1...4000, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let bytes = (0..<Int.random(in: 1...4000, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
             try attack(bytes, "random bytes of round \(round), seed 1", path: "/v1/configurations", [400, 422])
         }
     }
@@ -71,8 +76,10 @@ struct Seeded: RandomNumberGenerator {
         let original = try Program.run(["kernels", "linux-5.2"]).output
         var random = Seeded(state: seed)
         let pieces: [[UInt8]] = [
-            "null", "true", "-1", "0", "256", "9223372036854775807", "-9223372036854775808", "1e308", "\"\"", "[]", "{}",
-            "\"0x0\"", "\"0xffffffffffffffff\"", "\"0xfffffffffffff000\"", "\"int3\"", "\"\\u0000\"", "\"error_entry\"", ",", "}",
+            "null", "true", "-1", "0", "256", "9223372036854775807", "-9223372036854775808", "1e308", "\"\"", "[]",
+            "{}",
+            "\"0x0\"", "\"0xffffffffffffffff\"", "\"0xfffffffffffff000\"", "\"int3\"", "\"\\u0000\"", "\"error_entry\"",
+            ",", "}",
         ].map { [UInt8]($0.utf8) }
         for round in 0..<25 {
             var body = original
@@ -95,12 +102,14 @@ struct Seeded: RandomNumberGenerator {
             #"{"per_cpu_base": "0xffff800000000000"}"#, #"{"stacks": {"task": {"base": "\#(last)", "size": 16384}}}"#,
             #"{"stacks": {"task": {"base": "\#(last)", "size": 4096}}}"#,
             #"{"stacks": {"task": {"base": "\#(last)", "size": 4095}}}"#,
-            #"{"stacks": {"irq": {"base": "\#(last)", "size": 65536}}}"#, #"{"stacks": {"nmi": {"base": "\#(last)", "size": 0}}}"#,
+            #"{"stacks": {"irq": {"base": "\#(last)", "size": 65536}}}"#,
+            #"{"stacks": {"nmi": {"base": "\#(last)", "size": 0}}}"#,
             #"{"stacks": {"entry": {"base": "0xfffffffffff00000", "size": 1}}}"#,
             #"{"guards": [{"base": "\#(last)", "size": 16777216}]}"#,
             #"{"guards": [{"base": "0xffffffff82200000", "size": 16777216}]}"#,
             #"{"espfix": {"stack": "0xffffffffffffffff", "waddr": "0x0"}}"#,
-            #"{"code": {"text_origin": "\#(last)"}}"#, #"{"code": {"int3": {"address": "0xffffffffffffffff", "size": 1048576}}}"#,
+            #"{"code": {"text_origin": "\#(last)"}}"#,
+            #"{"code": {"int3": {"address": "0xffffffffffffffff", "size": 1048576}}}"#,
             #"{"code": {"error_entry": {"address": "0xffffffff81a00000"}, "int3": {"address": "0xffffffff81a00000"}}}"#,
             #"{"kernel_rsp": {"aligned": "0xfffffffffffffff0", "rsp8": "0xfffffffffffffff8"}}"#,
             #"{"kernel_rsp": {"aligned": "0x0", "rsp8": "0x8"}}"#,
@@ -111,22 +120,30 @@ struct Seeded: RandomNumberGenerator {
         for size in [1, 4096, 65536] {
             let stacks = ["task", "entry", "irq", "df", "nmi", "db", "db1", "mce"]
                 .map { #""\#($0)": {"base": "0xfffffe0000007000", "size": \#(size)}"# }.joined(separator: ", ")
-            try attack(#"{"kernel": "linux-5.2", "machine": {"stacks": {\#(stacks)}}}"#, "stacks of \(size) in one place")
+            try attack(
+                #"{"kernel": "linux-5.2", "machine": {"stacks": {\#(stacks)}}}"#, "stacks of \(size) in one place")
         }
     }
 
     @Test func routinesThatDoNotBehave() throws {
         for text in [
-            "1: jmp 1b", "call error_entry", "1: push %rax\njmp 1b", "1: pop %rax\njmp 1b", "iretq", "ud2", "int3\nret", "hlt",
+            "1: jmp 1b", "call error_entry", "1: push %rax\njmp 1b", "1: pop %rax\njmp 1b", "iretq", "ud2", "int3\nret",
+            "hlt",
             "", "xor %esp,%esp\npush %rax\nret", "mov $-1,%rsp\npush %rax\nret", "mov $3,%rsp\npush %rax\nret",
-            "mov $-1,%rax\nmov %rax,%cr3\nret", "jmp *%rax", "jmp *8(%rsp)", "push %rsp\npopfq\nret", "xchg %rsp,(%rsp)\nret",
+            "mov $-1,%rax\nmov %rax,%cr3\nret", "jmp *%rax", "jmp *8(%rsp)", "push %rsp\npopfq\nret",
+            "xchg %rsp,(%rsp)\nret",
             "mov $0xc0000101,%ecx\nxor %eax,%eax\nmov $0x12345678,%edx\nwrmsr\nret", "syscall", "sysretq",
-            ".rept 10000\nnop\n.endr\nret", ".rept 10000\n.rept 10000\nnop\n.endr\n.endr", ".rept 1000000000000\nnop\n.endr",
+            ".rept 10000\nnop\n.endr\nret", ".rept 10000\n.rept 10000\nnop\n.endr\n.endr",
+            ".rept 1000000000000\nnop\n.endr",
             ".rept -1\nnop\n.endr", ".macro m\nm\n.endm\nm", ".macro m a\nm \\a\\a\n.endm\nm xx",
-            "mov $" + String(repeating: "(", count: 100_000) + "1,%rax", "mov $" + String(repeating: "-", count: 200_000) + "1,%rax",
-            "mov $1/0,%rax", "mov $0x8000000000000000/-1,%rax", "mov $0x8000000000000000%-1,%rax", "mov $1<<100,%rax\nret",
-            ".skip 99999999999", ".skip -1", ".fill 999999999,8,0", ".align 0\n.p2align 64", "\u{0}\u{0}ret", "é: jmp é",
-            String(repeating: ".if 1\n", count: 10_000), String(repeating: "/*", count: 1000), ".set a,b\n.set b,a\nmov $a,%rax",
+            "mov $" + String(repeating: "(", count: 100_000) + "1,%rax",
+            "mov $" + String(repeating: "-", count: 200_000) + "1,%rax",
+            "mov $1/0,%rax", "mov $0x8000000000000000/-1,%rax", "mov $0x8000000000000000%-1,%rax",
+            "mov $1<<100,%rax\nret",
+            ".skip 99999999999", ".skip -1", ".fill 999999999,8,0", ".align 0\n.p2align 64", "\u{0}\u{0}ret",
+            "é: jmp é",
+            String(repeating: ".if 1\n", count: 10_000), String(repeating: "/*", count: 1000),
+            ".set a,b\n.set b,a\nmov $a,%rax",
             String(repeating: "\"", count: 999), "mov 0x7fffffffffffffff(%rax,%rbx,8),%rax", "bts $63,(%rax)\nret",
         ] {
             let label = String(text.prefix(60))
@@ -149,36 +166,53 @@ struct Seeded: RandomNumberGenerator {
             try attack(#"{"kernel": "linux-5.2", "idt": [\#(rows)]}"#, "256 gates", [200])
         }
         try attack(#"{"kernel": "linux-5.2", "idt": [\#(rows),\#(rows)]}"#, "512 gates", [422])
-        try attack(#"{"kernel": "linux-5.2", "idt": [], "entries": [], "xen": {"traps": [], "thunks": [], "callbacks": {}}}"#, "nothing")
+        try attack(
+            #"{"kernel": "linux-5.2", "idt": [], "entries": [], "xen": {"traps": [], "thunks": [], "callbacks": {}}}"#,
+            "nothing")
         try attack(#"{"kernel": "linux-5.2", "xen": {"thunks": ["int3", "int3"]}}"#, "a thunk twice", [422])
         try attack(#"{"kernel": "linux-5.2", "xen": {"thunks": ["error_entry", "xen_int3", "do_int3"]}}"#, "odd thunks")
-        for symbol in ["error_entry", "do_int3", ".macro", "rax", ".", "$", "1", "%rax", "\\u0000", "é", "kernel_interrupted"] {
+        for symbol in [
+            "error_entry", "do_int3", ".macro", "rax", ".", "$", "1", "%rax", "\\u0000", "é", "kernel_interrupted",
+        ] {
             try attack(
                 #"{"kernel": "linux-5.2", "entries": [{"symbol": "\#(symbol)", "handler": "\#(symbol)", "has_error_code": true}], "idt": [{"vector": 3, "entry": "\#(symbol)"}]}"#,
                 "shadowing \(symbol)")
         }
         let many = (0..<256).map { #""r\#($0)": "ret""# }.joined(separator: ",")
         try attack(#"{"kernel": "linux-5.2", "routines": {\#(many)}}"#, "256 routines", [200])
-        for name in ["error_entry", "do_int3", "kernel_interrupted", "int3_magic", "xen_int3", String(repeating: "n", count: 300)] {
-            try attack(try routine("ret", name: name), "shadowing \(name)", path: "/v1/configurations", [200, 201, 422])
+        for name in [
+            "error_entry", "do_int3", "kernel_interrupted", "int3_magic", "xen_int3",
+            String(repeating: "n", count: 300),
+        ] {
+            try attack(
+                try routine("ret", name: name), "shadowing \(name)", path: "/v1/configurations", [200, 201, 422])
         }
     }
 
     @Test func targetsFromHell() throws {
         for path in [
-            "/..%2f..%2fetc/passwd", "/v1/kernels/%2e%2e%2f", "/%00", "/v1/configurations/%F0%9F%92%A9", "/v1/rules/" + String(repeating: "a", count: 8000),
-            "/v1/configurations?cursor=" + String(repeating: "A", count: 8000), "/v1/configurations?" + String(repeating: "a=1&", count: 2000),
-            "/" + String(repeating: "a/", count: 4000), "/v1/simulations/x/scenarios/" + String(repeating: "%2F", count: 2000) + "/trace",
+            "/..%2f..%2fetc/passwd", "/v1/kernels/%2e%2e%2f", "/%00", "/v1/configurations/%F0%9F%92%A9",
+            "/v1/rules/" + String(repeating: "a", count: 8000),
+            "/v1/configurations?cursor=" + String(repeating: "A", count: 8000),
+            "/v1/configurations?" + String(repeating: "a=1&", count: 2000),
+            "/" + String(repeating: "a/", count: 4000),
+            "/v1/simulations/x/scenarios/" + String(repeating: "%2F", count: 2000) + "/trace",
             "/v1/kernels/" + String(repeating: "%41", count: 2000), "/v1/configurations?limit=-9223372036854775809",
         ] {
             let answer = try server.curl(path)
             #expect([400, 404].contains(answer.status), "\(path.prefix(60)): \(answer.status)")
         }
-        for accept in [String(repeating: "text/*,", count: 1500), ";;;,,,q=", "text/plain;q=nan", "*/*;q=-1", "*/*;q=1e999"] {
-            #expect([200, 406].contains(try server.curl("/v1/rules", ["-H", "Accept: \(accept)"]).status), "\(accept.prefix(30))")
+        for accept in [
+            String(repeating: "text/*,", count: 1500), ";;;,,,q=", "text/plain;q=nan", "*/*;q=-1", "*/*;q=1e999",
+        ] {
+            #expect(
+                [200, 406].contains(try server.curl("/v1/rules", ["-H", "Accept: \(accept)"]).status),
+                "\(accept.prefix(30))")
         }
         let pattern = String(repeating: "*a", count: 128)
-        #expect(try server.curl("/v1/checks?scenarios=\(pattern)", post: [UInt8](#"{"kernel": "linux-5.2"}"#.utf8)).status == 200)
+        #expect(
+            try server.curl("/v1/checks?scenarios=\(pattern)", post: [UInt8](#"{"kernel": "linux-5.2"}"#.utf8)).status
+                == 200)
         #expect(server.isRunning)
     }
 

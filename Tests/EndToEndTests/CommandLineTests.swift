@@ -24,8 +24,10 @@ struct CommandLineTests {
             (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/idt/0"),
             (["check", "linux-5.2", "--scenarios", "nothing/*"], "", "no scenario matches"),
             (["check", "linux-5.2", "--nesting", "1"], "", "not modelled"),
-            (["check", "linux-5.2", "--xen", "4.5"], "", "4.6"), (["check", "linux-5.2", "--format", "xml"], "", "ndjson"),
-            (["check", "linux-5.2", "--platform", "arm"], "", "xen-pv"), (["check"], "", "Usage"), (["chek"], "", "Usage"),
+            (["check", "linux-5.2", "--xen", "4.5"], "", "4.6"),
+            (["check", "linux-5.2", "--format", "xml"], "", "ndjson"),
+            (["check", "linux-5.2", "--platform", "arm"], "", "xen-pv"), (["check"], "", "Usage"),
+            (["chek"], "", "Usage"),
             (["trace", "linux-5.2", "no/such/scenario/here"], "", "no scenario"),
             (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test", "--format", "csv"], "", "json, text or ndjson"),
             (["listing", "linux-5.2", "eror_entry"], "", "did you mean 'error_entry'?"),
@@ -46,10 +48,12 @@ struct CommandLineTests {
     @Test func standardInputIsATable() throws {
         let kernel = try Program.run(["kernels", "linux-5.2"])
         #expect(kernel.status == 0)
-        let check = try Program.run(["check", "-", "--scenarios", "xen-pv/int3/kernel/self-test"], input: kernel.output)
+        let check = try Program.run(
+            ["check", "-", "--scenarios", "xen-pv/int3/kernel/self-test"], input: kernel.output)
         #expect(check.status == 1)
         #expect(check.text.contains("RIP: e030:int3_magic+0x0/0x7"))
-        let later = try Program.run(["check", "-", "--scenarios", "xen-pv/int3/*", "--xen", "4.17"], input: kernel.output)
+        let later = try Program.run(
+            ["check", "-", "--scenarios", "xen-pv/int3/*", "--xen", "4.17"], input: kernel.output)
         #expect(later.text.contains("general protection fault: 3504"))
     }
 
@@ -57,11 +61,14 @@ struct CommandLineTests {
         for (arguments, part) in [
             (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test"], "int3_magic"),
             (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test", "--format", "json"], "\"steps\""),
-            (["listing", "linux-5.2"], "ENTRY(error_entry)"), (["listing", "linux-5.2", "error_entry"], "ENTRY(error_entry)"),
+            (["listing", "linux-5.2"], "ENTRY(error_entry)"),
+            (["listing", "linux-5.2", "error_entry"], "ENTRY(error_entry)"),
             (["listing", "linux-5.2", "--platform", "xen-pv"], "xen_"), (["kernels"], "linux-5.3"),
             (["kernels", "--json"], "\"linux-5.3\""), (["rules"], "live-frame-overwritten"),
-            (["rules", "stack-bounds"], "stack-bounds"), (["rules", "--json"], "\"stack-bounds\""), (["--version"], "0."),
-            (["--help"], "serve"), (["help", "check"], "--scenarios"), (["check", "--help"], "--scenarios"), ([], "serve"),
+            (["rules", "stack-bounds"], "stack-bounds"), (["rules", "--json"], "\"stack-bounds\""),
+            (["--version"], "0."),
+            (["--help"], "serve"), (["help", "check"], "--scenarios"), (["check", "--help"], "--scenarios"),
+            ([], "serve"),
         ] {
             let outcome = try Program.run(arguments)
             #expect(outcome.status == 0, "\(arguments): \(outcome.errors)")
@@ -85,7 +92,9 @@ struct CommandLineTests {
         let lines = try Program.run(["check", "linux-5.2", "--format", "ndjson"] + scenario).text.split(separator: "\n")
         #expect(lines.count == 1)
         #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(lines[0].utf8)) }
-        #expect(try Program.run(["check", "linux-5.2", "--format", "csv"] + scenario).text.contains("live-frame-overwritten"))
+        #expect(
+            try Program.run(["check", "linux-5.2", "--format", "csv"] + scenario).text.contains(
+                "live-frame-overwritten"))
         #expect(try Program.run(["check", "linux-5.2", "--format", "wide"] + scenario).text.contains("self-test"))
     }
 

@@ -19,7 +19,8 @@ import Testing
                 #expect(again.status == 200)
                 #expect(again.body == body, "\(location) after \(round) kills")
             }
-            let order = #"{"configuration": {"kernel": "linux-5.2", "description": "\#(round)"}, "scenarios": "xen-pv/int3/*"}"#
+            let order =
+                #"{"configuration": {"kernel": "linux-5.2", "description": "\#(round)"}, "scenarios": "xen-pv/int3/*"}"#
             let answer = try server.curl("/v1/simulations", post: [UInt8](order.utf8))
             server.killNow()
             #expect(answer.status == 201)
@@ -110,7 +111,9 @@ import Testing
         let next = try RunningServer(database: database)
         let state = try next.curl(try #require(queued.field("location")))
         #expect(state.status == 200)
-        #expect(state.text.contains(#""state":"failed""#) || state.text.contains(#""verdict":"violated""#), "\(state.text.prefix(300))")
+        #expect(
+            state.text.contains(#""state":"failed""#) || state.text.contains(#""verdict":"violated""#),
+            "\(state.text.prefix(300))")
     }
 
     @Test func twoServicesDoNotShareADatabase() throws {
