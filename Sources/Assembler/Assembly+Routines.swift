@@ -191,12 +191,17 @@ extension Assembly {
     mutating func stripped(_ source: SourceText, file: UInt16) -> [UInt8] {
         var stripper = CommentStripper()
         let text = stripper.strip(source.text)
-        for fault in stripper.faults {
-            var line = 1
-            var lineStart = 0
-            for offset in 0..<fault.offset where text[offset] == Byte.newline {
-                line += 1
-                lineStart = offset + 1
+        // Faults come in the order of the text: each line is counted once, and what nobody will see is not located.
+        var line = 1
+        var lineStart = 0
+        var counted = 0
+        for fault in stripper.faults.prefix(limits.diagnostics) {
+            while counted < fault.offset {
+                if text[counted] == Byte.newline {
+                    line += 1
+                    lineStart = counted + 1
+                }
+                counted += 1
             }
             report(
                 fault.code, fault.message,

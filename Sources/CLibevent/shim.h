@@ -1,4 +1,6 @@
-// No feature macros here: Swift's Glibc module has none, and modules that disagree about `fd_set` clash.
+// First, so that it is declared as in Swift's Glibc module and in CNghttp2: <event2/event-config.h> defines _GNU_SOURCE,
+// which changes a member's name in `fd_set`, and modules that disagree about a type do not compile together.
+#include <sys/select.h>
 // The one door to libevent, and to two Linux calls that Swift's Glibc module leaves out; only HTTPTransport opens it.
 #include <event2/event.h>
 #include <sys/eventfd.h>

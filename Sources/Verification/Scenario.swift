@@ -114,14 +114,17 @@ extension EntryImage {
     /// Every base scenario of the table on this platform, in the order of the vectors.
     package func scenarios() -> [Scenario] {
         var result: [Scenario] = []
+        // Two gates may lead to one entry: the second and later ones carry their vector.
+        var named: Set<String> = []
         for (vector, entry) in vectors where vector < 32 || vector == 0x80 || deviceVectors.contains(vector) {
             // PV guests never get #DF (fact F20).
             if platform.isXen && vector == Vector.doubleFault { continue }
+            let event = named.insert(entry).inserted ? entry : "\(entry)-vector\(vector)"
             for context in Context.allCases {
                 for probe in probes(vector: vector, context: context) {
                     result.append(
                         Scenario(
-                            platform: platform, event: entry, vector: vector, context: context, probe: probe,
+                            platform: platform, event: event, vector: vector, context: context, probe: probe,
                             reason: reason(vector: vector, context: context, probe: probe)))
                 }
             }

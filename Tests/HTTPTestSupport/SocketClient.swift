@@ -60,11 +60,11 @@ package final class SocketClient {
         send(Frame.preface + Frame.settings(settings).bytes + Frame.settingsAcknowledgement.bytes)
     }
 
-    /// Reads until `condition` holds; false when the connection ended, or 20 seconds went by, before.
+    /// Reads until `condition` holds; false when the connection ended, or two minutes went by, before.
     @discardableResult
     package func read(until condition: (ClientView) -> Bool) async -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65536)
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .seconds(120)
         while !condition(view) {
             let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
             if count < 0 && errno == EAGAIN {
