@@ -1,6 +1,7 @@
 import Assembler
 import Benchmark
 import EntryCode
+import Glibc
 import Machine
 import Reports
 import Store
@@ -92,6 +93,57 @@ let benchmarks: @Sendable () -> Void = {
                 var run = run
                 for scenario in scenarios { blackHole(run.execute(scenario)) }
             }
+        }
+    }
+
+    // The parts of POST /v1/checks, to be read as shares of their sum.
+    Benchmark("Check, part: report and scenario records of linux-5.2") { benchmark in
+        let result = try shippedTable("linux-5.2").simulate(SimulationRequest())
+        for _ in benchmark.scaledIterations {
+            let report = Report(
+                result: result, request: SimulationRequest(), configuration: Report.Configuration(id: "", name: nil),
+                kernel: "linux-5.2", id: "01abcdefghijklmnopqrstuvwx")
+            blackHole(report.bytes)
+            for row in result.results { blackHole(ScenarioRecord(row, simulation: "01abcdefghijklmnopqrstuvwx").bytes) }
+        }
+    }
+
+    Benchmark("Check, part: storing the simulation of linux-5.2") { benchmark in
+        let table = try shippedTable("linux-5.2")
+        let result = table.simulate(SimulationRequest())
+        let report = Report(
+            result: result, request: SimulationRequest(), configuration: Report.Configuration(id: "", name: nil),
+            kernel: "linux-5.2")
+        let path = "/tmp/gatehouse-benchmark-\(UInt64.random(in: 0 ... .max)).sqlite"
+        let now = Timestamp(milliseconds: 0)
+        let store = try ResultStore.open(.file(path), now: now)
+        defer {
+            try? store.close()
+            for suffix in ["", "-wal", "-shm", ".lock"] { unlink(path + suffix) }
+        }
+        let inserted = try store.perform(
+            .insertConfiguration(
+                NewConfiguration(
+                    document: table.document.text, name: nil, kernel: table.kernel, invalidReason: nil, createdAt: now)))
+        let rows = result.results.map { row in
+            NewScenario(
+                name: row.scenario.name, platform: row.scenario.platform.rawValue,
+                verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: row.violations.first?.rule,
+                record: ScenarioRecord(row).bytes)
+        }
+        let bytes = report.bytes
+        for _ in benchmark.scaledIterations {
+            var generator = SystemRandomNumberGenerator()
+            let outcome = SimulationOutcome(
+                verdict: .violated,
+                summary: SimulationSummary(
+                    scenarios: rows.count, holds: 0, violated: rows.count, undecided: 0, instructions: 0),
+                elapsedSeconds: 0, report: bytes, scenarios: rows, finishedAt: now)
+            try store.perform(
+                .insertSimulation(
+                    NewSimulation(
+                        id: SimulationID(at: now, using: &generator), configuration: inserted.configuration.digest,
+                        request: "{}", modelVersion: modelVersion, createdAt: now), outcome: outcome))
         }
     }
 

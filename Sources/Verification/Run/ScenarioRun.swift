@@ -206,14 +206,26 @@ package struct ScenarioRun: Sendable {
     /// Runs the invariants of a checkpoint; true if one that changes the course of events broke.
     @discardableResult
     mutating func check(_ checkpoint: Checkpoint) -> Bool {
+        guard let found = findings(at: checkpoint) else { return false }
         var broke = false
-        for invariant in InvariantTable.list(checkpoint) {
-            if let finding = invariant.check(self, at: checkpoint) {
-                record(finding)
-                if !finding.rule.isLatent && finding.rule.severity == .violation { broke = true }
-            }
+        for finding in found {
+            record(finding)
+            if !finding.rule.isLatent && finding.rule.severity == .violation { broke = true }
         }
         return broke
+    }
+
+    /// What the invariants of a checkpoint find; nil for nothing.
+    ///
+    /// A function of its own that changes nothing: from one that does, every check would get a copy of the whole run.
+    @inline(never)
+    private func findings(at checkpoint: Checkpoint) -> [Finding]? {
+        var found: [Finding]?
+        for invariant in InvariantTable.list(checkpoint) {
+            guard let finding = invariant.check(self, at: checkpoint) else { continue }
+            if found == nil { found = [finding] } else { found?.append(finding) }
+        }
+        return found
     }
 
     /// Records a finding: latent ones once per rule, of the others the first as cause and the last as consequence.
