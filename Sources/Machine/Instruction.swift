@@ -53,9 +53,9 @@ enum Shortcut: UInt8, Sendable, Hashable {
     /// Executed by the general function.
     case none
     case moveToRegister, load, store, pushRegister, popRegister
-    /// Arithmetic to a register of 32 or 64 bits. The right operand is `source + immediate`, one of which is nothing.
+    /// Arithmetic to a register, of 32 or 64 bits where it writes one. The right operand is `source + immediate`, one of which is nothing.
     case add, sub, cmp, and, or, xor, test
-    case jump, branch, call, ret
+    case lea, jump, branch, call, ret
 
     init(_ instruction: Instruction) {
         let isWhole = instruction.width == .quad || instruction.width == .long
@@ -70,11 +70,12 @@ enum Shortcut: UInt8, Sendable, Hashable {
         case .pop where instruction.width == .quad && instruction.form == .register: self = .popRegister
         case .add where isWhole && isToRegister: self = .add
         case .sub where isWhole && isToRegister: self = .sub
-        case .cmp where isWhole && isToRegister: self = .cmp
+        case .cmp where isToRegister: self = .cmp
         case .and where isWhole && isToRegister: self = .and
         case .or where isWhole && isToRegister: self = .or
         case .xor where isWhole && isToRegister: self = .xor
-        case .test where isWhole && isToRegister: self = .test
+        case .test where isToRegister: self = .test
+        case .lea where instruction.width == .quad: self = .lea
         case .jmp where instruction.target >= 0: self = .jump
         case .jcc where instruction.target >= 0: self = .branch
         case .call where instruction.target >= 0: self = .call

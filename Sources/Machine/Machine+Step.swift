@@ -241,7 +241,9 @@ extension Machine {
         case .or: setLogicResult(site, self[site.pointee.register] | rightOperand(site))
         case .xor: setLogicResult(site, self[site.pointee.register] ^ rightOperand(site))
         case .test:
-            setLogicFlags(self[site.pointee.register] & rightOperand(site) & wholeMask(site), site.pointee.width)
+            let width = site.pointee.width
+            setLogicFlags(self[site.pointee.register] & rightOperand(site) & width.mask, width)
+        case .lea: self[site.pointee.register] = offset(site)
         case .jump:
             cpu.index = site.pointee.target
             return .next
@@ -273,7 +275,7 @@ extension Machine {
     }
 
     @inline(__always)
-    private func wholeMask(_ site: Site) -> UInt64 { site.pointee.width == .long ? 0xFFFF_FFFF : ~0 }
+    private func wholeMask(_ site: Site) -> UInt64 { site.pointee.width.mask }
 
     @inline(__always)
     private mutating func setLogicResult(_ site: Site, _ value: UInt64) {

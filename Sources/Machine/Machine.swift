@@ -300,30 +300,16 @@ package struct Machine: Sendable {
 }
 
 extension Width {
-    /// Ones in the bits that the width covers.
+    /// Ones in the bits that the width covers; computed, since a table of four would be a jump in the hot loop.
     @inline(__always)
-    package var mask: UInt64 {
-        switch self {
-        case .byte: 0xFF
-        case .word: 0xFFFF
-        case .long: 0xFFFF_FFFF
-        case .quad: ~0
-        }
-    }
+    package var mask: UInt64 { UInt64.max &>> (64 &- bits) }
 
     /// The sign bit of the width.
     @inline(__always)
-    package var signBit: UInt64 {
-        switch self {
-        case .byte: 0x80
-        case .word: 0x8000
-        case .long: 0x8000_0000
-        case .quad: 1 << 63
-        }
-    }
+    package var signBit: UInt64 { 1 &<< (bits &- 1) }
 
     @inline(__always)
-    package var bits: UInt64 { UInt64(rawValue) * 8 }
+    package var bits: UInt64 { UInt64(rawValue) &* 8 }
 
     /// Sign-extends a value of this width to 64 bits.
     @inline(__always)

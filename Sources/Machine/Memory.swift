@@ -72,6 +72,8 @@ package struct Memory: Sendable {
     private var pristine: [Cell] = []
     private var dirty: [Bool] = []
     private var dirtyPages: [Int32] = []
+    /// The page that was written last, which is in `dirtyPages`; -1 after a reset.
+    private var latestDirtyPage = -1
 
     /// Largest number of overwrites kept per run; later ones are not recorded.
     package static let overwriteLimit = 64
@@ -166,6 +168,7 @@ package struct Memory: Sendable {
     package mutating func freeze() {
         for index in dirty.indices { dirty[index] = false }
         dirtyPages.removeAll(keepingCapacity: true)
+        latestDirtyPage = -1
         dirtyPages.reserveCapacity(dirty.count)
         for index in cells.indices { cells[index].writer = 0 }
         pristine = cells
@@ -181,6 +184,7 @@ package struct Memory: Sendable {
             dirty[Int(page)] = false
         }
         dirtyPages.removeAll(keepingCapacity: true)
+        latestDirtyPage = -1
         overwrites.removeAll(keepingCapacity: true)
         hasOverwrites = false
     }
@@ -292,10 +296,16 @@ package struct Memory: Sendable {
         if isJournaling { note(index) }
         cells[index] = Cell(word: value, owner: owner.rawValue, writer: step)
         let page = offset >> 12
-        if !dirty[page] {
-            dirty[page] = true
-            dirtyPages.append(Int32(truncatingIfNeeded: page))
-        }
+        // One comparison instead of an array access: consecutive writes mostly go to one page.
+        if page != latestDirtyPage { markDirty(page) }
+    }
+
+    @inline(never)
+    private mutating func markDirty(_ page: Int) {
+        latestDirtyPage = page
+        if dirty[page] { return }
+        dirty[page] = true
+        dirtyPages.append(Int32(truncatingIfNeeded: page))
     }
 
     /// Records that a word in use was overwritten, up to `overwriteLimit`.

@@ -85,7 +85,9 @@ enum Operand: String, CaseIterable {
     }
 
     private func name(_ register: String, _ width: Width) -> String {
-        let names = ["a": ["al", "ax", "eax", "rax"], "c": ["cl", "cx", "ecx", "rcx"], "d": ["dl", "dx", "edx", "rdx"]]
+        let names = [
+            "a": ["al", "ax", "eax", "rax"], "c": ["cl", "cx", "ecx", "rcx"], "d": ["dl", "dx", "edx", "rdx"],
+        ]
         let index = [Width.byte: 0, .word: 1, .long: 2, .quad: 3][width] ?? 3
         return "%" + (names[register]?[index] ?? "")
     }
@@ -141,7 +143,9 @@ enum Operand: String, CaseIterable {
                 test.machine.cpu[.rsi] = place
                 test.machine.cpu[.rax] = a
                 test.machine.cpu[.rcx] = b
-                for offset in [-8, 0, 8] as [Int64] { test.poke(place &+ UInt64(bitPattern: offset), 0x5A5A_5A5A_5A5A_5A5A) }
+                for offset in [-8, 0, 8] as [Int64] {
+                    test.poke(place &+ UInt64(bitPattern: offset), 0x5A5A_5A5A_5A5A_5A5A)
+                }
                 test.poke(place, operand == .fromMemory ? b : a, Int(width.rawValue))
                 #expect(test.step() == .next)
                 let reference = expected(
@@ -184,7 +188,9 @@ enum Operand: String, CaseIterable {
                     case "inc": .sum(input, 1, carry: false, subtracts: false, bits: width.bits)
                     case "dec": .sum(input, 1, carry: false, subtracts: true, bits: width.bits)
                     case "neg": .sum(0, input, carry: false, subtracts: true, bits: width.bits)
-                    default: Reference(result: ~input & width.mask, flags: start & Flags.arithmetic, defined: Flags.arithmetic)
+                    default:
+                        Reference(
+                            result: ~input & width.mask, flags: start & Flags.arithmetic, defined: Flags.arithmetic)
                     }
                 if mnemonic == "inc" || mnemonic == "dec" {
                     reference.flags = (reference.flags & ~Flags.carry) | (start & Flags.carry)
@@ -277,9 +283,11 @@ enum Operand: String, CaseIterable {
     }
 
     @Test(arguments: [
-        ("addl $-1, %eax", 0x1_0000_0001 as UInt64, 0 as UInt64), ("addq $-1, %rax", 5, 4), ("subb $1, %al", 0x100, 0x1FF),
+        ("addl $-1, %eax", 0x1_0000_0001 as UInt64, 0 as UInt64), ("addq $-1, %rax", 5, 4),
+        ("subb $1, %al", 0x100, 0x1FF),
         ("andl $-16, %eax", 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFF0), ("andq $-16, %rax", 0x123, 0x120),
-        ("orw $0x8000, %ax", 0x1_0001, 0x1_8001), ("xorl %eax, %eax", .max, 0), ("btsq $63, %rax", 1, 0x8000_0000_0000_0001),
+        ("orw $0x8000, %ax", 0x1_0001, 0x1_8001), ("xorl %eax, %eax", .max, 0),
+        ("btsq $63, %rax", 1, 0x8000_0000_0000_0001),
         ("btrl $0, %eax", .max, 0xFFFF_FFFE), ("shll $0, %eax", .max, 0xFFFF_FFFF), ("shlq $0, %rax", .max, .max),
     ])
     func immediates(_ text: String, _ before: UInt64, _ after: UInt64) throws {

@@ -10,7 +10,8 @@ import Testing
         ("ae", { c, _, _, _, _ in !c }), ("e", { _, z, _, _, _ in z }), ("ne", { _, z, _, _, _ in !z }),
         ("be", { c, z, _, _, _ in c || z }), ("a", { c, z, _, _, _ in !(c || z) }), ("s", { _, _, s, _, _ in s }),
         ("ns", { _, _, s, _, _ in !s }), ("p", { _, _, _, _, p in p }), ("np", { _, _, _, _, p in !p }),
-        ("l", { _, _, s, o, _ in s != o }), ("ge", { _, _, s, o, _ in s == o }), ("le", { _, z, s, o, _ in z || s != o }),
+        ("l", { _, _, s, o, _ in s != o }), ("ge", { _, _, s, o, _ in s == o }),
+        ("le", { _, z, s, o, _ in z || s != o }),
         ("g", { _, z, s, o, _ in !z && s == o }),
     ]
 
@@ -21,7 +22,9 @@ import Testing
         let (set, move) = (test.program.addresses[1], test.program.addresses[2])
         for bits in 0..<32 as Range<UInt64> {
             let (c, z, s, o, p) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0, bits & 16 != 0)
-            let pairs: [(Bool, UInt64)] = [(c, Flags.carry), (z, Flags.zero), (s, Flags.sign), (o, Flags.overflow), (p, Flags.parity)]
+            let pairs: [(Bool, UInt64)] = [
+                (c, Flags.carry), (z, Flags.zero), (s, Flags.sign), (o, Flags.overflow), (p, Flags.parity),
+            ]
             test.machine.cpu.flags = pairs.reduce(Flags.alwaysOne) { $0 | ($1.0 ? $1.1 : 0) }
             let expected = holds(c, z, s, o, p)
             test.machine.jump(to: TestMachine.code, test.program)
@@ -67,7 +70,8 @@ import Testing
 
     /// Fetches where there is no code: I/D always, P and U/S as for data (SDM vol. 3, 4.7).
     static let fetches: [(address: UInt64, isUser: Bool, fault: Fault)] = [
-        (0x1234, false, Fault(14, errorCode: 0x10, address: 0x1234)), (0x1234, true, Fault(14, errorCode: 0x14, address: 0x1234)),
+        (0x1234, false, Fault(14, errorCode: 0x10, address: 0x1234)),
+        (0x1234, true, Fault(14, errorCode: 0x14, address: 0x1234)),
         (TestMachine.data, false, Fault(14, errorCode: 0x11, address: TestMachine.data)),
         (TestMachine.user, true, Fault(14, errorCode: 0x15, address: TestMachine.user)),
         // Kernel code is no code to user mode.
@@ -98,11 +102,14 @@ import Testing
     /// Past the end of the code there is none: not the next routine of the list, and no trap of the model itself.
     @Test(arguments: ["nop", "addq $1, %rax", "int3", "jz first", "pushq %rax", "syscall"])
     func runningOffTheEnd(_ text: String) throws {
-        let source = "ENTRY(first)\n\(text)\nEND(first)\nENTRY(second)\nnop\nEND(second)\nENTRY(third)\nnop\n\(text)\nEND(third)"
+        let source =
+            "ENTRY(first)\n\(text)\nEND(first)\nENTRY(second)\nnop\nEND(second)\nENTRY(third)\nnop\n\(text)\nEND(third)"
         let program = try assemble(
             AssemblyInput(
                 sources: [SourceText(name: "t", text: source)],
-                placements: ["first": TestMachine.code, "second": TestMachine.code + 0x1000, "third": TestMachine.code + 0x2000]))
+                placements: [
+                    "first": TestMachine.code, "second": TestMachine.code + 0x1000, "third": TestMachine.code + 0x2000,
+                ]))
         let base = try TestMachine(traits: ProcessorTraits(vendor: .amd, isParavirtual: text == "syscall")).machine
         for (start, index) in [(TestMachine.code, 0), (TestMachine.code + 0x2001, 3)] {
             var machine = base
@@ -121,12 +128,15 @@ import Testing
         let second = TestMachine.code + 0x1000
         let program = try assemble(
             AssemblyInput(
-                sources: [SourceText(name: "t", text: source)], placements: ["first": TestMachine.code, "second": second]))
+                sources: [SourceText(name: "t", text: source)],
+                placements: ["first": TestMachine.code, "second": second]))
         var machine = try TestMachine().machine
         machine.jump(to: TestMachine.code, program)
         machine.cpu.flags |= flags
         _ = machine.step(program)
-        #expect(machine.instructionPointer(program) == (flags == 0 ? TestMachine.code + UInt64(program.instructions[0].length) : second))
+        #expect(
+            machine.instructionPointer(program)
+                == (flags == 0 ? TestMachine.code + UInt64(program.instructions[0].length) : second))
     }
 
     /// GNU as pads with no-operations up to the next 16 bytes: code runs through.

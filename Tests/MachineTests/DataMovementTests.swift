@@ -50,7 +50,8 @@ import Testing
     static let memoryRows: [(text: String, word: UInt64, next: UInt64)] = [
         ("movq %rcx, (%rsi)", 0xfedc_ba98_7654_3210, 0), ("movl %ecx, (%rsi)", 0x1111_2222_7654_3210, 0),
         ("movw %cx, 1(%rsi)", 0x1111_2222_3332_1044, 0), ("movb %cl, 7(%rsi)", 0x1011_2222_3333_4444, 0),
-        ("movq %rcx, 5(%rsi)", 0x5432_1022_3333_4444, 0xfe_dcba_9876), ("movl %ecx, 6(%rsi)", 0x3210_2222_3333_4444, 0x7654),
+        ("movq %rcx, 5(%rsi)", 0x5432_1022_3333_4444, 0xfe_dcba_9876),
+        ("movl %ecx, 6(%rsi)", 0x3210_2222_3333_4444, 0x7654),
         ("movq $-2, (%rsi)", 0xffff_ffff_ffff_fffe, 0), ("movl $-2, (%rsi)", 0x1111_2222_ffff_fffe, 0),
         ("movb $1, 2(%rsi)", 0x1111_2222_3301_4444, 0), ("xchgl %ecx, (%rsi)", 0x1111_2222_7654_3210, 0),
         ("setz 1(%rsi)", 0x1111_2222_3333_0144, 0),
@@ -157,7 +158,10 @@ import Testing
         #expect(test.machine.cpu.flags == Flags.alwaysOne | kept)
     }
 
-    static let flagInstructionRows: [(text: String, before: UInt64, after: UInt64)] = [("cld", Flags.direction, 0), ("std", 0, Flags.direction), ("cli", Flags.interrupt, 0), ("sti", 0, Flags.interrupt)]
+    static let flagInstructionRows: [(text: String, before: UInt64, after: UInt64)] = [
+        ("cld", Flags.direction, 0), ("std", 0, Flags.direction), ("cli", Flags.interrupt, 0),
+        ("sti", 0, Flags.interrupt),
+    ]
 
     @Test(arguments: flagInstructionRows)
     func flagInstructions(_ text: String, _ before: UInt64, _ after: UInt64) throws {

@@ -36,7 +36,10 @@ import Testing
         let vector: UInt8 = text == "int3" ? 3 : 0x80
         test.machine.idt[Int(vector)] = Gate(offset: TestMachine.handler, privilege: 3, isPresent: true)
         #expect(test.step() == .softwareInterrupt(vector: vector))
-        guard case .entered(_, let frame) = test.machine.deliver(Event(vector: vector, source: .software), activation: 2, test.program) else {
+        guard
+            case .entered(_, let frame) = test.machine.deliver(
+                Event(vector: vector, source: .software), activation: 2, test.program)
+        else {
             Issue.record("not delivered")
             return
         }
@@ -91,12 +94,18 @@ import Testing
     }
 
     static let watches: [Watch] = [
-        Watch(text: "movq (%rsi), %rax", width: .quad, hits: true), Watch(text: "movq (%rsi), %rax", width: .quad, writesOnly: true, hits: false),
-        Watch(text: "movq %rax, (%rsi)", width: .quad, writesOnly: true, hits: true), Watch(text: "movb %al, 7(%rsi)", width: .quad, hits: true),
-        Watch(text: "movb %al, 8(%rsi)", width: .quad, hits: false), Watch(text: "movb %al, 4(%rsi)", width: .long, hits: false),
-        Watch(text: "movb %al, 3(%rsi)", width: .long, hits: true), Watch(text: "movw %ax, 1(%rsi)", width: .byte, offset: 2, hits: true),
-        Watch(text: "movq -7(%rsi), %rax", width: .byte, hits: true), Watch(text: "movq -8(%rsi), %rax", width: .byte, hits: false),
-        Watch(text: "movl (%rsi), %eax", width: .word, offset: 3, hits: true), Watch(text: "addq %rax, (%rsi)", width: .quad, writesOnly: true, hits: true),
+        Watch(text: "movq (%rsi), %rax", width: .quad, hits: true),
+        Watch(text: "movq (%rsi), %rax", width: .quad, writesOnly: true, hits: false),
+        Watch(text: "movq %rax, (%rsi)", width: .quad, writesOnly: true, hits: true),
+        Watch(text: "movb %al, 7(%rsi)", width: .quad, hits: true),
+        Watch(text: "movb %al, 8(%rsi)", width: .quad, hits: false),
+        Watch(text: "movb %al, 4(%rsi)", width: .long, hits: false),
+        Watch(text: "movb %al, 3(%rsi)", width: .long, hits: true),
+        Watch(text: "movw %ax, 1(%rsi)", width: .byte, offset: 2, hits: true),
+        Watch(text: "movq -7(%rsi), %rax", width: .byte, hits: true),
+        Watch(text: "movq -8(%rsi), %rax", width: .byte, hits: false),
+        Watch(text: "movl (%rsi), %eax", width: .word, offset: 3, hits: true),
+        Watch(text: "addq %rax, (%rsi)", width: .quad, writesOnly: true, hits: true),
         Watch(text: "leaq (%rsi), %rax", width: .quad, hits: false),
     ]
 
@@ -175,7 +184,8 @@ import Testing
             accepted.append([test.machine.cpu.acceptsInterrupts, test.machine.cpu.acceptsNMI])
         }
         // STI with IF already set shadows nothing.
-        #expect(accepted == [[false, true], [true, true], [false, false], [true, true], [true, true], [false, true]])
+        #expect(
+            accepted == [[false, true], [true, true], [false, false], [true, true], [true, true], [false, true]])
         test.machine.cpu.nmiBlocked = true
         #expect(!test.machine.cpu.acceptsNMI)
     }

@@ -5,7 +5,9 @@ import Testing
 /// Faults while an event is delivered (SDM vol. 3, 6.12.1, 6.13, 6.15 interrupt 8; facts F24, F25).
 @Suite struct DeliveryFaultTests {
     private func deliver(_ test: inout TestMachine, _ event: Event) -> Event? {
-        guard case .entered(let delivered, _) = test.machine.deliver(event, activation: 2, test.program) else { return nil }
+        guard case .entered(let delivered, _) = test.machine.deliver(event, activation: 2, test.program) else {
+            return nil
+        }
         return delivered
     }
 
@@ -25,16 +27,23 @@ import Testing
     private static let external = Event(vector: 0x30, source: .external)
     static let cases: [Case] = [
         // An entry of zeroes has no gate's type: #GP; a gate that is not present: #NP. EXT unless the program asked.
-        Case(event: int3, damage: .empty, fault: .generalProtection(0x1a)), Case(event: int3, damage: .absent, fault: Fault(11, errorCode: 0x1a)),
-        Case(event: external, damage: .empty, fault: .generalProtection(0x183)), Case(event: external, damage: .absent, fault: Fault(11, errorCode: 0x183)),
+        Case(event: int3, damage: .empty, fault: .generalProtection(0x1a)),
+        Case(event: int3, damage: .absent, fault: Fault(11, errorCode: 0x1a)),
+        Case(event: external, damage: .empty, fault: .generalProtection(0x183)),
+        Case(event: external, damage: .absent, fault: Fault(11, errorCode: 0x183)),
         Case(event: Event(vector: 2, source: .nmi), damage: .absent, fault: Fault(11, errorCode: 0x13)),
         Case(event: Event(vector: 6, source: .fault), damage: .absent, fault: Fault(11, errorCode: 0x33)),
         Case(event: Event(vector: 1, source: .trap, debugBits: 0x4000), damage: .empty, fault: .generalProtection(0xb)),
         // DPL applies to software interrupts alone, and before the present bit.
         Case(event: int3, damage: .privilege, isUser: true, fault: .generalProtection(0x1a)),
-        Case(event: Event(vector: 0x80, source: .software), damage: .privilege, isUser: true, fault: .generalProtection(0x402)),
-        Case(event: Event(vector: 0xff, source: .software), damage: .empty, isUser: true, fault: .generalProtection(0x7fa)),
-        Case(event: int3, damage: .offset, fault: .generalProtection(0)), Case(event: external, damage: .offset, fault: .generalProtection(1)),
+        Case(
+            event: Event(vector: 0x80, source: .software), damage: .privilege, isUser: true,
+            fault: .generalProtection(0x402)),
+        Case(
+            event: Event(vector: 0xff, source: .software), damage: .empty, isUser: true,
+            fault: .generalProtection(0x7fa)),
+        Case(event: int3, damage: .offset, fault: .generalProtection(0)),
+        Case(event: external, damage: .offset, fault: .generalProtection(1)),
     ]
 
     @Test(arguments: cases, [ProcessorTraits.Vendor.intel, .amd])
@@ -59,7 +68,9 @@ import Testing
         #expect(test.peek(test.machine.cpu[.rsp]) == UInt64(item.fault.errorCode))
         #expect(test.peek(test.machine.cpu[.rsp] + 8) == start)
         #expect(test.peek(test.machine.cpu[.rsp] + 24) & Flags.resume != 0)
-        if item.event.vector == 1 { #expect(test.machine.cpu.dr6 & 0x4000 != 0, "DR6 is set although the handler never runs") }
+        if item.event.vector == 1 {
+            #expect(test.machine.cpu.dr6 & 0x4000 != 0, "DR6 is set although the handler never runs")
+        }
     }
 
     /// The instruction is found again wherever it stands, also at the end of the code.
@@ -77,8 +88,10 @@ import Testing
 
     /// SDM vol. 3, table 6-5, with the class of the second given by what is wrong with the stack or the gate.
     static let pairs: [(first: UInt8, second: UInt8, isDouble: Bool)] = [
-        (0, 11, true), (10, 13, true), (11, 12, true), (12, 11, true), (13, 11, true), (13, 14, false), (14, 14, true), (14, 11, true),
-        (14, 12, true), (6, 14, false), (6, 11, false), (1, 13, false), (17, 11, false), (18, 11, false), (16, 14, false), (21, 11, true),
+        (0, 11, true), (10, 13, true), (11, 12, true), (12, 11, true), (13, 11, true), (13, 14, false), (14, 14, true),
+        (14, 11, true),
+        (14, 12, true), (6, 14, false), (6, 11, false), (1, 13, false), (17, 11, false), (18, 11, false),
+        (16, 14, false), (21, 11, true),
     ]
 
     @Test(arguments: pairs)
@@ -142,7 +155,9 @@ import Testing
         // The frame of the page fault shows the interrupted code, user mode included.
         #expect(test.peek(test.machine.cpu[.rsp] + 16) == (isUser ? 0x33 : 0x10))
         test = try DeliveryTests.prepared()
-        test.machine.memory.map(Region(name: "top", kind: .kernelData, base: 0xffff_ffff_ffff_f000, size_bytes: 4096), [.kernelMap, .writable])
+        test.machine.memory.map(
+            Region(name: "top", kind: .kernelData, base: 0xffff_ffff_ffff_f000, size_bytes: 4096),
+            [.kernelMap, .writable])
         test.machine.idt[1].ist = 3
         #expect(DeliveryTests.enter(&test, Event(vector: 1, source: .trap)) == UInt64(bitPattern: -40))
     }

@@ -4,7 +4,9 @@ import Testing
 
 /// Delivery on bare metal (SDM vol. 3, 6.12 and 6.14).
 @Suite struct DeliveryTests {
-    static func prepared(_ text: String = "nop", user: String = "nop", vendor: ProcessorTraits.Vendor = .intel) throws -> TestMachine {
+    static func prepared(_ text: String = "nop", user: String = "nop", vendor: ProcessorTraits.Vendor = .intel) throws
+        -> TestMachine
+    {
         var test = try TestMachine(text, user: user, traits: ProcessorTraits(vendor: vendor))
         for vector in 0..<256 {
             test.machine.idt[vector] = Gate(offset: TestMachine.handler, isPresent: true)
@@ -12,7 +14,9 @@ import Testing
         return test
     }
 
-    static func enter(_ test: inout TestMachine, _ event: Event, sourceLocation: SourceLocation = #_sourceLocation) -> UInt64 {
+    static func enter(_ test: inout TestMachine, _ event: Event, sourceLocation: SourceLocation = #_sourceLocation)
+        -> UInt64
+    {
         guard case .entered(let delivered, let frame) = test.machine.deliver(event, activation: 2, test.program) else {
             Issue.record("triple fault", sourceLocation: sourceLocation)
             return 0
@@ -44,7 +48,8 @@ import Testing
 
     /// RF in the frame: faults set it, the rest shows what it was (SDM vol. 3, 17.3.1.1).
     static let sources: [(event: Event, showsRF: Bool)] = [
-        (Event(vector: 6, source: .fault), true), (Event(vector: 14, source: .fault, errorCode: 2, address: 0x123), true),
+        (Event(vector: 6, source: .fault), true),
+        (Event(vector: 14, source: .fault, errorCode: 2, address: 0x123), true),
         (Event(vector: 1, source: .trap, debugBits: 0x4000), false), (Event(vector: 1, source: .fault), false),
         (Event(vector: 3, source: .software), false), (Event(vector: 0x80, source: .software), false),
         (Event(vector: 0x20, source: .external), false), (Event(vector: 2, source: .nmi), false),
@@ -103,7 +108,9 @@ import Testing
         test.machine.cpu.cr3 = 0x1000
         let frame = Self.enter(&test, Event(vector: 0x20, source: .external))
         #expect(frame == TestMachine.entryTop - 40)
-        let words: [UInt64] = [TestMachine.userCode, 0x33, Flags.alwaysOne | Flags.interrupt, TestMachine.user + 0x1800, 0x2b]
+        let words: [UInt64] = [
+            TestMachine.userCode, 0x33, Flags.alwaysOne | Flags.interrupt, TestMachine.user + 0x1800, 0x2b,
+        ]
         #expect(test.words(frame, 5) == words)
         #expect(test.machine.cpu.ss == 0 && test.machine.cpu.cs == 0x10 && test.machine.cpu.cpl == 0)
         #expect(test.machine.cpu.gsBase == 0x1234 && test.machine.cpu.cr3 == 0x1000)
@@ -137,7 +144,10 @@ import Testing
         test.machine.idt[14] = Gate(offset: TestMachine.handler, ist: 1, isPresent: true)
         test.machine.cpu[.rsp] = TestMachine.user + 0x1000
         if alignmentCheck { test.machine.cpu.flags |= Flags.alignmentCheck }
-        guard case .entered(let event, _) = test.machine.deliver(Event(vector: 6, source: .fault), activation: 2, test.program) else {
+        guard
+            case .entered(let event, _) = test.machine.deliver(
+                Event(vector: 6, source: .fault), activation: 2, test.program)
+        else {
             Issue.record("not delivered")
             return
         }

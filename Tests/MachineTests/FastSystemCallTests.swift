@@ -6,7 +6,9 @@ import Testing
 @Suite struct FastSystemCallTests {
     private static let star: UInt64 = 0x0023_0010 << 32
 
-    private func prepared(_ text: String = "nop", user: String = "nop", vendor: ProcessorTraits.Vendor = .intel) throws -> TestMachine {
+    private func prepared(_ text: String = "nop", user: String = "nop", vendor: ProcessorTraits.Vendor = .intel) throws
+        -> TestMachine
+    {
         var test = try TestMachine(text, user: user, traits: ProcessorTraits(vendor: vendor))
         test.machine.cpu.star = Self.star
         test.machine.cpu.lstar = TestMachine.handler
@@ -22,7 +24,8 @@ import Testing
     func syscall(_ vendor: ProcessorTraits.Vendor) throws {
         var test = try prepared(user: "syscall\nnop", vendor: vendor)
         test.enterUser()
-        let flags = Flags.alwaysOne | Flags.interrupt | Flags.carry | Flags.direction | Flags.alignmentCheck | Flags.nestedTask
+        let flags =
+            Flags.alwaysOne | Flags.interrupt | Flags.carry | Flags.direction | Flags.alignmentCheck | Flags.nestedTask
         test.machine.cpu.flags = flags | Flags.resume
         let rsp = test.machine.cpu[.rsp]
         test.machine.cpu.gsBase = 0x1234
@@ -64,7 +67,9 @@ import Testing
         #expect(test.step() == .returned(frame: 0))
         #expect(test.rip == row.rip)
         #expect(test.machine.cpu.cs == row.cs && test.machine.cpu.ss == 0x2b && test.machine.cpu.cpl == 3)
-        #expect(test.machine.cpu.flags == 0x3C_7ED7 | Flags.alwaysOne, "neither RF nor VM nor reserved bits, and TF was clear")
+        #expect(
+            test.machine.cpu.flags == 0x3C_7ED7 | Flags.alwaysOne,
+            "neither RF nor VM nor reserved bits, and TF was clear")
         #expect(test.machine.cpu[.rsp] == rsp)
         #expect(test.machine.cpu.nmiBlocked, "only IRET unblocks NMIs")
         #expect(test.machine.interruptsWereEnabledAtReturn)

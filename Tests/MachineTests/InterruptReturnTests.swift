@@ -14,26 +14,38 @@ import Testing
         var fault: Fault?
         var isUser = false
         var words: [UInt64] { [rip, cs, flags, rsp, ss] }
-        var testDescription: String { words.map { String($0, radix: 16) }.joined(separator: " ") + (isUser ? " in user mode" : "") }
+        var testDescription: String {
+            words.map { String($0, radix: 16) }.joined(separator: " ") + (isUser ? " in user mode" : "")
+        }
     }
 
     private static let kernel = TestMachine.handler
     static let frames: [Frame] = [
         Frame(), Frame(rip: kernel, cs: 0x10, ss: 0x18), Frame(rip: kernel, cs: 0x10, ss: 0), Frame(cs: 0x23),
         // CS: null, beyond the table, empty, data, RPL against CPL and DPL, not present.
-        Frame(cs: 0, fault: .generalProtection()), Frame(cs: 3, fault: .generalProtection()), Frame(cs: 0x7ff3, fault: .generalProtection(0x7ff0)),
-        Frame(cs: 0x7b, fault: .generalProtection(0x78)), Frame(cs: 0x2b, fault: .generalProtection(0x28)), Frame(cs: 0xF, fault: .generalProtection(0xC)),
-        Frame(cs: 0x13, fault: .generalProtection(0x10)), Frame(cs: 0x30, fault: .generalProtection(0x30)), Frame(cs: 0x3b, fault: Fault(11, errorCode: 0x38)),
+        Frame(cs: 0, fault: .generalProtection()), Frame(cs: 3, fault: .generalProtection()),
+        Frame(cs: 0x7ff3, fault: .generalProtection(0x7ff0)),
+        Frame(cs: 0x7b, fault: .generalProtection(0x78)), Frame(cs: 0x2b, fault: .generalProtection(0x28)),
+        Frame(cs: 0xF, fault: .generalProtection(0xC)),
+        Frame(cs: 0x13, fault: .generalProtection(0x10)), Frame(cs: 0x30, fault: .generalProtection(0x30)),
+        Frame(cs: 0x3b, fault: Fault(11, errorCode: 0x38)),
         Frame(rip: kernel, cs: 0x10, ss: 0x18, fault: .generalProtection(0x10), isUser: true),
         // SS: null where it must not be, RPL, code, read-only, DPL, not present, beyond the tables.
-        Frame(ss: 0, fault: .generalProtection()), Frame(ss: 3, fault: .generalProtection()), Frame(cs: 0x23, ss: 3, fault: .generalProtection()),
-        Frame(rip: kernel, cs: 0x10, ss: 1, fault: .generalProtection()), Frame(ss: 0x28, fault: .generalProtection(0x28)),
-        Frame(ss: 0x33, fault: .generalProtection(0x30)), Frame(ss: 0x4b, fault: .generalProtection(0x48)), Frame(ss: 0x1b, fault: .generalProtection(0x18)),
-        Frame(ss: 0x43, fault: Fault(12, errorCode: 0x40)), Frame(ss: 0x7fff, fault: .generalProtection(0x7ffc)), Frame(ss: 0x47, fault: .generalProtection(0x44)),
-        Frame(rip: kernel, cs: 0x10, ss: 0x1b, fault: .generalProtection(0x18)), Frame(rip: kernel, cs: 0x10, ss: 0x50, fault: Fault(12, errorCode: 0x50)),
+        Frame(ss: 0, fault: .generalProtection()), Frame(ss: 3, fault: .generalProtection()),
+        Frame(cs: 0x23, ss: 3, fault: .generalProtection()),
+        Frame(rip: kernel, cs: 0x10, ss: 1, fault: .generalProtection()),
+        Frame(ss: 0x28, fault: .generalProtection(0x28)),
+        Frame(ss: 0x33, fault: .generalProtection(0x30)), Frame(ss: 0x4b, fault: .generalProtection(0x48)),
+        Frame(ss: 0x1b, fault: .generalProtection(0x18)),
+        Frame(ss: 0x43, fault: Fault(12, errorCode: 0x40)), Frame(ss: 0x7fff, fault: .generalProtection(0x7ffc)),
+        Frame(ss: 0x47, fault: .generalProtection(0x44)),
+        Frame(rip: kernel, cs: 0x10, ss: 0x1b, fault: .generalProtection(0x18)),
+        Frame(rip: kernel, cs: 0x10, ss: 0x50, fault: Fault(12, errorCode: 0x50)),
         // RIP last of all; bits above the selectors do not matter.
-        Frame(rip: TestMachine.notCanonical, fault: .generalProtection()), Frame(rip: 0x8000_0000_0000, fault: .generalProtection()),
-        Frame(rip: TestMachine.notCanonical, ss: 0x28, fault: .generalProtection(0x28)), Frame(rip: 0x1_0000_0000, cs: 0x23, fault: .generalProtection()),
+        Frame(rip: TestMachine.notCanonical, fault: .generalProtection()),
+        Frame(rip: 0x8000_0000_0000, fault: .generalProtection()),
+        Frame(rip: TestMachine.notCanonical, ss: 0x28, fault: .generalProtection(0x28)),
+        Frame(rip: 0x1_0000_0000, cs: 0x23, fault: .generalProtection()),
         Frame(cs: 0x1_0000_0033, ss: 0xABCD_002b), Frame(cs: 0x2b, ss: 0x28, fault: .generalProtection(0x28)),
         Frame(isUser: true), Frame(cs: 0x23, isUser: true),
     ]
@@ -51,7 +63,9 @@ import Testing
         } else {
             #expect(test.step() == .returned(frame: rsp))
             #expect(test.rip == frame.rip)
-            #expect(test.machine.cpu.cs == UInt16(truncatingIfNeeded: frame.cs) && test.machine.cpu.ss == UInt16(truncatingIfNeeded: frame.ss))
+            #expect(
+                test.machine.cpu.cs == UInt16(truncatingIfNeeded: frame.cs)
+                    && test.machine.cpu.ss == UInt16(truncatingIfNeeded: frame.ss))
             #expect(test.machine.cpu.cpl == UInt8(frame.cs & 3))
             #expect(test.machine.cpu[.rsp] == (frame.cs == 0x23 ? frame.rsp & 0xFFFF_FFFF : frame.rsp))
         }
@@ -82,7 +96,8 @@ import Testing
 
     /// Which flags it loads: all from CPL 0, neither IOPL nor IF from CPL 3, IF again with IOPL 3.
     static let flagRows: [(cpl: UInt8, before: UInt64, after: UInt64)] = [
-        (0, 0, Flags.loadable), (3, 0, Flags.loadable & ~(Flags.iopl | Flags.interrupt)), (3, Flags.iopl, Flags.loadable),
+        (0, 0, Flags.loadable), (3, 0, Flags.loadable & ~(Flags.iopl | Flags.interrupt)),
+        (3, Flags.iopl, Flags.loadable),
     ]
 
     @Test(arguments: flagRows)
@@ -126,7 +141,9 @@ import Testing
     @Test func of16Bits() throws {
         var test = try TestMachine("iretw")
         let rsp = test.machine.cpu[.rsp]
-        for (index, word) in [0x1000, 0x33, Flags.carry, 0x4000, 0x2b].enumerated() { test.poke(rsp + UInt64(index) * 2, word, 2) }
+        for (index, word) in [0x1000, 0x33, Flags.carry, 0x4000, 0x2b].enumerated() {
+            test.poke(rsp + UInt64(index) * 2, word, 2)
+        }
         test.machine.cpu.flags |= Flags.identification | Flags.alignmentCheck | Flags.zero
         #expect(test.step() == .returned(frame: rsp))
         #expect(test.rip == 0x1000 && test.machine.cpu[.rsp] == 0x4000)
@@ -142,7 +159,8 @@ import Testing
         test.machine.cpu.fs = 0x10
         test.machine.cpu.gs = 3
         test.step()
-        #expect([test.machine.cpu.ds, test.machine.cpu.es, test.machine.cpu.fs, test.machine.cpu.gs] == [0, 0x2b, 0, 3])
+        #expect(
+            [test.machine.cpu.ds, test.machine.cpu.es, test.machine.cpu.fs, test.machine.cpu.gs] == [0, 0x2b, 0, 3])
         test = try TestMachine("iretq")
         test.write([TestMachine.handler, 0x10, 2, TestMachine.stackTop, 0x18], at: test.machine.cpu[.rsp])
         test.machine.cpu.ds = 0x18

@@ -11,7 +11,9 @@ import Testing
         var isUser = false
         var flags: UInt64 = 0
         var smap = false
-        var testDescription: String { "\(text) at \(String(address, radix: 16)) user \(isUser) smap \(smap) flags \(flags)" }
+        var testDescription: String {
+            "\(text) at \(String(address, radix: 16)) user \(isUser) smap \(smap) flags \(flags)"
+        }
     }
 
     private static let pageFault = Vector.pageFault
@@ -42,7 +44,9 @@ import Testing
         // SMAP: supervisor access to a user page needs AC (SDM vol. 3, 4.6.1).
         Case(text: "movq (%rsi), %rax", address: TestMachine.user, vector: pageFault, code: 1, smap: true),
         Case(text: "movq %rax, (%rsi)", address: TestMachine.user, vector: pageFault, code: 3, smap: true),
-        Case(text: "movq (%rsi), %rax", address: TestMachine.user, vector: .max, code: 0, flags: Flags.alignmentCheck, smap: true),
+        Case(
+            text: "movq (%rsi), %rax", address: TestMachine.user, vector: .max, code: 0, flags: Flags.alignmentCheck,
+            smap: true),
         Case(text: "movq (%rsi), %rax", address: TestMachine.user, vector: .max, code: 0),
         Case(text: "movq %rax, (%rsi)", address: TestMachine.user, vector: .max, code: 0, isUser: true, smap: true),
         // Non-canonical addresses: #SS through RSP and RBP, #GP through the rest (SDM vol. 3, 6.15).
@@ -58,10 +62,18 @@ import Testing
         Case(text: "movq (%rsi), %rax", address: 0x8000_0000_0000, vector: 13, code: 0),
         Case(text: "movq (%rsi), %rax", address: 0xffff_8000_0000_0000, vector: pageFault, code: 0),
         // #AC: user mode with AC, misaligned.
-        Case(text: "movq 1(%rsi), %rax", address: TestMachine.user, vector: 17, code: 0, isUser: true, flags: Flags.alignmentCheck),
-        Case(text: "movw %ax, 3(%rsi)", address: TestMachine.user, vector: 17, code: 0, isUser: true, flags: Flags.alignmentCheck),
-        Case(text: "movl 4(%rsi), %eax", address: TestMachine.user, vector: .max, code: 0, isUser: true, flags: Flags.alignmentCheck),
-        Case(text: "movb 1(%rsi), %al", address: TestMachine.user, vector: .max, code: 0, isUser: true, flags: Flags.alignmentCheck),
+        Case(
+            text: "movq 1(%rsi), %rax", address: TestMachine.user, vector: 17, code: 0, isUser: true,
+            flags: Flags.alignmentCheck),
+        Case(
+            text: "movw %ax, 3(%rsi)", address: TestMachine.user, vector: 17, code: 0, isUser: true,
+            flags: Flags.alignmentCheck),
+        Case(
+            text: "movl 4(%rsi), %eax", address: TestMachine.user, vector: .max, code: 0, isUser: true,
+            flags: Flags.alignmentCheck),
+        Case(
+            text: "movb 1(%rsi), %al", address: TestMachine.user, vector: .max, code: 0, isUser: true,
+            flags: Flags.alignmentCheck),
         Case(text: "movq 1(%rsi), %rax", address: TestMachine.user, vector: .max, code: 0, isUser: true),
         Case(text: "movq 1(%rsi), %rax", address: TestMachine.data, vector: .max, code: 0, flags: Flags.alignmentCheck),
     ]
@@ -125,7 +137,11 @@ import Testing
         test.machine.cpu[.rax] = .max
         test.machine.cpu[.rsi] = TestMachine.data + 0x1FFC
         let fault = test.fault()
-        #expect(fault == Fault(Vector.pageFault, errorCode: text.hasSuffix("rax") && !text.hasPrefix("add") ? 0 : 2, address: TestMachine.data + 0x2000))
+        #expect(
+            fault
+                == Fault(
+                    Vector.pageFault, errorCode: text.hasSuffix("rax") && !text.hasPrefix("add") ? 0 : 2,
+                    address: TestMachine.data + 0x2000))
     }
 
     /// With the user half of CR3 only what both halves map is there (PTI).

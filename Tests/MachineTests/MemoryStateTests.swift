@@ -12,7 +12,8 @@ import Testing
         var random = SeededRandom(seed: seed)
         var test = try TestMachine()
         for _ in 0..<300 {
-            test.machine.memory.poke(random.next(), at: TestMachine.data + random.next() % 0x2000, owner: Owner(.data, slot: 3), step: 9)
+            test.machine.memory.poke(
+                random.next(), at: TestMachine.data + random.next() % 0x2000, owner: Owner(.data, slot: 3), step: 9)
         }
         test.machine.memory.freeze()
         let before = Snapshot(test)
@@ -21,13 +22,17 @@ import Testing
         for round in 0..<3 {
             for _ in 0..<300 {
                 let address = random.pick(test.machine.memory.regions).base + random.next() % 0x1000
-                test.machine.memory.poke(random.next(), at: address, owner: Owner(.hardwareFrame, activation: 1), step: 77)
+                test.machine.memory.poke(
+                    random.next(), at: address, owner: Owner(.hardwareFrame, activation: 1), step: 77)
             }
             #expect(Snapshot(test) != before)
             test.machine.memory.reset()
             #expect(Snapshot(test) == before, "seed \(seed), round \(round)")
             #expect(places.map { test.machine.memory.owner(at: $0) } == owners)
-            for place in places { #expect(test.machine.memory.translate(place).map { test.machine.memory.writer(atOffset: $0.offset) } == 0) }
+            for place in places {
+                #expect(
+                    test.machine.memory.translate(place).map { test.machine.memory.writer(atOffset: $0.offset) } == 0)
+            }
         }
     }
 
@@ -61,9 +66,11 @@ import Testing
 
     static let ownerRows: [(text: String, owner: Owner)] = [
         ("pushq %rbx", Owner(.savedRegister, slot: 3, activation: 1)), ("pushq $1", Owner(.immediate, activation: 1)),
-        ("call handler", Owner(.returnAddress, activation: 1)), ("movq %rdx, -8(%rsp)", Owner(.savedRegister, slot: 2, activation: 1)),
+        ("call handler", Owner(.returnAddress, activation: 1)),
+        ("movq %rdx, -8(%rsp)", Owner(.savedRegister, slot: 2, activation: 1)),
         ("movq $1, -8(%rsp)", Owner(.data, activation: 1)), ("addq %rdx, -8(%rsp)", Owner(.data, activation: 1)),
-        ("xchgq %rdx, -8(%rsp)", Owner(.savedRegister, slot: 2, activation: 1)), ("pushfq", Owner(.data, activation: 1)),
+        ("xchgq %rdx, -8(%rsp)", Owner(.savedRegister, slot: 2, activation: 1)),
+        ("pushfq", Owner(.data, activation: 1)),
         ("pushq (%rsi)", Owner(.hardwareFrame, slot: 2, activation: 5)), ("pushq 8(%rsi)", Owner(.data, activation: 1)),
     ]
 
@@ -105,7 +112,8 @@ import Testing
         test.step()
         let new = Owner(.savedRegister, slot: 2, activation: 2)
         let expected = Overwrite(
-            address: TestMachine.data, word: Int32(test.machine.memory.translate(TestMachine.data).map { $0.offset >> 3 } ?? 0),
+            address: TestMachine.data,
+            word: Int32(test.machine.memory.translate(TestMachine.data).map { $0.offset >> 3 } ?? 0),
             oldOwner: owner, newOwner: new, oldValue: 0xAA, newValue: 0xBB, step: 10, instruction: 0, wasRead: false)
         #expect(test.machine.memory.overwrites == [expected])
         #expect(test.machine.memory.overwrite(at: TestMachine.data) == expected)
@@ -120,7 +128,9 @@ import Testing
 
     /// The owner saves the register anew before it reads it: what an inner event left there never mattered.
     @Test func aWordWrittenAnewIsNotLost() throws {
-        var test = try overwriteTest("movq %rdx, (%rsi)\nmovq %rbx, (%rsi)\nmovq (%rsi), %rax", owner: Owner(.savedRegister, slot: 3, activation: 1))
+        var test = try overwriteTest(
+            "movq %rdx, (%rsi)\nmovq %rbx, (%rsi)\nmovq (%rsi), %rax",
+            owner: Owner(.savedRegister, slot: 3, activation: 1))
         test.machine.cpu[.rdx] = 0xBB
         test.machine.cpu[.rbx] = 0xCC
         test.step()
@@ -156,8 +166,12 @@ import Testing
         // Its own frame on another stack is not dead, though that stack lies at lower or higher addresses.
         let own = Owner(.hardwareFrame, slot: 1, activation: 1)
         test.machine.memory.poke(5, at: TestMachine.istTop - 16, owner: own)
-        test.machine.memory.poke(6, at: test.machine.cpu[.rsp] - 8, owner: Owner(.savedRegister, slot: 1, activation: 1))
-        guard case .entered(_, let frame) = test.machine.deliver(Event(vector: 2, source: .nmi), activation: 2, test.program) else {
+        test.machine.memory.poke(
+            6, at: test.machine.cpu[.rsp] - 8, owner: Owner(.savedRegister, slot: 1, activation: 1))
+        guard
+            case .entered(_, let frame) = test.machine.deliver(
+                Event(vector: 2, source: .nmi), activation: 2, test.program)
+        else {
             Issue.record("not delivered")
             return
         }

@@ -44,12 +44,16 @@ import Testing
     static let features: [Feature] = [
         Feature(text: "clac", traits: plain, vector: 6), Feature(text: "stac", traits: plain, vector: 6),
         Feature(text: "clac", traits: full), Feature(text: "stac", traits: full),
-        Feature(text: "clac", traits: full, isUser: true, vector: 6), Feature(text: "stac", traits: full, isUser: true, vector: 6),
-        Feature(text: "rdgsbase %rax", traits: plain, vector: 6), Feature(text: "wrfsbase %rax", traits: plain, vector: 6),
-        Feature(text: "rdgsbase %rax", traits: full, isUser: true), Feature(text: "wrgsbase %rax", traits: full, isUser: true),
+        Feature(text: "clac", traits: full, isUser: true, vector: 6),
+        Feature(text: "stac", traits: full, isUser: true, vector: 6),
+        Feature(text: "rdgsbase %rax", traits: plain, vector: 6),
+        Feature(text: "wrfsbase %rax", traits: plain, vector: 6),
+        Feature(text: "rdgsbase %rax", traits: full, isUser: true),
+        Feature(text: "wrgsbase %rax", traits: full, isUser: true),
         Feature(text: "ud2", traits: full, vector: 6), Feature(text: "ud2", traits: full, isUser: true, vector: 6),
         Feature(text: "sysenter", traits: amd, vector: 6), Feature(text: "sysexit", traits: amd, vector: 6),
-        Feature(text: "sysenter", traits: plain, isUser: true, vector: 13), Feature(text: "sysexitq", traits: plain, vector: 13),
+        Feature(text: "sysenter", traits: plain, isUser: true, vector: 13),
+        Feature(text: "sysexitq", traits: plain, vector: 13),
         Feature(text: "cpuid", traits: plain, isUser: true), Feature(text: "rdtscp", traits: plain, isUser: true),
         Feature(text: "lfence", traits: plain, isUser: true), Feature(text: "mfence", traits: plain, isUser: true),
         Feature(text: "sfence", traits: plain, isUser: true),
@@ -101,11 +105,14 @@ import Testing
     // MARK: MSRs
 
     static let registers: [(number: UInt32, value: UInt64, isAccepted: Bool)] = [
-        (MSR.gsBase, 0xffff_8880_0000_0000, true), (MSR.kernelGSBase, 0x7fff_ffff_f000, true), (MSR.fsBase, 0x1234, true),
+        (MSR.gsBase, 0xffff_8880_0000_0000, true), (MSR.kernelGSBase, 0x7fff_ffff_f000, true),
+        (MSR.fsBase, 0x1234, true),
         (MSR.gsBase, TestMachine.notCanonical, false), (MSR.kernelGSBase, TestMachine.notCanonical, false),
-        (MSR.lstar, 0xffff_ffff_8100_0000, true), (MSR.lstar, TestMachine.notCanonical, false), (MSR.cstar, TestMachine.notCanonical, false),
+        (MSR.lstar, 0xffff_ffff_8100_0000, true), (MSR.lstar, TestMachine.notCanonical, false),
+        (MSR.cstar, TestMachine.notCanonical, false),
         (MSR.star, 0x0023_0010_0000_0000, true), (MSR.syscallMask, 0x4_7700, true), (MSR.syscallMask, 1 << 32, false),
-        (MSR.sysenterCS, 0x10, true), (MSR.sysenterESP, 0x1000, true), (MSR.sysenterESP, TestMachine.notCanonical, false),
+        (MSR.sysenterCS, 0x10, true), (MSR.sysenterESP, 0x1000, true),
+        (MSR.sysenterESP, TestMachine.notCanonical, false),
         (MSR.sysenterEIP, TestMachine.notCanonical, false), (MSR.speculationControl, 1, true), (0xDEAD, 0, false),
     ]
 
@@ -129,7 +136,8 @@ import Testing
     // MARK: Control and debug registers
 
     @Test func controlRegisters() throws {
-        var test = try TestMachine("movq %rax, %cr3\nmovq %cr3, %rcx\nmovq %rdx, %cr2\nmovq %cr2, %rsi\nmovq %rbx, %cr3")
+        var test = try TestMachine(
+            "movq %rax, %cr3\nmovq %cr3, %rcx\nmovq %rdx, %cr2\nmovq %cr2, %rsi\nmovq %rbx, %cr3")
         test.machine.cpu[.rax] = 1 << 63 | 0x1234_1801
         test.machine.cpu[.rdx] = 0x99
         test.machine.cpu[.rbx] = TestMachine.stackTop
@@ -143,7 +151,8 @@ import Testing
     }
 
     @Test func debugRegisters() throws {
-        var test = try TestMachine("movq %rax, %db0\nmovq %rcx, %db7\nmovq %rdx, %db6\nmovq %db6, %rsi\nmovq %db7, %rdi\nmovq %rbx, %db7")
+        var test = try TestMachine(
+            "movq %rax, %db0\nmovq %rcx, %db7\nmovq %rdx, %db6\nmovq %db6, %rsi\nmovq %db7, %rdi\nmovq %rbx, %db7")
         test.machine.cpu[.rax] = TestMachine.data
         test.machine.cpu[.rcx] = 0xD_0002
         test.machine.cpu[.rbx] = 1 << 32
@@ -196,7 +205,8 @@ import Testing
     }
 
     static let portRows: [(text: String, result: UInt64)] = [
-        ("inb $0x70, %al", 0x1111_2222_3333_44FF), ("inw %dx, %ax", 0x1111_2222_3333_FFFF), ("inl %dx, %eax", 0xFFFF_FFFF),
+        ("inb $0x70, %al", 0x1111_2222_3333_44FF), ("inw %dx, %ax", 0x1111_2222_3333_FFFF),
+        ("inl %dx, %eax", 0xFFFF_FFFF),
         ("outb %al, $0x70", 0x1111_2222_3333_4444),
     ]
 

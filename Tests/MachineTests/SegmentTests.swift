@@ -14,16 +14,25 @@ import Testing
     /// SDM vol. 2, MOV: checks of a segment load in order.
     static let loads: [Load] = [
         Load(register: "ss", selector: 0x18), Load(register: "ss", selector: 0),
-        Load(register: "ss", selector: 1, fault: .generalProtection()), Load(register: "ss", selector: 0x1b, fault: .generalProtection(0x18)),
-        Load(register: "ss", selector: 0x2b, fault: .generalProtection(0x28)), Load(register: "ss", selector: 0x10, fault: .generalProtection(0x10)),
-        Load(register: "ss", selector: 0x50, fault: Fault(12, errorCode: 0x50)), Load(register: "ss", selector: 0x78, fault: .generalProtection(0x78)),
-        Load(register: "ss", selector: 0x2b, cpl: 3), Load(register: "ss", selector: 3, cpl: 3, fault: .generalProtection()),
-        Load(register: "ss", selector: 0x4b, cpl: 3, fault: .generalProtection(0x48)), Load(register: "ss", selector: 7, cpl: 3),
+        Load(register: "ss", selector: 1, fault: .generalProtection()),
+        Load(register: "ss", selector: 0x1b, fault: .generalProtection(0x18)),
+        Load(register: "ss", selector: 0x2b, fault: .generalProtection(0x28)),
+        Load(register: "ss", selector: 0x10, fault: .generalProtection(0x10)),
+        Load(register: "ss", selector: 0x50, fault: Fault(12, errorCode: 0x50)),
+        Load(register: "ss", selector: 0x78, fault: .generalProtection(0x78)),
+        Load(register: "ss", selector: 0x2b, cpl: 3),
+        Load(register: "ss", selector: 3, cpl: 3, fault: .generalProtection()),
+        Load(register: "ss", selector: 0x4b, cpl: 3, fault: .generalProtection(0x48)),
+        Load(register: "ss", selector: 7, cpl: 3),
         Load(register: "ss", selector: 0x43, cpl: 3, fault: Fault(12, errorCode: 0x40)),
-        Load(register: "ds", selector: 0x2b), Load(register: "es", selector: 0), Load(register: "fs", selector: 3, cpl: 3),
-        Load(register: "ds", selector: 0x18, cpl: 3, fault: .generalProtection(0x18)), Load(register: "gs", selector: 0x1b, fault: .generalProtection(0x18)),
-        Load(register: "fs", selector: 0x33, cpl: 3), Load(register: "gs", selector: 0xF, fault: .generalProtection(0xC)),
-        Load(register: "es", selector: 0x43, cpl: 3, fault: Fault(11, errorCode: 0x40)), Load(register: "ds", selector: 0x7ff8, fault: .generalProtection(0x7ff8)),
+        Load(register: "ds", selector: 0x2b), Load(register: "es", selector: 0),
+        Load(register: "fs", selector: 3, cpl: 3),
+        Load(register: "ds", selector: 0x18, cpl: 3, fault: .generalProtection(0x18)),
+        Load(register: "gs", selector: 0x1b, fault: .generalProtection(0x18)),
+        Load(register: "fs", selector: 0x33, cpl: 3),
+        Load(register: "gs", selector: 0xF, fault: .generalProtection(0xC)),
+        Load(register: "es", selector: 0x43, cpl: 3, fault: Fault(11, errorCode: 0x40)),
+        Load(register: "ds", selector: 0x7ff8, fault: .generalProtection(0x7ff8)),
     ]
 
     @Test(arguments: loads)
@@ -45,7 +54,8 @@ import Testing
     }
 
     static let reads: [(text: String, result: UInt64)] = [
-        ("movw %ss, %ax", 0x1111_2222_3333_0018), ("movl %cs, %eax", 0x10), ("movq %ss, %rax", 0x18), ("movq %gs, %rax", 0x2b),
+        ("movw %ss, %ax", 0x1111_2222_3333_0018), ("movl %cs, %eax", 0x10), ("movq %ss, %rax", 0x18),
+        ("movq %gs, %rax", 0x2b),
     ]
 
     @Test(arguments: reads)
@@ -68,7 +78,8 @@ import Testing
     /// A null selector clears the base on Intel and leaves it on AMD (APM vol. 2, 4.5.3).
     @Test(arguments: [ProcessorTraits.Vendor.intel, .amd], ["fs", "gs"])
     func baseOfANullSelector(_ vendor: ProcessorTraits.Vendor, _ register: String) throws {
-        var test = try TestMachine("mov %eax, %\(register)\nmov %ecx, %\(register)", traits: ProcessorTraits(vendor: vendor))
+        var test = try TestMachine(
+            "mov %eax, %\(register)\nmov %ecx, %\(register)", traits: ProcessorTraits(vendor: vendor))
         test.machine.cpu.fsBase = 0x1000
         test.machine.cpu.gsBase = 0x1000
         test.machine.cpu[.rcx] = 0x2b

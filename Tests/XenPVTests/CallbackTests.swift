@@ -12,7 +12,8 @@ import Testing
         guest.machine.cpu.flags = 0x202 | Flags.direction | Flags.carry | Flags.trap
         guest.xen.syscallCallback = TestGuest.handler
         #expect(guest.step() == .paravirtualSyscall)
-        guard case .entered(_, let frame) = guest.xen.deliverSyscall(activation: 2, &guest.machine, guest.program) else {
+        guard case .entered(_, let frame) = guest.xen.deliverSyscall(activation: 2, &guest.machine, guest.program)
+        else {
             Issue.record("crashed")
             return
         }
@@ -57,7 +58,8 @@ import Testing
         guest.machine.cpu.gs = 0x66
         guest.machine.cpu[.rsp] = TestGuest.stack + 0xd38
         guest.xen.failsafeCallback = TestGuest.handler
-        guard case .entered(_, let frame) = guest.xen.deliverFailsafe(activation: 2, &guest.machine, guest.program) else {
+        guard case .entered(_, let frame) = guest.xen.deliverFailsafe(activation: 2, &guest.machine, guest.program)
+        else {
             Issue.record("crashed")
             return
         }

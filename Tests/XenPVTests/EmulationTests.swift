@@ -6,7 +6,8 @@ import Testing
 /// Privileged instructions of the guest kernel (F4, F15 to F17).
 @Suite struct EmulationTests {
     @Test(arguments: [
-        "rdmsr", "wrmsr", "inb $0x70, %al", "outb %al, $0x80", "clts", "wbinvd", "movq %cr0, %rax", "movq %rax, %cr3", "movq %db7, %rax",
+        "rdmsr", "wrmsr", "inb $0x70, %al", "outb %al, $0x80", "clts", "wbinvd", "movq %cr0, %rax", "movq %rax, %cr3",
+        "movq %db7, %rax",
         "movq %rax, %db6", "cli", "sti",
     ])
     func emulated(_ text: String) throws {

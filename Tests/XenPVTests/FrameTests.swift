@@ -16,12 +16,15 @@ import Testing
         #expect(frame == TestGuest.stack + 0xd40 - 56)
         #expect(
             guest.words(frame, 7) == [
-                0x1111_1111_1111_1111 as UInt64, 0x2222_2222_2222_2222, TestGuest.code + 1, 0xe030, 0x282, 0xffff_8880_0006_7d40, 0xe02b,
+                0x1111_1111_1111_1111 as UInt64, 0x2222_2222_2222_2222, TestGuest.code + 1, 0xe030, 0x282,
+                0xffff_8880_0006_7d40, 0xe02b,
             ])
     }
 
     /// F1: old RSP and the place of SS.
-    static let alignments: [(rsp: UInt64, ss: UInt64)] = [(0xd40, 0xd38), (0xd38, 0xd28), (0xd3c, 0xd28), (0xd48, 0xd38)]
+    static let alignments: [(rsp: UInt64, ss: UInt64)] = [
+        (0xd40, 0xd38), (0xd38, 0xd28), (0xd3c, 0xd28), (0xd48, 0xd38),
+    ]
 
     @Test(arguments: alignments, [false, true])
     func alignment(_ row: (rsp: UInt64, ss: UInt64), _ hasErrorCode: Bool) throws {
@@ -84,12 +87,14 @@ import Testing
         let words: [UInt64] = [TestGuest.userCode, UInt64(selector), 0x282, TestGuest.user + 0x800, 0x2b]
         #expect(guest.words(frame + 16, 5) == words)
         #expect(guest.machine.cpu.gsBase == 0xAAAA && guest.machine.cpu.kernelGSBase == 0xBBBB)
-        #expect(!guest.machine.cpu.userPageTables && guest.machine.cpu.guestKernelMode && guest.machine.cpu.cs == 0xe033)
+        #expect(
+            !guest.machine.cpu.userPageTables && guest.machine.cpu.guestKernelMode && guest.machine.cpu.cs == 0xe033)
     }
 
     /// F22, F40: what the live flags lose and the frame keeps; RF marks a fault.
     static let sources: [(event: Event, showsRF: Bool)] = [
-        (Event(vector: 3, source: .software), false), (Event(vector: 6, source: .fault), true), (Event(vector: 1, source: .trap), false),
+        (Event(vector: 3, source: .software), false), (Event(vector: 6, source: .fault), true),
+        (Event(vector: 1, source: .trap), false),
         (Event(vector: 0x20, source: .external), false), (Event(vector: 2, source: .nmi), false),
     ]
 
@@ -97,7 +102,8 @@ import Testing
     func flags(_ index: Int) throws {
         let (event, showsRF) = Self.sources[index]
         var guest = try TestGuest()
-        let extra = Flags.alignmentCheck | Flags.nestedTask | Flags.trap | Flags.direction | Flags.carry | Flags.identification
+        let extra =
+            Flags.alignmentCheck | Flags.nestedTask | Flags.trap | Flags.direction | Flags.carry | Flags.identification
         guest.machine.cpu.flags = Flags.alwaysOne | Flags.interrupt | extra
         let frame = guest.frame(event)
         #expect(guest.words(frame + 32, 1) == [0x202 | extra | (showsRF ? Flags.resume : 0)])
@@ -179,12 +185,18 @@ import Testing
 
     /// Xen's `permit_softint` with vectors 3 and 4 always open, and 0x80 wherever a row exists.
     static let software: [Software] = [
-        Software(vector: 3, privilege: 0, isUser: true, isAllowed: true), Software(vector: 4, privilege: 0, isUser: true, isAllowed: true),
-        Software(vector: 0x80, privilege: 0, isUser: true, isAllowed: true), Software(vector: 0x80, privilege: nil, isUser: true, isAllowed: false),
-        Software(vector: 0x81, privilege: 3, isUser: true, isAllowed: true), Software(vector: 0x81, privilege: 2, isUser: true, isAllowed: false),
-        Software(vector: 0x81, privilege: 0, isUser: true, isAllowed: false), Software(vector: 14, privilege: 0, isUser: true, isAllowed: false),
-        Software(vector: 0x81, privilege: nil, isUser: true, isAllowed: false), Software(vector: 0x81, privilege: 0, isUser: false, isAllowed: false),
-        Software(vector: 0x81, privilege: 1, isUser: false, isAllowed: true), Software(vector: 13, privilege: 3, isUser: true, isAllowed: true),
+        Software(vector: 3, privilege: 0, isUser: true, isAllowed: true),
+        Software(vector: 4, privilege: 0, isUser: true, isAllowed: true),
+        Software(vector: 0x80, privilege: 0, isUser: true, isAllowed: true),
+        Software(vector: 0x80, privilege: nil, isUser: true, isAllowed: false),
+        Software(vector: 0x81, privilege: 3, isUser: true, isAllowed: true),
+        Software(vector: 0x81, privilege: 2, isUser: true, isAllowed: false),
+        Software(vector: 0x81, privilege: 0, isUser: true, isAllowed: false),
+        Software(vector: 14, privilege: 0, isUser: true, isAllowed: false),
+        Software(vector: 0x81, privilege: nil, isUser: true, isAllowed: false),
+        Software(vector: 0x81, privilege: 0, isUser: false, isAllowed: false),
+        Software(vector: 0x81, privilege: 1, isUser: false, isAllowed: true),
+        Software(vector: 13, privilege: 3, isUser: true, isAllowed: true),
     ]
 
     @Test(arguments: software)

@@ -10,7 +10,8 @@ import Testing
     private static let rcx: UInt64 = 0xC0
 
     private func words(
-        rip: UInt64 = TestGuest.userCode, cs: UInt64 = 0x33, rflags: UInt64 = 0x202, rsp: UInt64 = TestGuest.user + 0x500,
+        rip: UInt64 = TestGuest.userCode, cs: UInt64 = 0x33, rflags: UInt64 = 0x202,
+        rsp: UInt64 = TestGuest.user + 0x500,
         ss: UInt64 = 0x2b, flags: UInt64 = 0
     ) -> [UInt64] {
         [Self.rax, Self.r11, Self.rcx, flags, rip, cs, rflags, rsp, ss]
@@ -23,9 +24,14 @@ import Testing
         let result = guest.iret(words(rflags: masked ? 2 : 0x202))
         #expect(result == .returned(frame: TestGuest.stack + 0x220))
         #expect(guest.rip == TestGuest.userCode && guest.machine.cpu[.rsp] == TestGuest.user + 0x500)
-        #expect([guest.machine.cpu[.rax], guest.machine.cpu[.r11], guest.machine.cpu[.rcx]] == [Self.rax, Self.r11, Self.rcx])
+        #expect(
+            [guest.machine.cpu[.rax], guest.machine.cpu[.r11], guest.machine.cpu[.rcx]] == [
+                Self.rax, Self.r11, Self.rcx,
+            ])
         #expect(guest.machine.cpu.cs == 0x33 && guest.machine.cpu.ss == 0x2b && guest.machine.cpu.cpl == 3)
-        #expect(!guest.machine.cpu.guestKernelMode && guest.machine.cpu.gsBase == 0xBBBB && guest.machine.cpu.userPageTables)
+        #expect(
+            !guest.machine.cpu.guestKernelMode && guest.machine.cpu.gsBase == 0xBBBB && guest.machine.cpu.userPageTables
+        )
         #expect(guest.isMasked == masked && guest.machine.cpu.flags & Flags.interrupt != 0)
         #expect(guest.xen.eventsWereMaskedAtReturn)
     }
@@ -36,7 +42,9 @@ import Testing
         var guest = try TestGuest()
         let result = guest.iret(words(rip: TestGuest.code + 1, cs: selector, rsp: TestGuest.stackTop, ss: 0xe028))
         #expect(result == .returned(frame: TestGuest.stack + 0x220))
-        #expect(guest.machine.cpu.guestKernelMode && guest.machine.cpu.gsBase == 0xAAAA && !guest.machine.cpu.userPageTables)
+        #expect(
+            guest.machine.cpu.guestKernelMode && guest.machine.cpu.gsBase == 0xAAAA && !guest.machine.cpu.userPageTables
+        )
         #expect(guest.machine.cpu.cs == 0xe033 && guest.machine.cpu.ss == 0xe02b && guest.rip == TestGuest.code + 1)
         #expect(!guest.xen.eventsWereMaskedAtReturn)
     }
@@ -74,7 +82,8 @@ import Testing
     /// SYSRET is not used for an address that is not canonical: IRET faults, as without the flag.
     @Test func inSyscallToAnAddressThatIsNotCanonical() throws {
         var guest = try TestGuest()
-        guard case .returnFaulted(_, let fault, .entered(_, let frame)) = guest.iret(words(rip: 1 << 63, flags: 0x100)) else {
+        guard case .returnFaulted(_, let fault, .entered(_, let frame)) = guest.iret(words(rip: 1 << 63, flags: 0x100))
+        else {
             Issue.record("no fault")
             return
         }
@@ -86,7 +95,8 @@ import Testing
 
     /// F12: low 16 bits of a return address in the SS slot, what the guest sees, the error code; kernel targets.
     static let returnAddresses: [(address: UInt64, shown: UInt64, code: UInt32)] = [
-        (0xffff_ffff_8104_737d, 0x737f, 0x737c), (0xffff_ffff_8104_7381, 0x7383, 0x7380), (0xffff_ffff_8104_8762, 0x8763, 0x8760),
+        (0xffff_ffff_8104_737d, 0x737f, 0x737c), (0xffff_ffff_8104_7381, 0x7383, 0x7380),
+        (0xffff_ffff_8104_8762, 0x8763, 0x8760),
         (0xffff_ffff_8104_88c2, 0x88c3, 0x88c0), (0xffff_ffff_8104_3504, 0x3507, 0x3504),
     ]
 
@@ -104,12 +114,17 @@ import Testing
         #expect(event.vector == 13 && event.errorCode == row.code)
         // F19: the frame is the target's, at the target's RSP.
         #expect(frame == rsp - 64)
-        #expect(guest.words(frame, 8) == [Self.rcx, Self.r11, UInt64(row.code), TestGuest.code, 0xe030, 0x202, rsp, row.shown])
+        #expect(
+            guest.words(frame, 8) == [
+                Self.rcx, Self.r11, UInt64(row.code), TestGuest.code, 0xe030, 0x202, rsp, row.shown,
+            ])
         #expect(guest.rip == TestGuest.handler && guest.machine.cpu.guestKernelMode)
         // Up to 4.6: the failsafe callback instead, eleven words, no error code.
         guest = try TestGuest(version: .v4_6)
         guest.xen.failsafeCallback = TestGuest.handler + 1
-        guard case .returnFaulted(_, fault, .entered(_, let failsafe)) = guest.iret(words(rip: TestGuest.code, cs: 0xe030, rsp: rsp, ss: row.address))
+        guard
+            case .returnFaulted(_, fault, .entered(_, let failsafe)) = guest.iret(
+                words(rip: TestGuest.code, cs: 0xe030, rsp: rsp, ss: row.address))
         else {
             Issue.record("no failsafe")
             return
@@ -123,11 +138,15 @@ import Testing
 
     /// F30 through the hypercall: registers shown are the target's.
     static let targets: [(rip: UInt64, cs: UInt64, ss: UInt64, fault: Fault, shown: UInt64)] = [
-        (TestGuest.userCode, 0x33, 0x53, .generalProtection(0x50), 0x53), (TestGuest.userCode, 0x33, 0, .generalProtection(), 3),
-        (TestGuest.userCode, 0x2b, 0x2b, .generalProtection(0x28), 0x2b), (TestGuest.userCode, 7, 0x2b, Fault(11, errorCode: 4), 0x2b),
-        (TestGuest.userCode, 0x33, 0xF, Fault(12, errorCode: 0xC), 0xF), (TestGuest.userCode, 0x33, 0x47, .generalProtection(0x44), 0x47),
+        (TestGuest.userCode, 0x33, 0x53, .generalProtection(0x50), 0x53),
+        (TestGuest.userCode, 0x33, 0, .generalProtection(), 3),
+        (TestGuest.userCode, 0x2b, 0x2b, .generalProtection(0x28), 0x2b),
+        (TestGuest.userCode, 7, 0x2b, Fault(11, errorCode: 4), 0x2b),
+        (TestGuest.userCode, 0x33, 0xF, Fault(12, errorCode: 0xC), 0xF),
+        (TestGuest.userCode, 0x33, 0x47, .generalProtection(0x44), 0x47),
         (TestGuest.userCode, 3, 0x2b, .generalProtection(), 0x2b), (1 << 63, 0x33, 0x2b, .generalProtection(), 0x2b),
-        (1 << 32, 0x23, 0x2b, .generalProtection(), 0x2b), (TestGuest.userCode, 0x33, 0x28, .generalProtection(0x28), 0x2b),
+        (1 << 32, 0x23, 0x2b, .generalProtection(), 0x2b),
+        (TestGuest.userCode, 0x33, 0x28, .generalProtection(0x28), 0x2b),
     ]
 
     @Test(arguments: targets.indices)
@@ -150,7 +169,9 @@ import Testing
         #expect(frame == TestGuest.kernelTop - 64, "the target was user mode: the registered kernel stack")
         let shown: [UInt64] = [UInt64(row.fault.errorCode), row.rip, row.cs, 0x202, TestGuest.user + 0x500, row.shown]
         #expect(guest.words(frame + 16, 6) == shown)
-        #expect(guest.machine.cpu.guestKernelMode && guest.machine.cpu.gsBase == 0xAAAA && !guest.machine.cpu.userPageTables)
+        #expect(
+            guest.machine.cpu.guestKernelMode && guest.machine.cpu.gsBase == 0xAAAA && !guest.machine.cpu.userPageTables
+        )
         #expect(!guest.xen.nmiMasked && guest.isMasked)
     }
 
