@@ -34,7 +34,8 @@ let package = Package(
         .target(
             name: "EntryCode", dependencies: ["Assembler", "XenPV", "Machine"], swiftSettings: settings,
             plugins: ["EmbedFiles"]),
-        .target(name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings),
+        .target(
+            name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings),
 
         .target(
             name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],
@@ -72,9 +73,12 @@ let package = Package(
         .testTarget(name: "MachineTests", dependencies: ["Machine", "Assembler"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
         .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
-        .testTarget(name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine"], swiftSettings: settings),
-        .testTarget(name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV"], swiftSettings: settings),
-        .testTarget(name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
+        .testTarget(
+            name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine"], swiftSettings: settings),
+        .testTarget(
+            name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV"], swiftSettings: settings),
+        .testTarget(
+            name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
         // The client side of HTTP/2 for the tests of both HTTP targets.
         .target(
@@ -83,14 +87,16 @@ let package = Package(
         .testTarget(
             name: "HTTPTransportTests",
             dependencies: [
-                "HTTPTransport", "HTTPWire", "HTTPTestSupport", .product(name: "HTTPTypes", package: "swift-http-types"),
+                "HTTPTransport", "HTTPWire", "HTTPTestSupport",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
         .testTarget(
             name: "APITests",
             dependencies: [
                 "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "Verification",
-                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),

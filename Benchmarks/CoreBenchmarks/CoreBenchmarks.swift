@@ -37,7 +37,8 @@ private func loopMachine() throws -> (Machine, Program) {
     let program = try assemble(AssemblyInput(sources: [SourceText(name: "loop", text: loopText)]))
     var memory = Memory()
     memory.map(
-        Region(name: "stack", kind: .taskStack, base: 0xFFFF_8880_0000_0000, size_bytes: 16_384), [.kernelMap, .writable])
+        Region(name: "stack", kind: .taskStack, base: 0xFFFF_8880_0000_0000, size_bytes: 16_384),
+        [.kernelMap, .writable])
     memory.map(
         Region(name: "data", kind: .perCPU, base: 0xFFFF_8880_1000_0000, size_bytes: 4096), [.kernelMap, .writable])
     memory.freeze()
@@ -124,7 +125,8 @@ let benchmarks: @Sendable () -> Void = {
         let inserted = try store.perform(
             .insertConfiguration(
                 NewConfiguration(
-                    document: table.document.text, name: nil, kernel: table.kernel, invalidReason: nil, createdAt: now)))
+                    document: table.document.text, name: nil, kernel: table.kernel, invalidReason: nil, createdAt: now))
+        )
         let rows = result.results.map { row in
             NewScenario(
                 name: row.scenario.name, platform: row.scenario.platform.rawValue,

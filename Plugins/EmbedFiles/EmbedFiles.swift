@@ -32,7 +32,8 @@ import Foundation
 extension EmbedFiles {
     /// Every regular file below a folder, so that a change to one of them rebuilds the target.
     static func files(below folder: URL) -> [URL] {
-        guard let walk = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: [.isRegularFileKey]) else {
+        guard let walk = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: [.isRegularFileKey])
+        else {
             return []
         }
         var found: [URL] = []

@@ -66,7 +66,9 @@ struct EntryRoutineTests {
             let comesThere = scenario.scenario.context.isUser && scenario.scenario.event != "entry_INT80_compat"
             #expect((scenario.verdict == .violated) == comesThere, "\(scenario.scenario.name)")
             for violation in scenario.violations where violation.severity == .violation {
-                #expect(violation.rule == "direction-flag" && violation.consequence?.vector == nil, "\(scenario.scenario.name)")
+                #expect(
+                    violation.rule == "direction-flag" && violation.consequence?.vector == nil,
+                    "\(scenario.scenario.name)")
             }
         }
     }

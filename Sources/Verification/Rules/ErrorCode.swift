@@ -81,7 +81,8 @@ enum FaultAddress {
             ? "traced code ran before and may have faulted, which overwrote CR2" : "CR2 was not read in time"
         return Finding(
             latentRule,
-            "\(run.functionAtRIP?.name ?? run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)")
+            "\(run.functionAtRIP?.name ?? run.here) \(how) \(hexadecimal(used)) as the fault address; the event's is \(hexadecimal(activation.event.address)): \(cause)"
+        )
     }
 
     private static let latentRule = Rule(

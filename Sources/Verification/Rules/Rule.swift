@@ -20,7 +20,8 @@ package struct Rule: Sendable, Hashable {
 
     package init(
         _ id: String, severity: Severity = .violation, isLatent: Bool = false,
-        latentConsequence: String = "nothing crashes in this scenario: the state stays wrong without a message", statement: String, why: String,
+        latentConsequence: String = "nothing crashes in this scenario: the state stays wrong without a message",
+        statement: String, why: String,
         sources: [String]
     ) {
         self.id = id

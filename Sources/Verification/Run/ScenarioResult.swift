@@ -146,7 +146,8 @@ extension ScenarioRun {
             return nil
         case .oops(let vector, let code):
             return Consequence(
-                rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id, vector: symbol(vector),
+                rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id,
+                vector: symbol(vector),
                 errorCode: code, text: "an oops (\(Console.trapName(vector))): the task dies")
         case .processKilled(let vector, let code):
             return Consequence(

@@ -80,7 +80,8 @@ extension ScenarioRun {
     /// Shows in a trace how the latest event came in, and the frame that it left.
     private mutating func recordDelivery(before: Processor) {
         guard recorder != nil, let activation = activations.last else { return }
-        let text = "\(eventName(activation)) is delivered (activation \(activation.number)), RIP slot at \(hexadecimal(activation.frame))"
+        let text =
+            "\(eventName(activation)) is delivered (activation \(activation.number)), RIP slot at \(hexadecimal(activation.frame))"
         recorder?.deliver(
             text, by: hypervisor == nil ? "processor" : "Xen", step: machine.stepNumber, frame: activation.frame,
             before: before, machine: machine, activation: activation.number)

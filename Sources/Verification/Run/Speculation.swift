@@ -39,7 +39,10 @@ extension ScenarioRun {
             ^ (top & 0xFFFF_FFFF) << 34
         if let known = speculation.result(key) {
             if let finding = known.finding {
-                record(Finding(finding.rule, finding.explanation, at: CausePoint(step: machine.stepNumber, instruction: branch)))
+                record(
+                    Finding(
+                        finding.rule, finding.explanation, at: CausePoint(step: machine.stepNumber, instruction: branch)
+                    ))
             }
             return
         }
