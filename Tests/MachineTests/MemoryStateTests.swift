@@ -36,6 +36,19 @@ import Testing
         }
     }
 
+    /// A page written last before a reset, or before `freeze`, counts as untouched after it.
+    @Test func thePageWrittenLastIsRestoredAgain() {
+        var memory = Memory()
+        memory.map(region(0x10000, 0x1000), .kernelMap)
+        memory.poke(1, at: 0x10008)
+        memory.freeze()
+        for _ in 0..<3 {
+            memory.poke(2, at: 0x10008)
+            memory.reset()
+            #expect(memory.peek(0x10008) == 1)
+        }
+    }
+
     @Test func manyPagesAndWholePages() throws {
         var memory = Memory(pageLimit: 4)
         for page in 0..<3000 as Range<UInt64> { memory.map(region(page << 20 | 0x123, 8), .kernelMap) }
