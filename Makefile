@@ -1,7 +1,7 @@
 # Gatehouse. `make run` and `make test` do all the set-up on a bare Debian 12 with Swift.
 
-PACKAGES := libnghttp2-dev libevent-dev libssl-dev libsqlite3-dev pkg-config curl ca-certificates
-BENCH_PACKAGES := nghttp2-client nghttp2-server
+PACKAGES := libnghttp2-dev libevent-dev libssl-dev libsqlite3-dev pkg-config curl jq ca-certificates
+BENCH_PACKAGES := nghttp2-client nghttp2-server python3
 BUILD := .build/release/gatehouse
 
 .PHONY: all run test bench build format lint packages bench-packages clean

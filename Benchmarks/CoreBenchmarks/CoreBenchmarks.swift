@@ -115,7 +115,8 @@ let benchmarks: @Sendable () -> Void = {
         let report = Report(
             result: result, request: SimulationRequest(), configuration: Report.Configuration(id: "", name: nil),
             kernel: "linux-5.2")
-        let path = "/tmp/gatehouse-benchmark-\(UInt64.random(in: 0 ... .max)).sqlite"
+        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "."
+        let path = "\(folder)/gatehouse-benchmark-\(UInt64.random(in: 0 ... .max)).sqlite"
         let now = Timestamp(milliseconds: 0)
         let store = try ResultStore.open(.file(path), now: now)
         defer {
