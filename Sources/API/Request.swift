@@ -1,4 +1,4 @@
-package import EntryCode
+import EntryCode
 package import HTTPTypes
 package import HTTPWire
 

@@ -1,4 +1,4 @@
-package import Assembler
+import Assembler
 import Machine
 package import XenPV
 

@@ -1,5 +1,5 @@
 package import Machine
-package import XenPV
+import XenPV
 
 /// Where entry code runs.
 package enum Platform: String, Sendable, Hashable, CaseIterable {

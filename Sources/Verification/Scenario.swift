@@ -1,5 +1,5 @@
 package import EntryCode
-package import Machine
+import Machine
 
 /// What was running when the event came.
 package enum Context: String, Sendable, Hashable, CaseIterable {

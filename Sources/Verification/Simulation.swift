@@ -1,5 +1,5 @@
 package import EntryCode
-package import Machine
+import Machine
 package import XenPV
 
 /// What to simulate.

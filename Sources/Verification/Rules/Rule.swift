@@ -88,7 +88,7 @@ package struct CausePoint: Sendable, Hashable {
 }
 
 /// One invariant: its published form and its check.
-package protocol Invariant {
+package protocol Invariant: SendableMetatype {
     static var rule: Rule { get }
     /// Looks at a run at one of its checkpoints; nil where the rule holds or does not apply.
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding?

@@ -1,4 +1,4 @@
-package import EntryCode
+import EntryCode
 package import Machine
 package import XenPV
 

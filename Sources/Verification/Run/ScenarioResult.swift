@@ -1,4 +1,4 @@
-package import EntryCode
+import EntryCode
 package import Machine
 
 /// What became of a scenario.

@@ -1,6 +1,6 @@
-package import EntryCode
+import EntryCode
 package import Machine
-package import XenPV
+import XenPV
 
 /// Values that the interrupted program holds in its registers; each is recognisable in a frame or a dump.
 package enum InterruptedRegisters {

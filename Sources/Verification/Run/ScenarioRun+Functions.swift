@@ -1,6 +1,6 @@
-package import EntryCode
-package import Machine
-package import XenPV
+import EntryCode
+import Machine
+import XenPV
 
 extension ScenarioRun {
     /// Runs the model of the C function at RIP.

@@ -1,6 +1,6 @@
-package import Assembler
+import Assembler
 package import EntryCode
-package import Machine
+import Machine
 
 /// One executed instruction and what it changed.
 package struct TraceStep: Sendable, Hashable {
