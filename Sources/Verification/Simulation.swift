@@ -34,6 +34,16 @@ package struct SimulationResult: Sendable {
     package var instructions: UInt64 { results.reduce(0) { $0 + $1.cost.instructions } }
 }
 
+/// What one platform contributes to a simulation.
+package struct PlatformPart: Sendable {
+    var results: [ScenarioResult] = []
+    var findings: [ConfigurationFinding] = []
+    /// The table cannot be run on this platform.
+    var isInvalid = false
+    /// The table's options include this platform.
+    var isConfigured = true
+}
+
 /// Version of the model: changes whenever a verdict, an explanation or a scenario may change.
 package let modelVersion = "1.0.0"
 
@@ -43,36 +53,26 @@ extension EntryTable {
 
     /// Expands the table and runs every selected scenario.
     ///
-    /// Pure: same table, same request, same result.
+    /// Pure: same table, same request, same result, on one thread or several; parts merge in the order of the platforms.
+    ///
+    /// - Parameter map: Runs the parts, one per platform, and returns them in order; the caller decides on which threads.
     package func simulate(
-        _ request: SimulationRequest, kernels: KernelLibrary = .shipped
+        _ request: SimulationRequest, kernels: KernelLibrary = .shipped,
+        map: ([Platform], @Sendable (Platform) -> PlatformPart) -> [PlatformPart] = { $0.map($1) }
     ) -> SimulationResult {
-        let xen = request.xen ?? defaultXen
+        let platforms = Platform.allCases.filter { request.selection.platforms.contains($0) }
+        let run: @Sendable (Platform) -> PlatformPart = { simulate(on: $0, request, kernels: kernels) }
         var results: [ScenarioResult] = []
         var findings: [ConfigurationFinding] = []
         var isInvalid = false
         var platformsRun = 0
-        platforms: for platform in Platform.allCases where request.selection.platforms.contains(platform) {
-            if platform.isXen && options["XEN_PV"] == false {
-                findings.append(EntryTable.withoutXen)
-                continue
-            }
-            platformsRun += 1
-            let image: EntryImage
-            do throws(InvalidConfiguration) {
-                image = try expand(for: platform, xen: xen, kernels: kernels)
-            } catch {
-                isInvalid = true
-                for finding in error.findings where !findings.contains(finding) { findings.append(finding) }
-                continue
-            }
-            for finding in image.findings where !findings.contains(finding) { findings.append(finding) }
-            var run = ScenarioRun(image: image, limits: request.limits)
-            for scenario in image.scenarios() where request.selection.includes(scenario.name) {
-                let result = run.execute(scenario)
-                results.append(result)
-                if request.stopAtFirst && result.verdict == .violated { break platforms }
-            }
+        // The first violation ends everything: what comes after it is not to be run at all.
+        let parts = request.stopAtFirst ? firstViolated(platforms, run) : map(platforms, run)
+        for part in parts {
+            for finding in part.findings where !findings.contains(finding) { findings.append(finding) }
+            results += part.results
+            isInvalid = isInvalid || part.isInvalid
+            if part.isConfigured { platformsRun += 1 }
         }
         let verdict: Verdict
         if isInvalid || platformsRun == 0 {
@@ -84,7 +84,48 @@ extension EntryTable {
         } else {
             verdict = .holds
         }
-        return SimulationResult(verdict: verdict, results: results, findings: findings, xen: xen)
+        return SimulationResult(
+            verdict: verdict, results: results, findings: findings, xen: request.xen ?? defaultXen)
+    }
+
+    private func firstViolated(
+        _ platforms: [Platform], _ run: (Platform) -> PlatformPart
+    ) -> [PlatformPart] {
+        var parts: [PlatformPart] = []
+        for platform in platforms {
+            let part = run(platform)
+            parts.append(part)
+            if part.results.last?.verdict == .violated { break }
+        }
+        return parts
+    }
+
+    /// The part of a simulation that runs on one platform.
+    private func simulate(
+        on platform: Platform, _ request: SimulationRequest, kernels: KernelLibrary
+    ) -> PlatformPart {
+        var part = PlatformPart()
+        if platform.isXen && options["XEN_PV"] == false {
+            part.isConfigured = false
+            part.findings = [EntryTable.withoutXen]
+            return part
+        }
+        let image: EntryImage
+        do throws(InvalidConfiguration) {
+            image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
+        } catch {
+            part.isInvalid = true
+            part.findings = error.findings
+            return part
+        }
+        part.findings = image.findings
+        var run = ScenarioRun(image: image, limits: request.limits)
+        for scenario in image.scenarios() where request.selection.includes(scenario.name) {
+            let result = run.execute(scenario)
+            part.results.append(result)
+            if request.stopAtFirst && result.verdict == .violated { break }
+        }
+        return part
     }
 
     /// Runs one scenario and keeps every step; nil where the table has no such scenario.
