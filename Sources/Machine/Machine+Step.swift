@@ -120,7 +120,7 @@ extension Machine {
 
     /// The address within the segment.
     @inline(__always)
-    private mutating func offset(_ site: Site) -> UInt64 {
+    mutating func offset(_ site: Site) -> UInt64 {
         let address = UInt64(bitPattern: site.pointee.memory.displacement) &+ self[site.pointee.memory.base]
         if site.pointee.memory.index == .none { return address }
         return address &+ self[site.pointee.memory.index] &* UInt64(site.pointee.memory.scale)
@@ -208,84 +208,8 @@ extension Machine {
         }
     }
 
-    /// Executes the frequent forms with one jump; the same as `execute` in every respect.
-    @inline(__always)
-    private mutating func executeShortcut(_ site: Site, _ program: Program) throws(Fault) -> Progress {
-        switch site.pointee.shortcut {
-        case .none:
-            return try execute(site, program)
-        case .moveToRegister:
-            self[site.pointee.register] = rightOperand(site) & wholeMask(site)
-        case .load:
-            self[site.pointee.register] = try loadQuad(effectiveAddress(site), isStack: usesStack(site))
-        case .store:
-            let register = site.pointee.register
-            try storeQuad(
-                self[register], at: effectiveAddress(site), owner: ownerOfRegister(register), isStack: usesStack(site))
-        case .pushRegister:
-            try push(self[site.pointee.register], owner: ownerOfRegister(site.pointee.register))
-        case .popRegister:
-            let rsp = self[.rsp]
-            let value = try loadQuad(rsp, isStack: true)
-            self[.rsp] = rsp &+ 8
-            self[site.pointee.register] = value
-        case .add:
-            self[site.pointee.register] = add(
-                self[site.pointee.register], rightOperand(site), carry: 0, site.pointee.width)
-        case .sub:
-            self[site.pointee.register] = subtract(
-                self[site.pointee.register], rightOperand(site), borrow: 0, site.pointee.width)
-        case .cmp:
-            _ = subtract(self[site.pointee.register], rightOperand(site), borrow: 0, site.pointee.width)
-        case .and: setLogicResult(site, self[site.pointee.register] & rightOperand(site))
-        case .or: setLogicResult(site, self[site.pointee.register] | rightOperand(site))
-        case .xor: setLogicResult(site, self[site.pointee.register] ^ rightOperand(site))
-        case .test:
-            let width = site.pointee.width
-            setLogicFlags(self[site.pointee.register] & rightOperand(site) & width.mask, width)
-        case .lea: self[site.pointee.register] = offset(site)
-        case .jump:
-            cpu.index = site.pointee.target
-            return .next
-        case .branch:
-            let index = cpu.index
-            let taken = holds(site.pointee.condition)
-            cpu.index = taken ? site.pointee.target : index &+ 1
-            return stopAtBranches ? stop(.branch(instruction: index, taken: taken)) : .next
-        case .call:
-            let end = program.addresses[Int(cpu.index)] &+ UInt64(site.pointee.length)
-            try push(end, owner: Owner(.returnAddress, activation: activation))
-            cpu.index = site.pointee.target
-            return .next
-        case .ret:
-            let rsp = self[.rsp]
-            let target = try loadQuad(rsp, isStack: true)
-            if !Machine.isCanonical(target) { throw .generalProtection() }
-            self[.rsp] = rsp &+ 8
-            jump(to: target, program)
-            return .next
-        }
-        cpu.index &+= 1
-        return .next
-    }
-
-    @inline(__always)
-    private mutating func rightOperand(_ site: Site) -> UInt64 {
-        self[site.pointee.source] &+ UInt64(bitPattern: site.pointee.immediate)
-    }
-
-    @inline(__always)
-    private func wholeMask(_ site: Site) -> UInt64 { site.pointee.width.mask }
-
-    @inline(__always)
-    private mutating func setLogicResult(_ site: Site, _ value: UInt64) {
-        let result = value & wholeMask(site)
-        self[site.pointee.register] = result
-        setLogicFlags(result, site.pointee.width)
-    }
-
     @inline(never)
-    private mutating func execute(_ site: Site, _ program: Program) throws(Fault) -> Progress {
+    mutating func execute(_ site: Site, _ program: Program) throws(Fault) -> Progress {
         let width = site.pointee.width
         let next = cpu.index &+ 1
         switch site.pointee.opcode {
@@ -400,81 +324,5 @@ extension Machine {
         let target = try source(site, .quad)
         if !Machine.isCanonical(target) { throw .generalProtection() }
         return target
-    }
-
-    // MARK: Flags
-
-    @inline(__always)
-    func parityFlag(_ result: UInt64) -> UInt64 {
-        UInt8(truncatingIfNeeded: result).nonzeroBitCount & 1 == 0 ? Flags.parity : 0
-    }
-
-    @inline(__always)
-    mutating func setLogicFlags(_ result: UInt64, _ width: Width) {
-        var flags = cpu.flags & ~Flags.arithmetic
-        if result == 0 { flags |= Flags.zero }
-        if result & width.signBit != 0 { flags |= Flags.sign }
-        cpu.flags = flags | parityFlag(result)
-    }
-
-    @inline(__always)
-    mutating func add(_ left: UInt64, _ right: UInt64, carry: UInt64, _ width: Width) -> UInt64 {
-        let a = left & width.mask
-        let b = right & width.mask
-        let (partial, first) = a.addingReportingOverflow(b)
-        let (sum, second) = partial.addingReportingOverflow(carry)
-        let result = sum & width.mask
-        let carried = width == .quad ? (first || second) : (sum > width.mask)
-        var flags = cpu.flags & ~Flags.arithmetic
-        if carried { flags |= Flags.carry }
-        if (a ^ result) & (b ^ result) & width.signBit != 0 { flags |= Flags.overflow }
-        if (a ^ b ^ result) & 0x10 != 0 { flags |= Flags.adjust }
-        if result == 0 { flags |= Flags.zero }
-        if result & width.signBit != 0 { flags |= Flags.sign }
-        cpu.flags = flags | parityFlag(result)
-        return result
-    }
-
-    @inline(__always)
-    mutating func subtract(_ left: UInt64, _ right: UInt64, borrow: UInt64, _ width: Width) -> UInt64 {
-        let a = left & width.mask
-        let b = right & width.mask
-        let result = (a &- b &- borrow) & width.mask
-        var flags = cpu.flags & ~Flags.arithmetic
-        if a < b || (borrow != 0 && a == b) { flags |= Flags.carry }
-        if (a ^ b) & (a ^ result) & width.signBit != 0 { flags |= Flags.overflow }
-        if (a ^ b ^ result) & 0x10 != 0 { flags |= Flags.adjust }
-        if result == 0 { flags |= Flags.zero }
-        if result & width.signBit != 0 { flags |= Flags.sign }
-        cpu.flags = flags | parityFlag(result)
-        return result
-    }
-
-    /// Whether a condition holds in the present flags (SDM vol. 1, appendix B).
-    @inline(__always)
-    package func holds(_ condition: Condition) -> Bool {
-        let flags = cpu.flags
-        let carry = flags & Flags.carry != 0
-        let zero = flags & Flags.zero != 0
-        let sign = flags & Flags.sign != 0
-        let overflow = flags & Flags.overflow != 0
-        return switch condition {
-        case .o: overflow
-        case .no: !overflow
-        case .b: carry
-        case .ae: !carry
-        case .e: zero
-        case .ne: !zero
-        case .be: carry || zero
-        case .a: !carry && !zero
-        case .s: sign
-        case .ns: !sign
-        case .p: flags & Flags.parity != 0
-        case .np: flags & Flags.parity == 0
-        case .l: sign != overflow
-        case .ge: sign == overflow
-        case .le: zero || sign != overflow
-        case .g: !zero && sign == overflow
-        }
     }
 }
