@@ -13,7 +13,7 @@ enum RegisterHygiene: Invariant {
     private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx, .rdx]
 
     static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .handler = checkpoint, let activation = run.current, activation.fromUser, run.clearsRegisters else {
+        guard case .handler = checkpoint, let activation = run.current, activation.fromUser else {
             return nil
         }
         for register in registers where run.machine.cpu[register] == activation.interrupted[register] {

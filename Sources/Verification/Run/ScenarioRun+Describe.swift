@@ -61,9 +61,6 @@ extension ScenarioRun {
         return machine.descriptor(context.ss)?.isBig == false
     }
 
-    /// The kernel generation clears registers at entry at all (since Linux 4.16).
-    var clearsRegisters: Bool { true }
-
     /// How far pt_regs is from where the frame says it should be.
     func frameDistance(_ regs: UInt64, _ activation: Activation) -> String {
         let distance = Int64(bitPattern: regs &+ UInt64(PtRegs.rip) &* 8 &- activation.frame)
