@@ -20,7 +20,7 @@ extension Application {
         _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder
     ) -> (report: Report, outcome: SimulationOutcome) {
         let start = environment.uptime_seconds()
-        let result = table.simulate(order.request, kernels: kernels, map: concurrentMap)
+        let result = table.simulate(order.request, kernels: kernels, runner: ConcurrentRunner())
         let elapsed = environment.uptime_seconds() - start
         let report = Report(
             result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),

@@ -223,7 +223,9 @@ extension Machine {
                 try push(UInt64(bitPattern: site.pointee.immediate), owner: Owner(.immediate, activation: activation))
             default:
                 let value = try loadOperand(site, .quad)
-                try push(value, owner: ownerForCopy(from: effectiveAddress(site)))
+                let address = effectiveAddress(site)
+                let owner = ownerForCopy(from: address)
+                try push(value, owner: owner)
             }
         case .pop:
             if width == .word { return try pushOrPopWord(site) }

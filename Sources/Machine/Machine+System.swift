@@ -141,6 +141,7 @@ extension Machine {
     // MARK: Segments
 
     /// The descriptor that a selector names; nil for the null selector and beyond the table's limit.
+    @inline(__always)
     package func descriptor(_ selector: UInt16) -> Descriptor? {
         let index = Int(selector >> 3)
         if selector & 4 != 0 { return index < ldt.count ? ldt[index] : nil }
@@ -160,6 +161,7 @@ extension Machine {
         }
     }
 
+    @inline(__always)
     func segmentSelector(_ number: UInt8) -> UInt16 {
         switch number {
         case 0: cpu.es
@@ -172,6 +174,7 @@ extension Machine {
     }
 
     /// VERW: a writable data segment that both CPL and RPL may use (SDM vol. 2, VERR/VERW).
+    @inline(__always)
     func verifiesForWriting(_ selector: UInt16) -> Bool {
         guard selector & ~3 != 0, let descriptor = descriptor(selector) else { return false }
         return !descriptor.isCode && descriptor.isWritable && descriptor.privilege >= cpu.cpl

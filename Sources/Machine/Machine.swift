@@ -42,7 +42,7 @@ package struct Machine: Sendable {
     /// Bit n: activation n has not returned yet (activations above 63 share bit 63).
     package var liveActivations: UInt64 = 1
     /// RSP of each activation below 63 when it was interrupted last; 0 if it never was.
-    private var interruptedAt: InlineArray<63, UInt64> = InlineArray(repeating: 0)
+    private var interruptedAt: [UInt64] = Array(repeating: 0, count: 63)
     /// Index of the latest INT n or INT3 that was executed.
     package var softwareInterruptIndex: Int32 = -1
     /// What ended the latest call of `step`, where that was not plain progress.
@@ -201,7 +201,7 @@ package struct Machine: Sendable {
 
     /// Reads an aligned quadword of kernel memory, the most frequent access by far; anything else takes `load`.
     @inline(never)
-    mutating func loadQuad(_ address: UInt64, isStack: Bool) throws(Fault) -> UInt64 {
+    package mutating func loadQuad(_ address: UInt64, isStack: Bool) throws(Fault) -> UInt64 {
         if address & 7 == 0 && cpu.watchedAddress == 0 && !memory.hasOverwrites && isKernelMode {
             let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
             if let offset = memory.plainOffset(address, wanted: map) {
@@ -214,7 +214,7 @@ package struct Machine: Sendable {
 
     /// Writes an aligned quadword of kernel memory; anything else takes `store`.
     @inline(never)
-    mutating func storeQuad(_ value: UInt64, at address: UInt64, owner: Owner, isStack: Bool) throws(Fault) {
+    package mutating func storeQuad(_ value: UInt64, at address: UInt64, owner: Owner, isStack: Bool) throws(Fault) {
         if address & 7 == 0 && cpu.watchedAddress == 0 && !isTracing && isKernelMode {
             let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
             if let offset = memory.plainOffset(address, wanted: [map, .writable]) {
@@ -245,7 +245,7 @@ package struct Machine: Sendable {
             old.activation == activation
             ? self[.rsp] : old.activation < 63 ? interruptedAt[Int(old.activation)] : 0
         if address < top, top &- address <= Machine.stackLimit_bytes,
-            memory.region(containing: top &- 1)?.contains(address) == true
+            let stack = memory.regionIndex(containing: top &- 1), address >= memory.regions[stack].base
         {
             return
         }

@@ -91,6 +91,7 @@ package struct Memory: Sendable {
             repeating: Mapping(page: 0, physical: 0, attributes: [], used: false), count: capacity)
         tableMask = capacity - 1
         overwrites.reserveCapacity(Memory.overwriteLimit)
+        cells.reserveCapacity(pageLimit * 512)
     }
 
     // MARK: Setting up
@@ -247,9 +248,16 @@ package struct Memory: Sendable {
 
     /// The region that contains an address; the innermost, that is the smallest, where regions overlap.
     package func region(containing address: UInt64) -> Region? {
-        var best: Region?
-        for region in regions where region.contains(address) {
-            if region.size_bytes < (best?.size_bytes ?? .max) { best = region }
+        regionIndex(containing: address).map { regions[$0] }
+    }
+
+    /// Position in `regions` of the innermost region that contains an address; no names are touched.
+    package func regionIndex(containing address: UInt64) -> Int? {
+        var best: Int?
+        var size: UInt64 = .max
+        for index in regions.indices {
+            let candidate = regions[index].size_bytes
+            if candidate < size, address &- regions[index].base < candidate { (best, size) = (index, candidate) }
         }
         return best
     }

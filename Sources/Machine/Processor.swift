@@ -211,7 +211,7 @@ extension Machine {
     /// `cpu[register]` reads the same, but the compiler copies all of `registers` for it (144 bytes, Swift 6.3): reading in
     /// place makes the whole machine twice as fast. A register's number is below 18 by its type.
     @inline(__always)
-    subscript(register: Register) -> UInt64 {
+    package subscript(register: Register) -> UInt64 {
         mutating get {
             withUnsafeMutableBytes(of: &cpu.registers) {
                 $0.baseAddress.unsafelyUnwrapped.load(fromByteOffset: Int(register.rawValue) &* 8, as: UInt64.self)

@@ -34,14 +34,45 @@ package struct SimulationResult: Sendable {
     package var instructions: UInt64 { results.reduce(0) { $0 + $1.cost.instructions } }
 }
 
-/// What one platform contributes to a simulation.
-package struct PlatformPart: Sendable {
-    var results: [ScenarioResult] = []
+/// Runs independent parts of a simulation; the caller of the core decides on which threads.
+package protocol PartRunner: Sendable {
+    /// Transforms every element; results in the order of the elements.
+    func map<Element: Sendable, Result: Sendable>(
+        _ elements: [Element], _ transform: @Sendable (Element) -> Result
+    ) -> [Result]
+}
+
+/// One part after the other, on the caller's thread.
+package struct SerialRunner: PartRunner {
+    package init() {}
+
+    package func map<Element: Sendable, Result: Sendable>(
+        _ elements: [Element], _ transform: @Sendable (Element) -> Result
+    ) -> [Result] { elements.map(transform) }
+}
+
+/// A table expanded for one platform, or why that is not possible.
+private struct PlatformPart: Sendable {
+    var image: EntryImage?
+    /// Those that the request selects.
+    var scenarios: [Scenario] = []
     var findings: [ConfigurationFinding] = []
     /// The table cannot be run on this platform.
     var isInvalid = false
     /// The table's options include this platform.
     var isConfigured = true
+}
+
+/// What can be done on a thread of its own.
+private enum Part: Sendable {
+    case expansion(Platform)
+    case scenarios(PlatformPart)
+}
+
+/// What came of it.
+private enum Product: Sendable {
+    case expansion(PlatformPart)
+    case scenarios([ScenarioResult])
 }
 
 /// Version of the model: changes whenever a verdict, an explanation or a scenario may change.
@@ -51,31 +82,44 @@ extension EntryTable {
     /// The release of Xen that a request without one gets.
     package var defaultXen: XenVersion { xen.version.flatMap(XenVersion.init) ?? .v4_17 }
 
+    /// Scenarios of one part: small enough to share a platform out, large enough that its memory is worth a copy.
+    private static var scenariosOfPart: Int { 192 }
+    /// Platforms that are expanded before there is anything else to do.
+    private static var expansionsAtFirst: Int { 2 }
+
     /// Expands the table and runs every selected scenario.
     ///
-    /// Pure: same table, same request, same result, on one thread or several; parts merge in the order of the platforms.
-    ///
-    /// - Parameter map: Runs the parts, one per platform, and returns them in order; the caller decides on which threads.
+    /// Pure: same table, same request, same result, on one thread or several; parts merge in scenario order.
     package func simulate(
-        _ request: SimulationRequest, kernels: KernelLibrary = .shipped,
-        map: ([Platform], @Sendable (Platform) -> PlatformPart) -> [PlatformPart] = { $0.map($1) }
+        _ request: SimulationRequest, kernels: KernelLibrary = .shipped, runner: some PartRunner = SerialRunner()
     ) -> SimulationResult {
-        let platforms = Platform.allCases.filter { request.selection.platforms.contains($0) }
-        let run: @Sendable (Platform) -> PlatformPart = { simulate(on: $0, request, kernels: kernels) }
+        var waiting = Platform.allCases.filter { request.selection.platforms.contains($0) }
+        var platforms: [PlatformPart] = []
+        var ready: [PlatformPart] = []
         var results: [ScenarioResult] = []
-        var findings: [ConfigurationFinding] = []
-        var isInvalid = false
-        var platformsRun = 0
-        // The first violation ends everything: what comes after it is not to be run at all.
-        let parts = request.stopAtFirst ? firstViolated(platforms, run) : map(platforms, run)
-        for part in parts {
-            for finding in part.findings where !findings.contains(finding) { findings.append(finding) }
-            results += part.results
-            isInvalid = isInvalid || part.isInvalid
-            if part.isConfigured { platformsRun += 1 }
+        while !waiting.isEmpty || !ready.isEmpty {
+            // Scenarios of one platform run beside the expansion of the next, which is the longest part and comes first.
+            let expansions = waiting.prefix(ready.isEmpty ? EntryTable.expansionsAtFirst : 1)
+            waiting.removeFirst(expansions.count)
+            let parts = expansions.map(Part.expansion) + ready.map(Part.scenarios)
+            ready.removeAll()
+            for product in runner.map(parts, { make($0, request, kernels: kernels) }) {
+                switch product {
+                case .expansion(let platform):
+                    platforms.append(platform)
+                    if !request.stopAtFirst { ready += platform.split(by: EntryTable.scenariosOfPart) }
+                case .scenarios(let part): results += part
+                }
+            }
         }
+        // The first violation ends everything: what comes after it is not to be run at all.
+        for platform in platforms where request.stopAtFirst && results.last?.verdict != .violated {
+            results += platform.run(request)
+        }
+        var findings: [ConfigurationFinding] = []
+        for finding in platforms.flatMap(\.findings) where !findings.contains(finding) { findings.append(finding) }
         let verdict: Verdict
-        if isInvalid || platformsRun == 0 {
+        if platforms.contains(where: \.isInvalid) || !platforms.contains(where: \.isConfigured) {
             verdict = .invalid
         } else if results.contains(where: { $0.verdict == .violated }) {
             verdict = .violated
@@ -88,42 +132,28 @@ extension EntryTable {
             verdict: verdict, results: results, findings: findings, xen: request.xen ?? defaultXen)
     }
 
-    private func firstViolated(
-        _ platforms: [Platform], _ run: (Platform) -> PlatformPart
-    ) -> [PlatformPart] {
-        var parts: [PlatformPart] = []
-        for platform in platforms {
-            let part = run(platform)
-            parts.append(part)
-            if part.results.last?.verdict == .violated { break }
+    private func make(_ part: Part, _ request: SimulationRequest, kernels: KernelLibrary) -> Product {
+        switch part {
+        case .expansion(let platform): .expansion(prepare(platform, request, kernels: kernels))
+        case .scenarios(let part): .scenarios(part.run(request))
         }
-        return parts
     }
 
-    /// The part of a simulation that runs on one platform.
-    private func simulate(
-        on platform: Platform, _ request: SimulationRequest, kernels: KernelLibrary
-    ) -> PlatformPart {
+    private func prepare(_ platform: Platform, _ request: SimulationRequest, kernels: KernelLibrary) -> PlatformPart {
         var part = PlatformPart()
         if platform.isXen && options["XEN_PV"] == false {
             part.isConfigured = false
             part.findings = [EntryTable.withoutXen]
             return part
         }
-        let image: EntryImage
         do throws(InvalidConfiguration) {
-            image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
+            let image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
+            part.findings = image.findings
+            part.scenarios = image.scenarios().filter { request.selection.includes($0.name) }
+            part.image = image
         } catch {
             part.isInvalid = true
             part.findings = error.findings
-            return part
-        }
-        part.findings = image.findings
-        var run = ScenarioRun(image: image, limits: request.limits)
-        for scenario in image.scenarios() where request.selection.includes(scenario.name) {
-            let result = run.execute(scenario)
-            part.results.append(result)
-            if request.stopAtFirst && result.verdict == .violated { break }
         }
         return part
     }
@@ -142,5 +172,27 @@ extension EntryTable {
         run.recorder?.pictures.append(picture)
         guard let recorder = run.recorder else { return nil }
         return (result, recorder)
+    }
+}
+
+extension PlatformPart {
+    /// The same platform in parts of at most `limit` scenarios.
+    func split(by limit: Int) -> [PlatformPart] {
+        stride(from: 0, to: scenarios.count, by: limit).map { start in
+            PlatformPart(image: image, scenarios: Array(scenarios[start..<min(start + limit, scenarios.count)]))
+        }
+    }
+
+    /// Runs its scenarios in order.
+    func run(_ request: SimulationRequest) -> [ScenarioResult] {
+        guard let image else { return [] }
+        var run = ScenarioRun(image: image, limits: request.limits)
+        var results: [ScenarioResult] = []
+        results.reserveCapacity(scenarios.count)
+        for scenario in scenarios {
+            results.append(run.execute(scenario))
+            if request.stopAtFirst && results.last?.verdict == .violated { break }
+        }
+        return results
     }
 }

@@ -72,8 +72,8 @@ extension Hypervisor {
     package mutating func deliverSyscall(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
-        machine.cpu[.rcx] = machine.instructionPointer(program)
-        machine.cpu[.r11] = machine.cpu.flags
+        machine[.rcx] = machine.instructionPointer(program)
+        machine[.r11] = machine.cpu.flags
         machine.cpu.cs = Hypervisor.codeSelector
         machine.cpu.ss = Hypervisor.stackSelector
         return deliverCallback(syscallCallback, clearsDirection: true, activation, &machine, program)
@@ -106,8 +106,8 @@ extension Hypervisor {
         guard let failsafeCallback else {
             return .crashed(DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: rip))
         }
-        let rcx = machine.cpu[.rcx]
-        let r11 = machine.cpu[.r11]
+        let rcx = machine[.rcx]
+        let r11 = machine[.r11]
         let oldFlags = machine.cpu.flags
         let selectors: [(UInt64, FrameSlot)] = [
             (UInt64(machine.cpu.gs), .gs), (UInt64(machine.cpu.fs), .fs), (UInt64(machine.cpu.es), .es),
@@ -118,8 +118,8 @@ extension Hypervisor {
         }
         enterGuestKernel(at: failsafeCallback, masksEvents: true, oldFlags: oldFlags, &machine, program)
         // Unlike traps, the failsafe callback starts with the guest's own RCX and R11 (F39).
-        machine.cpu[.rcx] = rcx
-        machine.cpu[.r11] = r11
+        machine[.rcx] = rcx
+        machine[.r11] = r11
         return .entered(event: Event(vector: Vector.generalProtection, source: .fault), frame: frame)
     }
 
@@ -131,8 +131,8 @@ extension Hypervisor {
         _ program: Program
     ) -> UInt64? {
         let fromKernel = machine.cpu.guestKernelMode
-        let masked = eventsMasked(machine)
-        let oldRSP = machine.cpu[.rsp]
+        let masked = Hypervisor.masksEvents(machine.memory.peek(vcpuInfo))
+        let oldRSP = machine[.rsp]
         var address = fromKernel ? oldRSP : kernelStack
         address &= ~15
         if !fromKernel { toggleMode(&machine) }
@@ -144,7 +144,7 @@ extension Hypervisor {
         let rip = machine.instructionPointer(program)
         let frame: [(UInt64, FrameSlot)] =
             [(UInt64(machine.cpu.ss), .ss), (oldRSP, .rsp), (flags, .rflags), (cs, .cs), (rip, .rip)] + words
-            + [(machine.cpu[.r11], .r11), (machine.cpu[.rcx], .rcx)]
+            + [(machine[.r11], .r11), (machine[.rcx], .rcx)]
         for (value, slot) in frame {
             address &-= 8
             do throws(Fault) {
@@ -155,7 +155,7 @@ extension Hypervisor {
                 return nil
             }
         }
-        machine.cpu[.rsp] = address
+        machine[.rsp] = address
         return address
     }
 
@@ -174,8 +174,8 @@ extension Hypervisor {
         machine.cpu.stackShadow = false
         machine.cpu.interruptShadow = false
         // Xen leaves by SYSRET.
-        machine.cpu[.rcx] = address
-        machine.cpu[.r11] = machine.cpu.flags
+        machine[.rcx] = address
+        machine[.r11] = machine.cpu.flags
         machine.jump(to: address, program)
     }
 }

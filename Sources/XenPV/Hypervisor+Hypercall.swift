@@ -8,13 +8,13 @@ extension Hypervisor {
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> HypercallResult {
         machine.cost.hypervisorEntries &+= 1
-        if machine.cpu[.rax] == Hypervisor.iretNumber {
+        if machine[.rax] == Hypervisor.iretNumber {
             return interruptReturn(activation: activation, &machine, program)
         }
         // Others only matter to entry code as a way into Xen and back; SYSCALL and SYSRET change RCX and R11.
-        machine.cpu[.rcx] = machine.instructionPointer(program)
-        machine.cpu[.r11] = machine.cpu.flags
-        machine.cpu[.rax] = 0
+        machine[.rcx] = machine.instructionPointer(program)
+        machine[.r11] = machine.cpu.flags
+        machine[.rax] = 0
         return .continue
     }
 
@@ -22,8 +22,8 @@ extension Hypervisor {
     private mutating func interruptReturn(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> HypercallResult {
-        let base = machine.cpu[.rsp]
-        eventsWereMaskedAtReturn = eventsMasked(machine)
+        let base = machine[.rsp]
+        eventsWereMaskedAtReturn = Hypervisor.masksEvents(machine.memory.peek(vcpuInfo))
         var words: InlineArray<9, UInt64> = InlineArray(repeating: 0)
         // Xen masks AC on SYSCALL: it reads the words whatever their alignment.
         machine.cpu.flags &= ~Flags.alignmentCheck
@@ -41,17 +41,17 @@ extension Hypervisor {
         let cs = UInt16(truncatingIfNeeded: words[5])
         let ss = UInt16(truncatingIfNeeded: words[8])
         if cs & 3 == 3 { toggleMode(&machine) }
-        machine.cpu[.rax] = words[0]
+        machine[.rax] = words[0]
         let inSyscall = words[3] & Hypervisor.inSyscallFlag != 0
         setEventsMasked(words[6] & Flags.interrupt == 0, &machine)
         nmiMasked = false
         let flags =
             (words[6] & Flags.loadable & ~(Flags.iopl | Flags.virtual8086)) | Flags.interrupt | Flags.alwaysOne
-        machine.cpu[.rsp] = words[7]
+        machine[.rsp] = words[7]
         machine.cpu.flags = flags
         // With the flag set RCX and R11 are SYSRET's, also where Xen must leave by IRET (entry.S, `.Lforce_iret`).
-        machine.cpu[.r11] = inSyscall ? flags : words[1]
-        machine.cpu[.rcx] = inSyscall ? words[4] : words[2]
+        machine[.r11] = inSyscall ? flags : words[1]
+        machine[.rcx] = inSyscall ? words[4] : words[2]
         if inSyscall && Machine.isCanonical(words[4]) {
             machine.cpu.flags &= ~Flags.resume
             let isCompat = cs | 3 == Hypervisor.compatCodeSelector

@@ -106,10 +106,8 @@ package struct Hypervisor: Sendable {
 
     // MARK: Event mask
 
-    /// `evtchn_upcall_mask`.
-    package func eventsMasked(_ machine: Machine) -> Bool {
-        ((machine.memory.peek(vcpuInfo) ?? 0) >> 8) & 0xFF != 0
-    }
+    /// `evtchn_upcall_mask`, from the first word of `vcpu_info`.
+    package static func masksEvents(_ firstWord: UInt64?) -> Bool { ((firstWord ?? 0) >> 8) & 0xFF != 0 }
 
     package func setEventsMasked(_ masked: Bool, _ machine: inout Machine) {
         let word = machine.memory.peek(vcpuInfo) ?? 0

@@ -22,7 +22,7 @@ struct Check: ParsableCommand {
         let request = try selection.request()
         var start = timespec()
         clock_gettime(CLOCK_MONOTONIC, &start)
-        let result = entryTable.simulate(request, map: concurrentMap)
+        let result = entryTable.simulate(request, runner: ConcurrentRunner())
         var end = timespec()
         clock_gettime(CLOCK_MONOTONIC, &end)
         let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9

@@ -78,7 +78,7 @@ struct TestGuest {
     }
 
     var rip: UInt64 { machine.instructionPointer(program) }
-    var isMasked: Bool { xen.eventsMasked(machine) }
+    var isMasked: Bool { Hypervisor.masksEvents(machine.memory.peek(xen.vcpuInfo)) }
 
     mutating func setMasked(_ masked: Bool) { xen.setEventsMasked(masked, &machine) }
 

@@ -11,27 +11,34 @@ package enum CFunctionCall {
     /// Enters the function: local variables on the stack, `current` through the GS base.
     ///
     /// Faults are those of the kernel's own code: the caller raises them at the function's first instruction.
-    package static func enter(_ machine: inout Machine, _ layout: ImageLayout) throws(Fault) {
-        let rsp = machine.cpu[.rsp]
+    ///
+    /// - Parameter currentTaskOffset: Where `current` lies in the per-CPU area.
+    package static func enter(_ machine: inout Machine, currentTaskOffset: UInt64) throws(Fault) {
+        let rsp = machine[.rsp]
+        let owner = Owner(.functionFrame, activation: machine.activation)
         for index in 1...frameWords {
-            try machine.store(
-                clobber &+ index, at: rsp &- index &* 8, .quad,
-                owner: Owner(.functionFrame, activation: machine.activation), isStack: true)
+            try machine.storeQuad(clobber &+ index, at: rsp &- index &* 8, owner: owner, isStack: true)
         }
-        _ = try perCPU(layout.currentTaskOffset, &machine)
+        _ = try perCPU(currentTaskOffset, &machine)
     }
 
     /// Reads a per-CPU word the way C does: relative to the GS base, whatever that is.
     package static func perCPU(_ offset: UInt64, _ machine: inout Machine) throws(Fault) -> UInt64 {
-        try machine.load(machine.cpu.gsBase &+ offset, .quad)
+        try machine.loadQuad(machine.cpu.gsBase &+ offset, isStack: false)
     }
 
     /// Leaves the function: caller-saved registers and arithmetic flags change, RAX holds the result, RET is next.
     package static func leave(_ machine: inout Machine, result: UInt64 = clobber) {
-        for register in [Register.rcx, .rdx, .rsi, .rdi, .r8, .r9, .r10, .r11] {
-            machine.cpu[register] = clobber | UInt64(register.rawValue)
-        }
-        machine.cpu[.rax] = result
+        func spoil(_ register: Register) { machine[register] = clobber | UInt64(register.rawValue) }
+        spoil(.rcx)
+        spoil(.rdx)
+        spoil(.rsi)
+        spoil(.rdi)
+        spoil(.r8)
+        spoil(.r9)
+        spoil(.r10)
+        spoil(.r11)
+        machine[.rax] = result
         machine.cpu.flags = (machine.cpu.flags & ~Flags.arithmetic) | Flags.sign
         machine.cpu.index &+= 1
         machine.stepNumber &+= 1
@@ -48,12 +55,6 @@ package enum CFunctionCall {
         } else {
             machine.cpu.flags &= ~Flags.interrupt
         }
-    }
-
-    /// Whether interrupts, or a PV guest's events, are disabled.
-    package static func interruptsDisabled(_ machine: Machine, _ hypervisor: Hypervisor?) -> Bool {
-        if let hypervisor { return hypervisor.eventsMasked(machine) }
-        return machine.cpu.flags & Flags.interrupt == 0
     }
 
     /// Traced code may fault on memory of its own: the fault address of the event is lost to later readers.
@@ -79,6 +80,7 @@ package enum CFunctionCall {
     ) throws(Fault) {
         guard source != destination else { return }
         var values: [(UInt64, Owner)] = []
+        values.reserveCapacity(max(words, 0))
         for index in 0..<UInt64(max(words, 0)) {
             let address = source &+ index &* 8
             let owner = machine.ownerForCopy(from: address)

@@ -9,9 +9,9 @@ enum AccessFlag: Invariant {
         why: "AC is the user's to set; with it set the kernel follows user pointers that SMAP should stop.",
         sources: ["SDM vol. 3, 4.6 (SMAP)", "Linux arch/x86/include/asm/smap.h, ASM_CLAC", "facts F22, F40"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .cFunction = checkpoint, run.machine.traits.smap, run.current != nil,
-            run.machine.cpu.flags & Flags.alignmentCheck != 0
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .cFunction = checkpoint, run.machine.cpu.flags & Flags.alignmentCheck != 0, run.machine.traits.smap,
+            run.isHandlingEvent
         else { return nil }
         return Finding(rule, "AC is set at \(run.here), as user code left it: SMAP is off for this entry")
     }

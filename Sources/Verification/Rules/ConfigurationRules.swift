@@ -29,9 +29,9 @@ enum Progress: Invariant {
         why: "A fault that its own handler raises again hangs the machine without a message.",
         sources: ["facts F13, F14, F26"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .resumed = checkpoint, let activation = run.current, activation.handlerCalls == 0,
-            !activation.isUnexpected
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .resumed = checkpoint, run.isHandlingEvent, run.innermost.handlerCalls == 0,
+            let activation = run.current, !activation.isUnexpected
         else { return nil }
         // An NMI that came while another was handled leaves at once: the first repeats it.
         let isNested =

@@ -9,8 +9,8 @@ enum DirectionFlag: Invariant {
         why: "The ABI promises it; with DF set memcpy runs backwards over its neighbours.",
         sources: ["System V AMD64 ABI, 3.2.1", "SDM vol. 1, 3.4.3.2", "fact F22"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .cFunction = checkpoint, run.current != nil, run.machine.cpu.flags & Flags.direction != 0 else {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .cFunction = checkpoint, run.machine.cpu.flags & Flags.direction != 0, run.isHandlingEvent else {
             return nil
         }
         return Finding(rule, "DF is set at \(run.here), as user code left it: no CLD on the way")

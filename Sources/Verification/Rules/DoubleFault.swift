@@ -9,7 +9,7 @@ enum DoubleFault: Invariant {
         why: "A double fault is an abort: what was interrupted cannot resume, and Linux panics.",
         sources: ["SDM vol. 3, 6.15 (#DF) and table 6-5", "fact F26"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
     static func unhandled(_ run: ScenarioRun) -> Finding {
         Finding(

@@ -14,11 +14,11 @@ enum ErrorCode: Invariant {
             "Linux commit a0d14b8909de (x86/mm, tracing: Fix CR2 corruption)", "fact F14",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current, activation.handlerCalls == 0 else { return nil }
-        if let shifted = shiftedFrame(run, activation) { return shifted }
+        if let shifted = shiftedFrame(&run, activation) { return shifted }
         let wanted = activation.event.pushesErrorCode ? UInt64(activation.event.errorCode) : 0
-        let found = run.machine.cpu[.rsi]
+        let found = run.machine[.rsi]
         if found == wanted || !takesErrorCode(run, activation) { return nil }
         return Finding(
             rule,
@@ -28,7 +28,7 @@ enum ErrorCode: Invariant {
 
     /// NMI, system-call and device handlers have pt_regs as their only argument.
     private static func takesErrorCode(_ run: ScenarioRun, _ activation: Activation) -> Bool {
-        switch run.functionAtRIP?.model {
+        switch run.modelAtRIP {
         case .int80Syscall, .interrupt, .nmi: false
         default: activation.event.vector != Vector.nmi
         }
@@ -37,11 +37,12 @@ enum ErrorCode: Invariant {
     /// Looks at the two words below the frame's RIP: a stub keeps exactly one word between RIP and the saved RDI.
     ///
     /// Of the rules that break in a shifted frame this is the cause; `ScenarioRun.record` asks for it before it names another.
-    static func shiftedFrame(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
-        guard activation.handlerCalls == 0, run.functionAtRIP?.model != .int80Syscall else { return nil }
+    static func shiftedFrame(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
+        guard activation.handlerCalls == 0, run.modelAtRIP != .int80Syscall else { return nil }
         let below = activation.frame &- 8
-        let memory = run.machine.memory
-        guard let first = memory.owner(at: below), let second = memory.owner(at: below &- 8) else { return nil }
+        guard let first = run.machine.memory.owner(at: below),
+            let second = run.machine.memory.owner(at: below &- 8)
+        else { return nil }
         let isPV = run.hypervisor != nil
         let pushed = activation.event.pushesErrorCode
         func isRDI(_ owner: Owner) -> Bool {
@@ -55,7 +56,7 @@ enum ErrorCode: Invariant {
         }
         let hasErrorCode = first.kind == .hardwareFrame && first.slot == FrameSlot.errorCode.rawValue
         if pushed, hasErrorCode || isPV, second.kind == .immediate, second.activation == activation.number,
-            let third = memory.owner(at: below &- 16), isRDI(third)
+            let third = run.machine.memory.owner(at: below &- 16), isRDI(third)
         {
             return Finding(
                 rule,
@@ -69,9 +70,9 @@ enum ErrorCode: Invariant {
 /// The fault address, read too late; latent, because the wrong address is a plausible one.
 enum FaultAddress {
     /// Looks at the address that a page-fault handler works with.
-    static func check(_ run: ScenarioRun, receives argument: UInt64?) -> Finding? {
-        guard let activation = run.current, activation.event.vector == Vector.pageFault, activation.handlerCalls == 0,
-            !activation.isUnexpected
+    static func check(_ run: inout ScenarioRun, receives argument: UInt64?) -> Finding? {
+        guard run.isHandlingEvent, run.innermost.event.vector == Vector.pageFault, let activation = run.current,
+            activation.handlerCalls == 0, !activation.isUnexpected
         else { return nil }
         let used = argument ?? CFunctionCall.faultAddress(run.machine, run.hypervisor)
         if used == activation.event.address { return nil }

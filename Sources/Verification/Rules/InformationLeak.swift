@@ -9,13 +9,13 @@ enum InformationLeak: Invariant {
         why: "One kernel pointer defeats the randomisation of all.",
         sources: ["Linux Documentation/x86/x86_64/mm.rst (espfix area)", "facts F31"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .resumed = checkpoint, let expected = run.current?.expected, !expected.isKernelMode else {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .resumed = checkpoint, run.isHandlingEvent, !run.innermost.expected.isKernelMode else {
             return nil
         }
         for register in Register.general {
-            let value = run.machine.cpu[register]
-            guard value != expected[register],
+            let value = run.machine[register]
+            guard value != run.innermost.expected[register],
                 value >> 47 == 0x1FFFF || run.machine.memory.region(containing: value)?.isKernelStack == true
             else { continue }
             // The espfix stack stands at an address that is no secret: that is what it is for.

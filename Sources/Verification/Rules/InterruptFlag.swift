@@ -14,9 +14,14 @@ enum InterruptFlag: Invariant {
             "facts F4, F18",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        switch checkpoint {
+        case .cFunction where run.eventsAreMasked: return nil
+        case .returned where run.returnedWithEventsMasked: return nil
+        default: break
+        }
         guard let activation = run.current else { return nil }
-        let disabled = CFunctionCall.interruptsDisabled(run.machine, run.hypervisor)
+        let disabled = run.eventsAreMasked
         let name = run.hypervisor == nil ? "interrupts" : "events"
         switch checkpoint {
         case .cFunction where activation.handlerCalls == 0 && !activation.isUnexpected && !disabled:
@@ -26,13 +31,9 @@ enum InterruptFlag: Invariant {
             return Finding(
                 rule, "\(name) are on at \(run.here), in the entry path of \(run.eventName(activation)): \(gate)")
         case .returned:
-            let wereOn =
-                run.hypervisor.map { !$0.eventsWereMaskedAtReturn } ?? run.machine.interruptsWereEnabledAtReturn
-            return wereOn
-                ? Finding(
-                    rule,
-                    "\(name) are on at the return from \(run.eventName(activation)) (activation \(activation.number))")
-                : nil
+            return Finding(
+                rule, "\(name) are on at the return from \(run.eventName(activation)) (activation \(activation.number))"
+            )
         case .resumed where disabled != activation.expected.eventsMasked:
             return Finding(
                 rule,

@@ -13,12 +13,12 @@ enum KernelGSBase: Invariant {
             "SDM vol. 2, SWAPGS", "Linux Documentation/x86/entry_64.rst, section on swapgs", "facts F15, F26, F35",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         let base = run.machine.cpu.gsBase
         guard base != run.layout.perCPUBase else { return nil }
         switch checkpoint {
-        case .resumed where run.current?.expected.isKernelMode == true:
-            if base == run.current?.expected.gsBase { return nil }
+        case .resumed where run.isHandlingEvent && run.innermost.expected.isKernelMode:
+            if base == run.innermost.expected.gsBase { return nil }
         case .cFunction: break
         case .fault where run.faultsInKernelCode: break
         default: return nil

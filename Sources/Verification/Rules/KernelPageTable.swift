@@ -12,7 +12,7 @@ enum KernelPageTable: Invariant {
             "Linux Documentation/x86/pti.rst", "Linux 5.2 arch/x86/entry/calling.h, SWITCH_TO_KERNEL_CR3", "fact F26",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .fault = checkpoint, run.machine.isKernelMode, run.machine.cpu.userPageTables,
             let fault = run.faultAtHand, fault.vector == Vector.pageFault, isKernelOnly(fault.address, run)
         else { return nil }

@@ -13,10 +13,10 @@ enum LiveFrameOverwritten: Invariant {
             "Linux commit 2700fefdb2d9 (x86_64: Add gap to int3 to allow for call emulation)",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         switch checkpoint {
         case .returned(let frame):
-            guard let activation = run.current else { return nil }
+            guard run.machine.memory.hasOverwrites, let activation = run.current else { return nil }
             for index in 0..<5 {
                 let address = frame &+ UInt64(index) &* 8
                 let read = run.machine.memory.peek(address) ?? 0
@@ -35,6 +35,7 @@ enum LiveFrameOverwritten: Invariant {
 
     /// The earliest write onto a word that its owner read afterwards; nil if no such write happened.
     static func rootCause(_ run: ScenarioRun) -> Finding? {
+        if !run.machine.memory.hasOverwrites { return nil }
         for overwrite in run.machine.memory.overwrites where overwrite.wasRead {
             // An activation may rewrite and move its own frame; only a foreign use of the word is a loss.
             if overwrite.newOwner.activation == overwrite.oldOwner.activation { continue }

@@ -9,18 +9,18 @@ enum NMIMasking: Invariant {
         why: "A second NMI restarts at the top of the same IST stack; one that stays blocked is lost for ever.",
         sources: ["SDM vol. 3, 6.7.1", "Linux Documentation/x86/kernel-stacks.rst", "facts F18, F36"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard let activation = run.current else { return nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard run.isHandlingEvent else { return nil }
         let blocked = run.hypervisor?.nmiMasked ?? run.machine.cpu.nmiBlocked
         switch checkpoint {
-        case .handler where activation.event.source == .nmi && !blocked:
+        case .handler where run.innermost.event.source == .nmi && !blocked:
             return Finding(rule, "NMIs are open when \(run.here) starts: an IRET was executed on the way")
-        case .resumed where blocked != activation.expected.nmiBlocked:
+        case .resumed where blocked != run.innermost.expected.nmiBlocked:
             return Finding(
                 rule,
                 blocked
-                    ? "NMIs stay blocked after \(run.eventName(activation)): the return did not release them"
-                    : "NMIs are open after \(run.eventName(activation)) though they were blocked before")
+                    ? "NMIs stay blocked after \(run.eventName(run.innermost)): the return did not release them"
+                    : "NMIs are open after \(run.eventName(run.innermost)) though they were blocked before")
         default: return nil
         }
     }

@@ -9,7 +9,7 @@ enum NeedlessHypervisorEntry: Invariant {
         why: "Each is a #GP into Xen, a decode and a return: some thousand cycles against single digits.",
         sources: ["fact F16", "mail of 15 July 2019 on the int3 self test (A. Cooper)"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
     static func finding(_ run: ScenarioRun, instruction: Int32) -> Finding {
         Finding(

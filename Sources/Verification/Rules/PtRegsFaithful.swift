@@ -13,15 +13,15 @@ enum PtRegsFaithful: Invariant {
             "facts F2, F34",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current else { return nil }
-        let regs = run.machine.cpu[.rdi]
+        let regs = run.machine[.rdi]
         guard run.machine.memory.translate(regs) != nil else {
             return Finding(
                 rule, "the handler \(run.here) receives \(hexadecimal(regs)) as pt_regs, where no memory is mapped")
         }
-        if let shifted = shifted(run, activation, regs) { return shifted }
-        let isSystemCall = run.functionAtRIP?.model == .int80Syscall
+        if let shifted = shifted(&run, activation, regs) { return shifted }
+        let isSystemCall = run.modelAtRIP == .int80Syscall
         for slot in 0..<PtRegs.count where slot != PtRegs.origAX || isSystemCall {
             let address = regs &+ UInt64(slot) &* 8
             guard let found = run.machine.memory.peek(address) else { continue }
@@ -43,8 +43,10 @@ enum PtRegsFaithful: Invariant {
     }
 
     /// The five words of the frame stand in other slots than their own: one fault explains every slot.
-    private static func shifted(_ run: ScenarioRun, _ activation: Activation, _ regs: UInt64) -> Finding? {
-        guard let words = distance(of: regs &+ UInt64(PtRegs.rip) &* 8, run, activation), words != 0 else { return nil }
+    private static func shifted(_ run: inout ScenarioRun, _ activation: Activation, _ regs: UInt64) -> Finding? {
+        guard let words = distance(of: regs &+ UInt64(PtRegs.rip) &* 8, &run, activation), words != 0 else {
+            return nil
+        }
         let found = run.machine.memory.peek(regs &+ UInt64(PtRegs.rip) &* 8) ?? 0
         return Finding(
             rule,
@@ -55,15 +57,15 @@ enum PtRegsFaithful: Invariant {
     /// What a stub has pushed so far does not fit the frame: the word that will be pt_regs->cs is another one.
     ///
     /// Of the rules that then break this is the cause; `ScenarioRun.record` asks for it before it names another.
-    static func misplaced(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
-        guard activation.handlerCalls == 0, run.functionAtRIP?.model != .int80Syscall else { return nil }
+    static func misplaced(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
+        guard activation.handlerCalls == 0, run.modelAtRIP != .int80Syscall else { return nil }
         let saved = Owner(.savedRegister, slot: Register.rdi.rawValue, activation: activation.number)
         for index in 1...24 as ClosedRange<UInt64> {
             let address = activation.frame &- index &* 8
             guard run.machine.memory.owner(at: address) == saved else { continue }
             // Above a return address RDI only waits there: the code moves the frame to another stack.
             if run.machine.memory.owner(at: address &+ 8)?.kind == .returnAddress { return nil }
-            guard let words = distance(of: address &+ 16, run, activation), words != 0 else { return nil }
+            guard let words = distance(of: address &+ 16, &run, activation), words != 0 else { return nil }
             return Finding(
                 rule,
                 "the stub of \(run.eventName(activation)) saves RDI at \(hexadecimal(address)); the words above it become pt_regs->orig_ax, ip, cs, flags, sp and ss, but the frame of the event stands \(abs(words) * 8) bytes \(words > 0 ? "above" : "below") them"
@@ -73,13 +75,15 @@ enum PtRegsFaithful: Invariant {
     }
 
     /// How many words above a place that should hold RIP the frame's RIP, CS and RFLAGS are found; nil if nowhere near.
-    private static func distance(of slot: UInt64, _ run: ScenarioRun, _ activation: Activation) -> Int? {
+    private static func distance(of slot: UInt64, _ run: inout ScenarioRun, _ activation: Activation) -> Int? {
         for words in [0, 1, -1, 2, -2, 3, -3] {
             let place = slot &+ UInt64(bitPattern: Int64(words)) &* 8
-            let isHere = (0..<3).allSatisfy {
-                run.machine.memory.peek(place &+ UInt64($0) &* 8) == activation.frameWords[$0]
+            if run.machine.memory.peek(place) == activation.frameWords[0],
+                run.machine.memory.peek(place &+ 8) == activation.frameWords[1],
+                run.machine.memory.peek(place &+ 16) == activation.frameWords[2]
+            {
+                return words
             }
-            if isHere { return words }
         }
         return nil
     }

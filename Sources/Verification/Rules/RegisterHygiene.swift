@@ -12,15 +12,14 @@ enum RegisterHygiene: Invariant {
 
     private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx, .rdx]
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .handler = checkpoint, let activation = run.current, activation.fromUser else {
-            return nil
-        }
-        for register in registers where run.machine.cpu[register] == activation.interrupted[register] {
-            if activation.interrupted[register] == 0 { continue }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .handler = checkpoint, run.isHandlingEvent, run.innermost.fromUser else { return nil }
+        for register in registers {
+            let value = run.innermost.interrupted[register]
+            if value == 0 || value != run.machine[register] { continue }
             return Finding(
                 rule,
-                "\(register.name) still holds the user's \(hexadecimal(activation.interrupted[register])) when \(run.here) starts"
+                "\(register.name) still holds the user's \(hexadecimal(value)) when \(run.here) starts"
             )
         }
         return nil

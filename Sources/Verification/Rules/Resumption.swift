@@ -10,15 +10,16 @@ enum Resumption: Invariant {
         why: "An exception must be invisible to the code that it interrupts.",
         sources: ["SDM vol. 2, IRET", "SDM vol. 3, 6.14.3", "Xen do_iret", "facts F18, F27, F34"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard let activation = run.current else { return nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard run.isHandlingEvent else { return nil }
         switch checkpoint {
         case .returned(let frame):
             for index in 0..<5 {
                 let address = frame &+ UInt64(index) &* 8
-                guard let read = run.machine.memory.peek(address), read != activation.frameWords[index] else {
+                guard let read = run.machine.memory.peek(address), read != run.innermost.frameWords[index] else {
                     continue
                 }
+                let activation = run.innermost
                 let name = ["RIP", "CS", "RFLAGS", "RSP", "SS"][index]
                 return Finding(
                     rule,
@@ -26,16 +27,15 @@ enum Resumption: Invariant {
                 )
             }
             return nil
-        case .leaving: return attempted(run.savedContext(), activation)
-        case .resumed: return registers(run, activation)
+        case .leaving: return attempted(run.savedContext(), run.innermost)
+        case .resumed: return registers(&run)
         default: return nil
         }
     }
 
-    private static func registers(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
-        let expected = activation.expected
-        let cpu = run.machine.cpu
-        for register in Register.general where cpu[register] != expected[register] {
+    private static func registers(_ run: inout ScenarioRun) -> Finding? {
+        for register in Register.general where run.machine[register] != run.innermost.expected[register] {
+            let (cpu, expected) = (run.machine.cpu, run.innermost.expected)
             // A 32-bit program with a 16-bit stack sees the low half of RSP (fact F31).
             if register == .rsp && run.hasSmallStack(expected) && cpu[.rsp] & 0xFFFF_FFFF == expected[.rsp] { continue }
             return Finding(
@@ -43,6 +43,10 @@ enum Resumption: Invariant {
                 "the interrupted program resumes at \(hexadecimal(expected.rip)) with \(register.name) \(hexadecimal(cpu[register])) instead of \(hexadecimal(expected[register]))"
             )
         }
+        let cpu = (flags: run.machine.cpu.flags, cs: run.machine.cpu.cs, ss: run.machine.cpu.ss)
+        let expected = (
+            flags: run.innermost.expected.flags, cs: run.innermost.expected.cs, ss: run.innermost.expected.ss
+        )
         let ignored = Flags.resume | Flags.interrupt | Flags.iopl
         if (cpu.flags ^ expected.flags) & Flags.loadable & ~ignored != 0 {
             return Finding(
@@ -50,7 +54,7 @@ enum Resumption: Invariant {
                 "the interrupted program resumes with RFLAGS \(hexadecimal(cpu.flags, digits: 8)) instead of \(hexadecimal(expected.flags, digits: 8))"
             )
         }
-        if !expected.isKernelMode && (cpu.cs != expected.cs || cpu.ss != expected.ss) {
+        if !run.innermost.expected.isKernelMode && (cpu.cs != expected.cs || cpu.ss != expected.ss) {
             return Finding(
                 rule,
                 "user code resumes with CS \(hexadecimal(UInt64(cpu.cs), digits: 4)) and SS \(hexadecimal(UInt64(cpu.ss), digits: 4)) instead of \(hexadecimal(UInt64(expected.cs), digits: 4)) and \(hexadecimal(UInt64(expected.ss), digits: 4))"

@@ -91,7 +91,9 @@ package struct CausePoint: Sendable, Hashable {
 package protocol Invariant: SendableMetatype {
     static var rule: Rule { get }
     /// Looks at a run at one of its checkpoints; nil where the rule holds or does not apply.
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding?
+    ///
+    /// - Parameter run: Lent, and left as it is; a run handed over by value would be copied for every check.
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding?
 }
 
 /// The invariants by the checkpoints that they look at; order decides which of several is named the first cause.

@@ -16,7 +16,7 @@ enum SpeculationBarrier: Invariant {
             "Linux Documentation/admin-guide/hw-vuln/spectre.rst", "SDM vol. 3, 8.3 (serialising instructions)",
         ])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
     static func finding(_ run: ScenarioRun, branch: Int32, taken: Bool, gadget: Int32) -> Finding {
         Finding(

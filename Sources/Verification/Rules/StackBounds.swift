@@ -17,13 +17,15 @@ enum StackBounds: Invariant {
     /// Least room below RSP when a handler starts.
     static let room_bytes: UInt64 = 1024
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        let rsp = run.machine.cpu[.rsp]
-        let stack = run.layout.taskStack
-        if case .cFunction = checkpoint, stack.contains(rsp), rsp &- stack.base >= room_bytes { return nil }
-        let region = run.machine.memory.region(containing: rsp)
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        let rsp = run.machine[.rsp]
+        if case .cFunction = checkpoint {
+            let below = rsp &- run.image.layout.taskStack.base
+            if below >= room_bytes && below < run.image.layout.taskStack.size_bytes { return nil }
+        }
         switch checkpoint {
         case .cFunction:
+            let region = run.machine.memory.region(containing: rsp)
             guard let region, region.isKernelStack else {
                 return Finding(
                     rule,
@@ -46,13 +48,13 @@ enum StackBounds: Invariant {
                 rule,
                 "the push at \(run.here) goes to \(hexadecimal(place)), \(run.machine.memory.region(containing: place).map { "in the \($0.name)" } ?? "where no memory is mapped"): below the end of the stack"
             )
-        case .resumed where run.activations.count == 1: return changedVariable(run)
+        case .resumed where run.activations.count == 1: return changedVariable(&run)
         default: return nil
         }
     }
 
     /// Compares the stack pointers of the TSS and the counters beside them with what they were before the event.
-    private static func changedVariable(_ run: ScenarioRun) -> Finding? {
+    private static func changedVariable(_ run: inout ScenarioRun) -> Finding? {
         for variable in run.layout.keptVariables {
             var offset: UInt64 = 0
             while offset < variable.size_bytes {

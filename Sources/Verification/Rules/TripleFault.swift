@@ -9,7 +9,7 @@ enum TripleFault: Invariant {
         why: "The processor shuts down: the machine resets without a word.",
         sources: ["SDM vol. 3, 6.15 (#DF)", "fact F25"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
     static func finding(_ run: ScenarioRun, during event: Event) -> Finding {
         Finding(

@@ -11,7 +11,7 @@ enum UnexpectedFault: Invariant {
         why: "The handler of that exception starts in a state that is neither the user's nor the kernel's.",
         sources: ["SDM vol. 3, 6.15", "facts F13, F15, F17, F20"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? { nil }
 
     static func finding(_ run: ScenarioRun, vector: UInt8, errorCode: UInt32?) -> Finding {
         let code = errorCode.map { "(\(String($0, radix: 16)))" } ?? ""

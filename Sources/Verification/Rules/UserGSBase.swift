@@ -9,12 +9,13 @@ enum UserGSBase: Invariant {
         why: "With the kernel's base live in user mode the next SWAPGS gives the kernel the user's.",
         sources: ["SDM vol. 2, SWAPGS", "Linux Documentation/x86/entry_64.rst", "fact F35"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard checkpoint == .resumed || checkpoint == .leaving, let expected = run.current?.expected,
-            !expected.isKernelMode
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard checkpoint == .resumed || checkpoint == .leaving, run.isHandlingEvent,
+            !run.innermost.expected.isKernelMode
         else { return nil }
-        let cpu = run.machine.cpu
-        if cpu.gsBase == expected.gsBase && cpu.kernelGSBase == expected.kernelGSBase { return nil }
+        let cpu = (gsBase: run.machine.cpu.gsBase, kernelGSBase: run.machine.cpu.kernelGSBase)
+        let expected = (gsBase: run.innermost.expected.gsBase, kernelGSBase: run.innermost.expected.kernelGSBase)
+        if cpu == expected { return nil }
         return Finding(
             rule,
             "\(checkpoint == .leaving ? "the return to user mode is attempted" : "user code resumes") with GS base \(hexadecimal(cpu.gsBase)) and kernel GS base \(hexadecimal(cpu.kernelGSBase)); it was interrupted with \(hexadecimal(expected.gsBase)) and \(hexadecimal(expected.kernelGSBase))"

@@ -10,9 +10,9 @@ enum UserReachableGate: Invariant {
             "Other stubs expect a frame with an error code, interrupts in a known state, or hardware that raised the event; and a debugger's int3 must not be a protection fault.",
         sources: ["SDM vol. 3, 6.12.1.1 (gate DPL)", "Linux 5.2 arch/x86/kernel/idt.c, SYSG", "facts F20, F24"])
 
-    static func check(_ run: ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .handler = checkpoint, let activation = run.current, activation.number == 1,
-            run.scenario.context.isUser
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .handler = checkpoint, run.scenario.context.isUser, let activation = run.current,
+            activation.number == 1
         else { return nil }
         let vector = run.scenario.vector
         if run.scenario.probe == .softwareInterrupt {

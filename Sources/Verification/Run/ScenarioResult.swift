@@ -92,14 +92,14 @@ extension ScenarioRun {
         }
     }
 
-    private func violation(_ recorded: RecordedFinding, consequence: Consequence?, isHard: Bool) -> Violation {
+    private mutating func violation(_ recorded: RecordedFinding, consequence: Consequence?, isHard: Bool) -> Violation {
         let index = recorded.at.instruction
         var routine = ""
         var source = ""
-        if index >= 0, Int(index) < program.instructions.count {
-            routine = program.routines[Int(program.routineOf[Int(index)])].name
-            let line = program.lines[Int(index)]
-            let file = program.files[Int(line.file)]
+        if index >= 0, Int(index) < image.program.instructions.count {
+            routine = image.program.routines[Int(image.program.routineOf[Int(index)])].name
+            let line = image.program.lines[Int(index)]
+            let file = image.program.files[Int(line.file)]
             // Stand-ins for C and for interrupted code have no source that a user could open.
             if file.contains("/") { source = "\(file):\(line.line)" }
         }
@@ -110,11 +110,15 @@ extension ScenarioRun {
             console: isHard ? endingConsole() : [])
     }
 
-    private func plainInstruction(_ index: Int32) -> String {
-        guard index >= 0, Int(index) < program.instructions.count else { return "" }
-        let instruction = program.instructions[Int(index)]
-        if instruction.opcode == .model { return "(C function)" }
-        return image.text(instruction, at: program.addresses[Int(index)])
+    private mutating func plainInstruction(_ index: Int32) -> String {
+        guard index >= 0, Int(index) < image.program.instructions.count else { return "" }
+        if let known = instructionTexts[index] { return known }
+        let instruction = image.program.instructions[Int(index)]
+        let text =
+            instruction.opcode == .model
+            ? "(C function)" : image.text(instruction, at: image.program.addresses[Int(index)])
+        instructionTexts[index] = text
+        return text
     }
 
     private func latentConsequence(_ recorded: RecordedFinding) -> Consequence? {

@@ -25,7 +25,7 @@ extension ScenarioRun {
         let context = scenario.context
         let isUser = context.isUser
         for register in Register.general where register != .rsp {
-            machine.cpu[register] = InterruptedRegisters.value(register, isUser: isUser)
+            machine[register] = InterruptedRegisters.value(register, isUser: isUser)
         }
         let isXen = hypervisor != nil
         if isUser {
@@ -36,7 +36,7 @@ extension ScenarioRun {
             machine.cpu.gsBase = layout.userGSBase
             machine.cpu.kernelGSBase = layout.perCPUBase
             machine.cpu.cr3 = layout.userCR3
-            machine.cpu[.rsp] = layout.userStackPointer
+            machine[.rsp] = layout.userStackPointer
             machine.cpu.flags =
                 Flags.alwaysOne | Flags.interrupt | Flags.parity | Flags.zero | Flags.direction | Flags.alignmentCheck
         } else {
@@ -47,19 +47,19 @@ extension ScenarioRun {
             machine.cpu.gsBase = layout.perCPUBase
             machine.cpu.kernelGSBase = layout.userGSBase
             machine.cpu.cr3 = layout.kernelCR3
-            machine.cpu[.rsp] =
+            machine[.rsp] =
                 context == .kernelBadStack
                 ? layout.taskStack.base
                 : context.isMisaligned ? image.table.machine.kernelRSPMisaligned : image.table.machine.kernelRSPAligned
             if scenario.probe == .selfTest, let test = image.table.machine.selfTest {
-                machine.cpu[.rsp] = test.rsp &+ (context.isMisaligned ? 8 : 0)
-                machine.cpu[.rdi] = layout.selfTestWord
+                machine[.rsp] = test.rsp &+ (context.isMisaligned ? 8 : 0)
+                machine[.rdi] = layout.selfTestWord
             }
             machine.cpu.flags = Flags.alwaysOne | Flags.parity | Flags.zero
             if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }
             // What the interrupted functions keep above their stack pointer.
             for index in 0..<8 as Range<UInt64> {
-                let address = machine.cpu[.rsp] &+ index &* 8
+                let address = machine[.rsp] &+ index &* 8
                 let value = 0xC0FF_EE00_0000_0000 | index
                 if machine.memory.poke(value, at: address, owner: Owner(.interruptedContext)) {
                     stackExpectations.append((address, value, "the interrupted function's stack"))
@@ -84,7 +84,7 @@ extension ScenarioRun {
             return
         }
         if scenario.context == .kernelBadStack {
-            machine.jump(to: layout.kernelPush, program)
+            machine.jump(to: layout.kernelPush, image.program)
             return
         }
         if raisesItself {
@@ -96,6 +96,7 @@ extension ScenarioRun {
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
     }
 
+    @inline(__always)
     private func event(vector: UInt8, isUser: Bool) -> Event {
         if image.deviceVectors.contains(vector) { return Event(vector: vector, source: .external) }
         switch vector {
@@ -111,13 +112,26 @@ extension ScenarioRun {
         }
     }
 
+    /// Interrupts, or a PV guest's events, are disabled.
+    @inline(__always)
+    var eventsAreMasked: Bool {
+        guard let vcpuInfo = hypervisor?.vcpuInfo else { return machine.cpu.flags & Flags.interrupt == 0 }
+        return Hypervisor.masksEvents(machine.memory.peek(vcpuInfo))
+    }
+
+    /// They were when the latest return began.
+    var returnedWithEventsMasked: Bool {
+        hypervisor?.eventsWereMaskedAtReturn ?? !machine.interruptsWereEnabledAtReturn
+    }
+
     /// The processor's present state as an event would save it.
+    @inline(__always)
     package func savedContext() -> SavedContext {
         SavedContext(
             registers: machine.cpu.registers, rip: machine.instructionPointer(image.program), cs: machine.cpu.cs,
             ss: machine.cpu.ss, flags: machine.cpu.flags, gsBase: machine.cpu.gsBase,
             kernelGSBase: machine.cpu.kernelGSBase, cr3: machine.cpu.cr3, isKernelMode: machine.isKernelMode,
-            eventsMasked: CFunctionCall.interruptsDisabled(machine, hypervisor),
+            eventsMasked: eventsAreMasked,
             nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked)
     }
 }

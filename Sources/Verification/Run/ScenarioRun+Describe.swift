@@ -36,9 +36,18 @@ extension ScenarioRun {
         return image.functions[number]
     }
 
-    var isAtEventHandler: Bool { functionAtRIP?.model.isEventHandler ?? false }
+    /// Its model.
+    @inline(__always)
+    var modelAtRIP: HandlerModel? {
+        guard machine.cpu.index >= 0, program.instructions[Int(machine.cpu.index)].opcode == .model else { return nil }
+        let number = Int(program.instructions[Int(machine.cpu.index)].immediate)
+        return image.functions.indices.contains(number) ? image.functions[number].model : nil
+    }
+
+    var isAtEventHandler: Bool { modelAtRIP?.isEventHandler ?? false }
 
     /// RIP is in kernel code that uses GS, or in a C function: the GS base matters there.
+    @inline(__always)
     var faultsInKernelCode: Bool {
         guard machine.isKernelMode, machine.cpu.index >= 0 else { return false }
         let instruction = program.instructions[Int(machine.cpu.index)]
@@ -46,6 +55,7 @@ extension ScenarioRun {
     }
 
     /// Where the instruction at RIP would push; nil if it does not.
+    @inline(__always)
     var pushAddress: UInt64? {
         guard machine.cpu.index >= 0 else { return nil }
         switch program.instructions[Int(machine.cpu.index)].opcode {

@@ -56,11 +56,13 @@ extension ScenarioRun {
     }
 
     /// An INT n that became another event, where the scenario does not ask for one that is refused.
+    @inline(__always)
     private func isRefusal(of event: Event, _ delivered: Event) -> Bool {
         event.source == .software && delivered.vector != event.vector && scenario.probe != .softwareInterrupt
     }
 
     /// The scenario's event is the #DF of a fault that cannot be delivered.
+    @inline(__always)
     private var meansDoubleFault: Bool { scenario.context == .kernelBadStack && activations.isEmpty }
 
     /// Opens the activation of an event whose frame stands in memory.
@@ -100,7 +102,7 @@ extension ScenarioRun {
         machine.activation = activation.number
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
         nextActivation += 1
-        speculation.arm(for: self)
+        speculation.arm(depth: activations.count)
         // On a stack with a guard page below the recursion itself comes to an end.
         let isGuarded = machine.memory.region(containing: activation.frame).map {
             $0.kind == .exceptionStack || $0.kind == .entryStack
@@ -153,20 +155,21 @@ extension ScenarioRun {
         guard !activations.isEmpty, hypervisor == nil, machine.cpu.index >= 0,
             program.instructions[Int(machine.cpu.index)].opcode == .iret
         else { return false }
-        return check(.returned(frame: machine.cpu[.rsp]))
+        return check(.returned(frame: machine[.rsp]))
     }
 
     /// The processor is at an IRET to user mode with the target that a sigreturn probe damaged.
-    private func isMeantReturnFault() -> Bool {
+    @inline(__always)
+    private mutating func isMeantReturnFault() -> Bool {
         guard expectsReturnFault, machine.cpu.index >= 0,
             image.program.instructions[Int(machine.cpu.index)].opcode == .iret
         else { return false }
-        return machine.memory.peek(machine.cpu[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
+        return machine.memory.peek(machine[.rsp] &+ 8).map { $0 & 3 == 3 } ?? false
     }
 
     /// The fault belongs to the target: what the handler sees must be what could not be returned to.
     private mutating func takeMeantReturnFault(_ fault: Fault) {
-        let frame = machine.cpu[.rsp]
+        let frame = machine[.rsp]
         guard let expected = activations.last?.expected, let words = activations.last?.frameWords else { return }
         if check(.returned(frame: frame)) {
             deliver(Event(fault), isUnexpected: true)
@@ -233,7 +236,7 @@ extension ScenarioRun {
     ) {
         targetBehindDoubleFault = nil
         let event = Event(vector: Vector.generalProtection, source: .fault)
-        open(event, frame: machine.cpu[.rsp] &+ 8, interrupted: target.context, isUnexpected: false)
+        open(event, frame: machine[.rsp] &+ 8, interrupted: target.context, isUnexpected: false)
         activations[activations.count - 1].interrupted = target.context
         activations[activations.count - 1].expected = target.context
         activations[activations.count - 1].frameWords = target.words
@@ -259,13 +262,13 @@ extension ScenarioRun {
         if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
         // Xen reads the frame first; a fault of its IRET may put another one in its place.
         var broke = false
-        let isReturn = machine.cpu[.rax] == Hypervisor.iretNumber && !activations.isEmpty
+        let isReturn = machine[.rax] == Hypervisor.iretNumber && !activations.isEmpty
         if isReturn {
-            let wereMasked = hypervisor?.eventsMasked(machine) ?? true
+            let wereMasked = eventsAreMasked
             hypervisor?.eventsWereMaskedAtReturn = wereMasked
             // RIP is behind the SYSCALL already.
             machine.cpu.index -= 1
-            broke = check(.returned(frame: machine.cpu[.rsp] &+ 32))
+            broke = check(.returned(frame: machine[.rsp] &+ 32))
             machine.cpu.index += 1
             if let ending = activations.last, ending.number < 63 {
                 machine.liveActivations &= ~(1 << UInt64(ending.number))

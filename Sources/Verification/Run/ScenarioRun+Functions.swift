@@ -9,21 +9,29 @@ extension ScenarioRun {
             ending = .halted
             return
         }
-        let function = image.functions[number]
+        let model = image.functions[number].model
         check(.cFunction)
+        guard recorder != nil else {
+            runBody(model)
+            return
+        }
         let before = machine.cpu
-        if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
-        defer { recorder?.amend(before: before, machine: machine) }
+        machine.writes.removeAll(keepingCapacity: true)
+        runBody(model)
+        recorder?.amend(before: before, machine: machine)
+    }
+
+    private mutating func runBody(_ model: HandlerModel) {
         do throws(Fault) {
-            try CFunctionCall.enter(&machine, layout)
-            switch function.model {
+            try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
+            switch model {
             case .exception, .doubleFault, .nmi, .int80Syscall, .interrupt:
-                try runHandler(function)
+                try runHandler(model)
             default:
                 // Tracing may fault at any time; it matters to events that have a fault address to lose.
-                let mayFault = activations.contains { $0.event.vector == Vector.pageFault }
+                let mayFault = activations.indices.contains { activations[$0].event.vector == Vector.pageFault }
                 let result = try EntryHelpers.run(
-                    function.model, &machine, &hypervisor, layout, tracingMayFault: mayFault)
+                    model, &machine, &hypervisor, tssOffset: layout.tssOffset, tracingMayFault: mayFault)
                 CFunctionCall.leave(&machine, result: result)
             }
         } catch {
@@ -32,14 +40,15 @@ extension ScenarioRun {
     }
 
     /// Runs the handler that the event was meant for, or that the kernel fell into.
-    private mutating func runHandler(_ function: CFunction) throws(Fault) {
-        let regs = machine.cpu[.rdi]
+    private mutating func runHandler(_ model: HandlerModel) throws(Fault) {
+        let regs = machine[.rdi]
         let isFirstCall = activations.last?.handlerCalls == 0
         if isFirstCall {
             check(.handler)
             // Since 5.3 the C handler takes the address as its third argument; before, it reads CR2 itself.
             let takesAddress = image.table.options["READ_CR2_IN_ENTRY"] ?? false
-            if let finding = FaultAddress.check(self, receives: takesAddress ? machine.cpu[.rdx] : nil) {
+            let address = takesAddress ? machine[.rdx] : nil
+            if let finding = FaultAddress.check(&self, receives: address) {
                 record(finding)
             }
         }
@@ -57,31 +66,31 @@ extension ScenarioRun {
         // user_mode(regs)
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         let fromUser = cs & 3 != 0
-        let errorCode = machine.cpu[.rsi]
-        if function.model == .doubleFault, activation.isUnexpected || scenario.probe != .oops {
+        let errorCode = machine[.rsi]
+        if model == .doubleFault, activation.isUnexpected || scenario.probe != .oops {
             if try rewriteEspfixFault(regs) {
                 CFunctionCall.leave(&machine)
                 return
             }
             if targetBehindDoubleFault != nil {
                 record(DoubleFault.unhandled(self))
-                endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
+                endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
                 return
             }
         }
         if activation.isUnexpected {
-            endUnexpectedly(activation, function, regs: regs, errorCode: errorCode, fromUser: fromUser)
+            endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
             return
         }
         let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
         // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
         let enables =
-            function.model == .exception && activation.event.vector != Vector.debug
+            model == .exception && activation.event.vector != Vector.debug
             && activation.event.vector != Vector.breakpoint && activation.event.vector != Vector.machineCheck
         if enables && flags & Flags.interrupt != 0 {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
         }
-        if function.model == .int80Syscall {
+        if model == .int80Syscall {
             edit(regs, PtRegs.rax, UInt64(bitPattern: -38))
             CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
         }
@@ -199,7 +208,7 @@ extension ScenarioRun {
 
     /// What Linux does with an exception that nothing asked for: an oops in kernel mode, a signal in user mode.
     private mutating func endUnexpectedly(
-        _ activation: Activation, _ function: CFunction, regs: UInt64, errorCode: UInt64, fromUser: Bool
+        _ activation: Activation, regs: UInt64, errorCode: UInt64, fromUser: Bool
     ) {
         let vector = activation.event.vector
         if fromUser && vector != Vector.doubleFault && vector != Vector.machineCheck {

@@ -75,6 +75,8 @@ package struct ScenarioRun: Sendable {
     /// Where the program must arrive once it runs again; nil to stop at once.
     var stopAddress: UInt64?
     var speculation: SpeculationMemo
+    /// Texts of instructions that findings of earlier scenarios named.
+    var instructionTexts: [Int32: String] = [:]
 
     // Lent, not copied: a copy counts references on a dozen arrays.
     package var program: Program { _read { yield image.program } }
@@ -93,6 +95,14 @@ package struct ScenarioRun: Sendable {
 
     /// The innermost event.
     package var current: Activation? { activations.last }
+
+    var isHandlingEvent: Bool { !activations.isEmpty }
+
+    /// The innermost event, lent: an activation is some 600 bytes, and most checks look at one field. Only while
+    /// `isHandlingEvent`.
+    var innermost: Activation {
+        _read { yield activations[activations.count - 1] }
+    }
 
     /// Runs one scenario from the start.
     package mutating func execute(_ scenario: Scenario) -> ScenarioResult {
@@ -217,12 +227,11 @@ package struct ScenarioRun: Sendable {
 
     /// What the invariants of a checkpoint find; nil for nothing.
     ///
-    /// A function of its own that changes nothing: from one that does, every check would get a copy of the whole run.
     @inline(never)
-    private func findings(at checkpoint: Checkpoint) -> [Finding]? {
+    private mutating func findings(at checkpoint: Checkpoint) -> [Finding]? {
         var found: [Finding]?
         for invariant in InvariantTable.list(checkpoint) {
-            guard let finding = invariant.check(self, at: checkpoint) else { continue }
+            guard let finding = invariant.check(&self, at: checkpoint) else { continue }
             if found == nil { found = [finding] } else { found?.append(finding) }
         }
         return found
@@ -255,11 +264,11 @@ package struct ScenarioRun: Sendable {
     }
 
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
-    private func earlierCause(than finding: Finding) -> Finding? {
+    private mutating func earlierCause(than finding: Finding) -> Finding? {
         let causes = [LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id]
         if causes.contains(finding.rule.id) { return nil }
         if let overwritten = LiveFrameOverwritten.rootCause(self) { return overwritten }
         guard let activation = current, !activation.isUnexpected else { return nil }
-        return ErrorCode.shiftedFrame(self, activation) ?? PtRegsFaithful.misplaced(self, activation)
+        return ErrorCode.shiftedFrame(&self, activation) ?? PtRegsFaithful.misplaced(&self, activation)
     }
 }

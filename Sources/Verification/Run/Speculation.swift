@@ -7,18 +7,19 @@ package struct SpeculationMemo: Sendable {
     var isArmed = false
     private let isVulnerable: Bool
     private var walks: [UInt64: Finding?] = [:]
+    /// For each branch, side and GS base the key of the latest walk that found nothing: most branches come again.
+    private var harmless: [UInt64]
 
     init(image: EntryImage) {
         let traits = image.machine.traits
         // Where SMAP also binds speculation there is nothing at a user-chosen GS base that could be read
         // (Linux 5.3 arch/x86/kernel/cpu/bugs.c, smap_works_speculatively). Under Xen the kernel has no SWAPGS.
         isVulnerable = !traits.isParavirtual && !(traits.smap && !traits.meltdown)
+        harmless = Array(repeating: 0, count: isVulnerable ? image.program.instructions.count * 4 : 0)
     }
 
-    mutating func arm(for run: ScenarioRun) {
-        isArmed = isVulnerable && run.activations.count == 1
-    }
-
+    /// - Parameter depth: Events that have not returned.
+    mutating func arm(depth: Int) { isArmed = isVulnerable && depth == 1 }
 }
 
 extension ScenarioRun {
@@ -32,11 +33,11 @@ extension ScenarioRun {
     /// through GS), while the base is the user's is a gadget for CVE-2019-1125. Later branches go where their flags
     /// send them: two mispredictions in a row are not assumed.
     mutating func checkSpeculation(_ branch: Int32, taken: Bool) {
-        let top = machine.memory.peek(machine.cpu[.rsp]) ?? 0
+        let top = machine.memory.peek(machine[.rsp]) ?? 0
         let hasKernelBase = machine.cpu.gsBase == layout.perCPUBase
-        let key =
-            UInt64(UInt32(bitPattern: branch)) << 2 | (taken ? 2 : 0) | (hasKernelBase ? 1 : 0)
-            ^ (top & 0xFFFF_FFFF) << 34
+        let site = UInt64(UInt32(bitPattern: branch)) << 2 | (taken ? 2 : 0) | (hasKernelBase ? 1 : 0)
+        let key = site ^ (top & 0xFFFF_FFFF) << 34
+        if speculation.isHarmless(key, at: Int(site)) { return }
         if let known = speculation.result(key) {
             if let finding = known.finding {
                 record(
@@ -60,7 +61,7 @@ extension ScenarioRun {
         machine.cost = cost
         machine.stepNumber = step
         let finding = gadget.map { SpeculationBarrier.finding(self, branch: branch, taken: taken, gadget: $0) }
-        speculation.keep(finding, for: key)
+        speculation.keep(finding, for: key, at: Int(site))
         if let finding { record(finding) }
     }
 
@@ -107,5 +108,13 @@ extension SpeculationMemo {
     func result(_ key: UInt64) -> Known? { walks[key].map { Known(finding: $0) } }
 
     /// The same branch, side, GS base and return address lead the same way again.
-    mutating func keep(_ finding: Finding?, for key: UInt64) { walks[key] = .some(finding) }
+    mutating func keep(_ finding: Finding?, for key: UInt64, at site: Int) {
+        walks[key] = .some(finding)
+        if finding == nil, harmless.indices.contains(site) { harmless[site] = key }
+    }
+
+    /// The latest walk from here that found nothing started in this state.
+    func isHarmless(_ key: UInt64, at site: Int) -> Bool {
+        harmless.indices.contains(site) && key != 0 && harmless[site] == key
+    }
 }
