@@ -1,4 +1,5 @@
 import HTTPTypes
+import HTTPWire
 import Synchronization
 
 /// Finished answers of immutable resources, for the event loop to send without asking the store.
@@ -6,8 +7,7 @@ import Synchronization
 /// Only answers marked `immutable` are kept, keyed by path, query and Accept; the oldest go first.
 final class AnswerCache: Sendable {
     struct Entry: Sendable {
-        var response: HTTPResponse
-        var body: [UInt8]
+        var answer: PreparedAnswer
         var ticket: UInt64
     }
 
@@ -31,10 +31,10 @@ final class AnswerCache: Sendable {
     init(limit_bytes: Int) { self.limit_bytes = limit_bytes }
 
     /// The kept answer to a GET without a condition.
-    func answer(to head: HTTPRequest) -> Entry? {
-        guard head.headerFields[.ifNoneMatch] == nil, let path = head.path else { return nil }
+    func answer(to head: HTTPRequest) -> PreparedAnswer? {
+        guard head.method == .get, head.headerFields[.ifNoneMatch] == nil, let path = head.path else { return nil }
         let key = Key(path: path, accept: head.headerFields[.accept])
-        return state.withLock { $0.entries[key] }
+        return state.withLock { $0.entries[key]?.answer }
     }
 
     /// What `keep` is told, taken before the store is read.
@@ -44,21 +44,22 @@ final class AnswerCache: Sendable {
     /// is gone would be answered for ever.
     func keep(_ answer: Answer, for head: HTTPRequest, since generation: UInt64) {
         guard answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true, let path = head.path,
-            answer.body.count <= limit_bytes / 4
+            answer.body.count <= limit_bytes / 4,
+            let prepared = PreparedAnswer(
+                HTTPResponse(status: answer.status, headerFields: answer.fields), body: answer.body)
         else { return }
         let key = Key(path: path, accept: head.headerFields[.accept])
-        let response = HTTPResponse(status: answer.status, headerFields: answer.fields)
         state.withLock { state in
             guard state.generation == generation else { return }
             state.ticket += 1
-            if let old = state.entries[key] { state.size_bytes -= old.body.count }
-            state.entries[key] = Entry(response: response, body: answer.body, ticket: state.ticket)
+            if let old = state.entries[key] { state.size_bytes -= old.answer.body.count }
+            state.entries[key] = Entry(answer: prepared, ticket: state.ticket)
             state.order.append((key, state.ticket))
             state.size_bytes += answer.body.count
             while state.size_bytes > limit_bytes || state.order.count > 4096, let oldest = state.order.first {
                 state.order.removeFirst()
                 if let entry = state.entries[oldest.key], entry.ticket == oldest.ticket {
-                    state.size_bytes -= entry.body.count
+                    state.size_bytes -= entry.answer.body.count
                     state.entries[oldest.key] = nil
                 }
             }

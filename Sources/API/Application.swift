@@ -90,12 +90,10 @@ package final class Application: RequestHandler {
 
     // MARK: RequestHandler
 
+    /// A finished answer is sent from the event loop itself; everything else may block and goes to the queue.
+    package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { cache.answer(to: head) }
+
     package func handle(_ incoming: IncomingRequest, responder: Responder) {
-        // A finished answer is sent from the event loop itself; everything else may block and goes to the queue.
-        if incoming.head.method == .get, let hit = cache.answer(to: incoming.head) {
-            responder.respond(hit.response, body: .bytes(hit.body))
-            return
-        }
         let accepted = queue.submit { [self] in
             let (response, body) = answer(incoming)
             responder.respond(response, body: body.isEmpty ? .empty : .bytes(body))

@@ -85,7 +85,7 @@ extension Application {
         return Answer(
             status, format, body,
             fields: [
-                .eTag: "\"\(id.text)-\(format.rawValue)\"", .location: "/v1/simulations/\(id.text)",
+                .eTag: "\"\(id.text.suffix(8))-\(format.rawValue)\"", .location: "/v1/simulations/\(id.text)",
             ])
     }
 

@@ -236,6 +236,10 @@ final class Connection {
             return codec.respond(to: stream, response, body: .empty, now: now)
         }
         loop.counters.requestBegan()
+        if body.isEmpty, let answer = loop.handler.preparedAnswer(to: head) {
+            loop.counters.requestEnded()
+            return codec.respond(to: stream, answer, now: now)
+        }
         let responder = Responder(sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream))
         loop.handling = self
         loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer), responder: responder)

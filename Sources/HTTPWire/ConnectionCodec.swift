@@ -57,6 +57,9 @@ package protocol ConnectionCodec: AnyObject {
     /// Answers `stream`. Ignored when the stream is gone; releases the request's place in either case.
     func respond(to stream: StreamID, _ response: HTTPResponse, body: ResponseBody, now: MonotonicTime)
 
+    /// The same with an answer that was prepared.
+    func respond(to stream: StreamID, _ answer: PreparedAnswer, now: MonotonicTime)
+
     /// Says that a streamed body that was not ready may be asked again.
     func resume(stream: StreamID)
 
@@ -74,4 +77,10 @@ package protocol ConnectionCodec: AnyObject {
 
     /// Whether requests are open or in work.
     var isBusy: Bool { get }
+}
+
+extension ConnectionCodec {
+    package func respond(to stream: StreamID, _ answer: PreparedAnswer, now: MonotonicTime) {
+        respond(to: stream, answer.response, body: .bytes(answer.body), now: now)
+    }
 }

@@ -13,6 +13,38 @@ extension HTTP2Connection {
         answer(slot, response, body: body)
     }
 
+    package func respond(to stream: StreamID, _ answer: PreparedAnswer, now: MonotonicTime) {
+        self.now = now
+        guard ending == nil, let slot = slot(of: stream), slot.isDelivered, !slot.isAnswered else {
+            return forgetOrphan(stream)
+        }
+        // Rare enough to go the long way: HEAD, and a peer that lets answers pile up.
+        guard !slot.isHeadRequest, parkedBytes + answer.body.count <= limits.parkedResponseBytes else {
+            return self.answer(slot, answer.response, body: .bytes(answer.body))
+        }
+        requestsInWork -= 1
+        slot.isAnswered = true
+        let hasBody = !answer.body.isEmpty
+        if hasBody {
+            slot.bytes = answer.body
+            parkedBytes += answer.body.count
+        }
+        let result = responseFields.withList(answer.fields, date: date) { list, count in
+            submit(list, count, to: slot, hasBody: hasBody)
+        }
+        if result != 0 {
+            _ = nghttp2_submit_rst_stream(session, 0, slot.stream.number, NGHTTP2_INTERNAL_ERROR.rawValue)
+        }
+    }
+
+    private func submit(
+        _ list: UnsafePointer<nghttp2_nv>?, _ count: Int, to slot: StreamSlot, hasBody: Bool
+    ) -> Int32 {
+        guard hasBody else { return nghttp2_submit_response(session, slot.stream.number, list, count, nil) }
+        var provider = HTTP2Callbacks.dataProvider(slotIndex: slot.index)
+        return nghttp2_submit_response(session, slot.stream.number, list, count, &provider)
+    }
+
     private func forgetOrphan(_ stream: StreamID) {
         guard let index = orphans.firstIndex(of: stream) else { return }
         orphans.swapAt(index, orphans.count - 1)
@@ -65,11 +97,7 @@ extension HTTP2Connection {
         slot.isAnswered = true
         if let date, !responseFields.hasDate { responseFields.add("date", date) }
         let hasBody = take(body, into: slot, status: status)
-        let result = responseFields.withList { list, count in
-            guard hasBody else { return nghttp2_submit_response(session, slot.stream.number, list, count, nil) }
-            var provider = HTTP2Callbacks.dataProvider(slotIndex: slot.index)
-            return nghttp2_submit_response(session, slot.stream.number, list, count, &provider)
-        }
+        let result = responseFields.withList { list, count in submit(list, count, to: slot, hasBody: hasBody) }
         if result != 0 {
             _ = nghttp2_submit_rst_stream(session, 0, slot.stream.number, NGHTTP2_INTERNAL_ERROR.rawValue)
         }

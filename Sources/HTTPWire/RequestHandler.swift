@@ -9,6 +9,15 @@ package protocol RequestHandler: AnyObject, Sendable {
     /// Called on the connection's event-loop thread: anything slower than some tens of microseconds belongs on
     /// another thread, which answers later. If `responder` is released unanswered, the peer gets a 500.
     func handle(_ request: IncomingRequest, responder: Responder)
+
+    /// The answer to a request without a body, where it is at hand; `handle` is then not called.
+    ///
+    /// Called on the connection's event-loop thread for every request: a look-up, no more.
+    func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer?
+}
+
+extension RequestHandler {
+    package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { nil }
 }
 
 /// A complete request.

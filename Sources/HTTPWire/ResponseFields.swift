@@ -1,25 +1,26 @@
 import CNghttp2
 import HTTPTypes
 
-/// The header list of a response, laid out in one buffer that is used again for the next.
-///
-/// libnghttp2 copies names and values when the response is submitted, so nothing outlives the call. Not thread-safe;
-/// its properties are `@exclusivity(unchecked)` for the reason given at `HTTP2Connection`.
-final class ResponseFields {
+/// A header list as one run of bytes and where each name and value lies in it.
+struct FlatFields: Sendable {
     /// A header list of more bytes cannot be sent: libnghttp2 gives up at 64 KiB, and the peer sooner.
     static let largestBytes = 48 * 1024
 
-    private struct Entry {
+    struct Entry: Sendable {
         var start: Int
         var nameCount: Int
         var valueCount: Int
     }
 
-    @exclusivity(unchecked) private var bytes: [UInt8] = []
-    @exclusivity(unchecked) private var entries: [Entry] = []
-    @exclusivity(unchecked) private var list: [nghttp2_nv] = []
+    fileprivate(set) var bytes: [UInt8] = []
+    fileprivate(set) var entries: [Entry] = []
     private(set) var hasContentLength = false
     private(set) var hasDate = false
+
+    init() {}
+
+    /// The list of `response`, whose status is `status`.
+    init(_ response: HTTPResponse, status: Int) { begin(response, status: status) }
 
     /// Whether the list is small enough to be sent.
     var fits: Bool { bytes.count <= Self.largestBytes }
@@ -27,7 +28,7 @@ final class ResponseFields {
     /// Starts the list of `response`, whose status is `status`.
     ///
     /// Connection-specific fields are left out: HTTP/2 forbids them (RFC 9113 section 8.2.2).
-    func begin(_ response: HTTPResponse, status: Int) {
+    mutating func begin(_ response: HTTPResponse, status: Int) {
         begin(status: status)
         for field in response.headerFields {
             let name = field.name.canonicalName
@@ -50,7 +51,7 @@ final class ResponseFields {
     }
 
     /// Starts a list that has only a status.
-    func begin(status: Int) {
+    mutating func begin(status: Int) {
         bytes.removeAll(keepingCapacity: true)
         entries.removeAll(keepingCapacity: true)
         hasContentLength = false
@@ -64,7 +65,7 @@ final class ResponseFields {
     }
 
     /// Adds a field; the name is lower-case.
-    func add(_ name: StaticString, _ value: some Collection<UInt8>) {
+    mutating func add(_ name: StaticString, _ value: some Collection<UInt8>) {
         let start = bytes.count
         name.withUTF8Buffer { bytes.append(contentsOf: $0) }
         bytes.append(contentsOf: value)
@@ -73,23 +74,66 @@ final class ResponseFields {
     }
 
     /// Adds `content-length`.
-    func addContentLength(_ count: Int) {
+    mutating func addContentLength(_ count: Int) {
         add("content-length", String(count).utf8)
+        hasContentLength = true
     }
+}
+
+/// The header list of the response that is being submitted, in buffers that are used again for the next.
+///
+/// libnghttp2 copies names and values when the response is submitted, so nothing outlives the call. Not thread-safe;
+/// its properties are `@exclusivity(unchecked)` for the reason given at `HTTP2Connection`.
+final class ResponseFields {
+    @exclusivity(unchecked) private var own = FlatFields()
+    @exclusivity(unchecked) private var list: [nghttp2_nv] = []
+
+    var hasContentLength: Bool { own.hasContentLength }
+    var hasDate: Bool { own.hasDate }
+    var fits: Bool { own.fits }
+
+    func begin(_ response: HTTPResponse, status: Int) { own.begin(response, status: status) }
+    func begin(status: Int) { own.begin(status: status) }
+    func add(_ name: StaticString, _ value: some Collection<UInt8>) { own.add(name, value) }
+    func addContentLength(_ count: Int) { own.addContentLength(count) }
 
     /// Calls `body` with the list as libnghttp2 wants it; valid during the call only.
     func withList<Result>(_ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result) -> Result {
         list.removeAll(keepingCapacity: true)
-        return bytes.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return body(nil, 0) }
-            for entry in entries {
-                list.append(
-                    nghttp2_nv(
-                        name: base + entry.start, value: base + entry.start + entry.nameCount,
-                        namelen: entry.nameCount, valuelen: entry.valueCount,
-                        flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
-            }
+        return own.bytes.withUnsafeMutableBufferPointer { bytes in
+            guard let base = bytes.baseAddress else { return body(nil, 0) }
+            append(own.entries, base)
             return list.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }
+        }
+    }
+
+    /// Calls `body` with a list that was laid out before, and `date` behind it where there is one.
+    ///
+    /// libnghttp2 only reads names and values, although its type says otherwise.
+    func withList<Result>(
+        _ prepared: FlatFields, date: [UInt8]?, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result
+    ) -> Result {
+        list.removeAll(keepingCapacity: true)
+        own.begin(status: 200)
+        if let date, !prepared.hasDate { own.add("date", date) }
+        return prepared.bytes.withUnsafeBufferPointer { bytes in
+            own.bytes.withUnsafeMutableBufferPointer { ownBytes in
+                guard let base = bytes.baseAddress, let ownBase = ownBytes.baseAddress else { return body(nil, 0) }
+                append(prepared.entries, UnsafeMutablePointer(mutating: base))
+                // Without the status that every list begins with.
+                append(own.entries.dropFirst(), ownBase)
+                return list.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }
+            }
+        }
+    }
+
+    private func append(_ entries: some Sequence<FlatFields.Entry>, _ base: UnsafeMutablePointer<UInt8>) {
+        for entry in entries {
+            list.append(
+                nghttp2_nv(
+                    name: base + entry.start, value: base + entry.start + entry.nameCount,
+                    namelen: entry.nameCount, valuelen: entry.valueCount,
+                    flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
         }
     }
 }

@@ -71,6 +71,10 @@ package final class ServerConnection: ConnectionCodec {
         codec?.respond(to: stream, response, body: body, now: now)
     }
 
+    package func respond(to stream: StreamID, _ answer: PreparedAnswer, now: MonotonicTime) {
+        codec?.respond(to: stream, answer, now: now)
+    }
+
     package func resume(stream: StreamID) {
         codec?.resume(stream: stream)
     }
