@@ -5,6 +5,10 @@ package struct CFunction: Sendable, Hashable {
     package var name: String
     package var model: HandlerModel
     package var size_bytes: UInt64
+    /// Vectors of the events that it handles; empty for functions that any event may call.
+    package var events: Set<UInt8> = []
+    /// It takes the vector from `pt_regs->orig_ax`, which holds the complement.
+    package var readsVectorFromOrigAX = false
 }
 
 /// A per-CPU variable: its offset from the per-CPU base and what it holds at the start.
@@ -86,10 +90,15 @@ package struct KernelLibrary: Sendable {
                     faults.append("\(folder)/kernel.json: \(member.key) has no known model")
                     continue
                 }
+                guard let events = KernelLibrary.vectors(member.value["events"]?.arrayValue ?? []) else {
+                    faults.append("\(folder)/kernel.json: \(member.key) has events that are not vectors")
+                    continue
+                }
                 generation.functions.append(
                     CFunction(
                         name: member.key, model: model,
-                        size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16)))
+                        size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
+                        readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax"))
             }
             for member in root["per_cpu"]?.objectValue ?? [] {
                 guard let text = member.value["offset"]?.stringValue, let offset = UInt64(text.dropFirst(2), radix: 16)
@@ -132,6 +141,26 @@ package struct KernelLibrary: Sendable {
         }
         self.kernels = kernels.sorted { $0.name < $1.name }
         self.faults = faults
+    }
+
+    /// A list of vectors, of pairs that are ranges, and of `event-callback`; nil where something else is in it.
+    private static func vectors(_ list: [JSON]) -> Set<UInt8>? {
+        var result: Set<UInt8> = []
+        for item in list {
+            if let number = item.integerValue, let vector = UInt8(exactly: number) {
+                result.insert(vector)
+            } else if let range = item.arrayValue, range.count == 2, let first = range[0].integerValue,
+                let last = range[1].integerValue, let first = UInt8(exactly: first), let last = UInt8(exactly: last),
+                first <= last
+            {
+                result.formUnion(first...last)
+            } else if item.stringValue == "event-callback" {
+                result.insert(Platform.callbackVector)
+            } else {
+                return nil
+            }
+        }
+        return result
     }
 }
 

@@ -117,6 +117,7 @@ struct MemoryBuilder {
         machine.cpu.tssBase = tssAlias &+ ((perCPU["cpu_tss_rw"] ?? 0) & 4095)
         machine.cpu.userHalfBit = isolates || platform.isXen ? 0x1000 : 0
         machine.cpu.cr3 = kernelCR3
+        if !platform.isXen { machine.cpu.pageTableRoot = kernelCR3 & ~0xFFF }
         // PSE, PAE, MCE, PGE, OSFXSR, OSXMMEXCPT, as Linux sets them everywhere.
         machine.cpu.cr4 = 0x6F0 | (traits.smap ? 1 << 21 : 0) | (traits.fsgsbase ? 1 << 16 : 0)
         fillDescriptors(&machine)

@@ -102,7 +102,7 @@ extension Machine {
     /// The fault of fetching an instruction where there is no code.
     package func fetchFault(_ address: UInt64) -> Fault {
         if !Machine.isCanonical(address) { return .generalProtection() }
-        let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+        let map = cpu.pageMap
         let isMapped = memory.translate(address)?.attributes.contains(map) ?? false
         return Fault(
             Vector.pageFault, errorCode: 0x10 | (isMapped ? 1 : 0) | (isKernelMode ? 0 : 4), address: address)
@@ -296,7 +296,7 @@ extension Machine {
             return .next
         case .model:
             // C code is not mapped in the user half of the page tables (PTI maps entry text only).
-            if cpu.userPageTables {
+            if cpu.pageMap != .kernelMap {
                 throw Fault(
                     Vector.pageFault, errorCode: 0x10 | (isKernelMode ? 0 : 4),
                     address: program.addresses[Int(cpu.index)])

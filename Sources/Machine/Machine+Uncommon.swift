@@ -54,6 +54,12 @@ extension Machine {
                 cpu.index = next
                 return stop(.halted)
             }
+            if cpu.hasForeignPageTables {
+                // Not even the next instruction can be fetched.
+                cpu.outsideRIP = program.addresses[Int(cpu.index)] &+ UInt64(site.pointee.length)
+                cpu.index = -1
+                return .next
+            }
         case .verw:
             // ZF tells whether the segment can be written; that CPU buffers are cleared has no architectural effect.
             let selector =

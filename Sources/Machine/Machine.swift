@@ -109,7 +109,7 @@ package struct Machine: Sendable {
     private mutating func physical(_ address: UInt64, isWrite: Bool, isStack: Bool) throws(Fault) -> Int {
         if let (offset, attributes) = memory.translate(address) {
             // The common case in one comparison: mapped here, a kernel page, writable if need be.
-            let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+            let map = cpu.pageMap
             let wanted = map.rawValue | (isWrite ? PageAttributes.writable.rawValue : 0)
             let looked = wanted | PageAttributes.user.rawValue
             if attributes.rawValue & looked == wanted && isKernelMode { return offset }
@@ -126,7 +126,7 @@ package struct Machine: Sendable {
             // SDM vol. 3, 6.15: a non-canonical stack reference is #SS(0), any other #GP(0).
             throw Fault(isStack ? Vector.stackSegment : Vector.generalProtection)
         }
-        let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+        let map = cpu.pageMap
         guard let (offset, attributes) = memory.translate(address), attributes.contains(map) else {
             throw Fault(Vector.pageFault, errorCode: rights, address: address)
         }
@@ -203,7 +203,7 @@ package struct Machine: Sendable {
     @inline(never)
     package mutating func loadQuad(_ address: UInt64, isStack: Bool) throws(Fault) -> UInt64 {
         if address & 7 == 0 && cpu.watchedAddress == 0 && !memory.hasOverwrites && isKernelMode {
-            let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+            let map = cpu.pageMap
             if let offset = memory.plainOffset(address, wanted: map) {
                 cost.memoryWords &+= 1
                 return memory.word(atOffset: offset)
@@ -216,7 +216,7 @@ package struct Machine: Sendable {
     @inline(never)
     package mutating func storeQuad(_ value: UInt64, at address: UInt64, owner: Owner, isStack: Bool) throws(Fault) {
         if address & 7 == 0 && cpu.watchedAddress == 0 && !isTracing && isKernelMode {
-            let map = cpu.userPageTables ? PageAttributes.userMap : PageAttributes.kernelMap
+            let map = cpu.pageMap
             if let offset = memory.plainOffset(address, wanted: [map, .writable]) {
                 cost.memoryWords &+= 1
                 put(value, at: address, offset: offset, owner: owner)

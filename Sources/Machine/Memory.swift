@@ -8,6 +8,8 @@ package struct PageAttributes: OptionSet, Sendable, Hashable {
     /// Mapped while the user half of a PTI pair (or the user page tables of a PV guest) is loaded.
     package static let userMap = PageAttributes(rawValue: 2)
     package static let writable = PageAttributes(rawValue: 4)
+    /// No page has it: the map that a stray CR3 selects.
+    static let nowhere = PageAttributes(rawValue: 128)
     /// The U/S bit: user mode may access it, the kernel only as SMAP permits.
     package static let user = PageAttributes(rawValue: 8)
 }

@@ -134,7 +134,7 @@ package struct Processor: Sendable {
     package var kernelGSBase: UInt64 = 0
     package var cr0: UInt64 = 0x8005_0033
     package var cr2: UInt64 = 0
-    package var cr3: UInt64 = 0
+    package var cr3: UInt64 = 0 { didSet { selectPageTables() } }
     package var cr4: UInt64 = 0
     package var dr6: UInt64 = 0xFFFF_0FF0
     package var dr7: UInt64 = 0x400
@@ -159,7 +159,12 @@ package struct Processor: Sendable {
     package var sysenterEIP: UInt64 = 0
     package var speculationControl: UInt64 = 0
     /// The bit of CR3 that selects the user half of a PTI pair; 0 without PTI.
-    package var userHalfBit: UInt64 = 0
+    package var userHalfBit: UInt64 = 0 { didSet { selectPageTables() } }
+    /// Where the page tables of the address space lie, the user half apart; 0 while none is set, and then CR3 is not
+    /// compared.
+    package var pageTableRoot: UInt64 = 0 { didSet { selectPageTables() } }
+    /// What a page must have to be mapped by the page tables that CR3 selects.
+    private(set) var pageMap = PageAttributes.kernelMap
     /// Xen PV: the guest is in its kernel mode (hardware CPL is 3 in both).
     package var guestKernelMode = false
 
@@ -188,6 +193,9 @@ package struct Processor: Sendable {
         return address < start &+ size && start < address &+ UInt64(width.rawValue) ? 1 : 0
     }
 
+    /// DS, ES, FS and GS, 16 bits each from the lowest.
+    package var dataSelectors: UInt64 { UInt64(ds) | UInt64(es) << 16 | UInt64(fs) << 32 | UInt64(gs) << 48 }
+
     /// A maskable interrupt can be taken at this instruction boundary (SDM vol. 3, 6.8.1 and 6.8.3).
     package var acceptsInterrupts: Bool { flags & Flags.interrupt != 0 && !interruptShadow && !stackShadow }
 
@@ -203,6 +211,19 @@ package struct Processor: Sendable {
     /// The user half of the page tables is loaded.
     @inline(__always)
     package var userPageTables: Bool { cr3 & userHalfBit != 0 }
+
+    /// CR3 holds the address of something that is no page table of the address space: nothing is mapped.
+    package var hasForeignPageTables: Bool { pageMap == .nowhere }
+
+    private mutating func selectPageTables() {
+        // Bits 51:12 are the address (SDM vol. 3, table 4-12).
+        let address: UInt64 = 0x000F_FFFF_FFFF_F000
+        if pageTableRoot != 0, (cr3 & address & ~userHalfBit) != pageTableRoot {
+            pageMap = .nowhere
+        } else {
+            pageMap = userPageTables ? .userMap : .kernelMap
+        }
+    }
 }
 
 extension Machine {

@@ -134,6 +134,7 @@ extension Ending {
         case .tripleFault: "triple-fault"
         case .endlessRecursion: "endless-recursion"
         case .endlessLoop: "endless-loop"
+        case .wrongHandler: "wrong-handler"
         case .halted: "halted"
         case .stepLimit: "step-limit"
         }

@@ -13,6 +13,10 @@ enum AccessFlag: Invariant {
         guard case .cFunction = checkpoint, run.machine.cpu.flags & Flags.alignmentCheck != 0, run.machine.traits.smap,
             run.isHandlingEvent
         else { return nil }
-        return Finding(rule, "AC is set at \(run.here), as user code left it: SMAP is off for this entry")
+        return Finding(rule, "AC is set at \(run.here)\(origin(run)): SMAP is off for this entry")
+    }
+
+    private static func origin(_ run: ScenarioRun) -> String {
+        run.current.map { $0.interrupted.flags & Flags.alignmentCheck != 0 } ?? false ? ", as user code left it" : ""
     }
 }

@@ -26,10 +26,12 @@ enum Progress: Invariant {
     static let rule = Rule(
         "progress",
         statement: "Every event reaches its handler and is handled in a bounded number of steps.",
-        why: "A fault that its own handler raises again hangs the machine without a message.",
-        sources: ["facts F13, F14, F26"])
+        why:
+            "A handler takes an event for the one that it is made for: the wrong signal, the wrong register read, a stack that is not ready for it. A fault that its own handler raises again hangs the machine without a message.",
+        sources: ["Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/kernel/traps.c", "facts F13, F14, F26"])
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        if case .handler = checkpoint { return wrongHandler(&run) }
         guard case .resumed = checkpoint, run.isHandlingEvent, run.innermost.handlerCalls == 0,
             let activation = run.current, !activation.isUnexpected
         else { return nil }
@@ -39,5 +41,21 @@ enum Progress: Invariant {
         if isNested { return nil }
         return Finding(
             rule, "\(run.eventName(activation)) (activation \(activation.number)) has returned, but no handler has run")
+    }
+
+    /// The C function at RIP handles other events than the one that was delivered.
+    static func wrongHandler(_ run: inout ScenarioRun) -> Finding? {
+        guard run.isHandlingEvent, !run.innermost.isUnexpected, run.targetBehindDoubleFault == nil,
+            let function = run.functionAtRIP, !function.events.isEmpty,
+            !function.events.contains(run.innermost.event.vector)
+        else { return nil }
+        let activation = run.innermost
+        let vector = activation.event.vector
+        let meant = run.image.functions.filter { $0.events.contains(vector) }.map(\.name)
+        let other = meant.isEmpty ? "" : "; the one for it is \(meant.joined(separator: " or "))"
+        return Finding(
+            rule,
+            "\(Console.vectorMnemonic(vector)) (vector \(vector), activation \(activation.number)) arrives in \(function.name), which is the handler of another event\(other)"
+        )
     }
 }

@@ -13,6 +13,10 @@ enum DirectionFlag: Invariant {
         guard case .cFunction = checkpoint, run.machine.cpu.flags & Flags.direction != 0, run.isHandlingEvent else {
             return nil
         }
-        return Finding(rule, "DF is set at \(run.here), as user code left it: no CLD on the way")
+        return Finding(rule, "DF is set at \(run.here)\(origin(run)): no CLD on the way")
+    }
+
+    private static func origin(_ run: ScenarioRun) -> String {
+        run.current.map { $0.interrupted.flags & Flags.direction != 0 } ?? false ? ", as user code left it" : ""
     }
 }

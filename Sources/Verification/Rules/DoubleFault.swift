@@ -18,10 +18,11 @@ enum DoubleFault: Invariant {
         )
     }
 
-    static func finding(_ run: ScenarioRun, during event: Event) -> Finding {
+    /// - Parameter place: RIP when the event came.
+    static func finding(_ run: ScenarioRun, during event: Event, at point: CausePoint, _ place: UInt64) -> Finding {
         Finding(
             rule,
-            "\(Console.vectorMnemonic(event.vector)) at \(run.here) cannot be delivered: its frame cannot be written, and #DF is raised"
-        )
+            "\(Console.vectorMnemonic(event.vector)) at \(run.program.describe(place)) cannot be delivered: its frame cannot be written, and #DF is raised",
+            at: point)
     }
 }

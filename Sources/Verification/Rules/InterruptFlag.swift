@@ -26,8 +26,10 @@ enum InterruptFlag: Invariant {
         switch checkpoint {
         case .cFunction where activation.handlerCalls == 0 && !activation.isUnexpected && !disabled:
             let gate =
-                run.hypervisor == nil
-                ? "its gate is not an interrupt gate" : "its row of the trap table does not ask Xen to mask events"
+                activation.enteredWithEventsMasked
+                ? "the entry code has enabled them"
+                : run.hypervisor == nil
+                    ? "its gate is not an interrupt gate" : "its row of the trap table does not ask Xen to mask events"
             return Finding(
                 rule, "\(name) are on at \(run.here), in the entry path of \(run.eventName(activation)): \(gate)")
         case .returned:

@@ -23,11 +23,10 @@ enum KernelGSBase: Invariant {
         case .fault where run.faultsInKernelCode: break
         default: return nil
         }
-        let place = run.here
-        let who = run.activationText
+        let way = run.current.map { $0.handlerCalls == 0 ? "on the way in" : "on the way out" } ?? "before"
         return Finding(
             rule,
-            "at \(place) the GS base is \(hexadecimal(base)), the user's, instead of the kernel's \(hexadecimal(run.layout.perCPUBase)): \(who) has not executed SWAPGS as often as the way it came in requires"
+            "at \(run.here) the GS base is \(hexadecimal(base)), the user's, instead of the kernel's \(hexadecimal(run.layout.perCPUBase)): \(run.activationText) has executed SWAPGS once too often or too seldom \(way)"
         )
     }
 }

@@ -13,8 +13,18 @@ enum KernelPageTable: Invariant {
         ])
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .fault = checkpoint, run.machine.isKernelMode, run.machine.cpu.userPageTables,
-            let fault = run.faultAtHand, fault.vector == Vector.pageFault, isKernelOnly(fault.address, run)
+        guard case .fault = checkpoint, run.machine.isKernelMode else { return nil }
+        if run.machine.cpu.hasForeignPageTables {
+            // The instruction before RIP loaded CR3.
+            let next = run.image.program.index(at: run.machine.instructionPointer(run.image.program))
+            let at = next > 0 ? CausePoint(step: run.machine.stepNumber, instruction: next - 1) : nil
+            return Finding(
+                rule,
+                "at \(run.here) CR3 holds \(hexadecimal(run.machine.cpu.cr3)), which is neither half of the page tables (\(hexadecimal(run.layout.kernelCR3)) is the kernel's): nothing is mapped, not even the next instruction",
+                at: at)
+        }
+        guard run.machine.cpu.userPageTables, let fault = run.faultAtHand, fault.vector == Vector.pageFault,
+            isKernelOnly(fault.address, run)
         else { return nil }
         return Finding(
             rule,
@@ -24,7 +34,8 @@ enum KernelPageTable: Invariant {
 
     /// Code at RIP, or data that the kernel half maps and the user half does not.
     private static func isKernelOnly(_ address: UInt64, _ run: ScenarioRun) -> Bool {
-        if address == run.machine.instructionPointer(run.program) { return true }
+        // Where RIP is in no code at all, the page tables are not to blame.
+        if run.machine.cpu.index >= 0 && address == run.machine.instructionPointer(run.program) { return true }
         guard let (_, attributes) = run.machine.memory.translate(address) else { return false }
         return attributes.contains(.kernelMap) && !attributes.contains(.userMap)
     }

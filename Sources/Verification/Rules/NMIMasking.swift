@@ -13,6 +13,15 @@ enum NMIMasking: Invariant {
         guard run.isHandlingEvent else { return nil }
         let blocked = run.hypervisor?.nmiMasked ?? run.machine.cpu.nmiBlocked
         switch checkpoint {
+        case .cFunction:
+            guard blocked, run.hypervisor == nil, run.innermost.event.source == .nmi, run.modelAtRIP == .exitToUser
+            else {
+                return nil
+            }
+            return Finding(
+                rule,
+                "\(run.here) runs for an NMI: it enables interrupts for its work, and the IRET of the first one opens NMIs while this one's frame is still needed"
+            )
         case .handler where run.innermost.event.source == .nmi && !blocked:
             return Finding(rule, "NMIs are open when \(run.here) starts: an IRET was executed on the way")
         case .resumed where blocked != run.innermost.expected.nmiBlocked:

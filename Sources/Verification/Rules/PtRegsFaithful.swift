@@ -10,6 +10,8 @@ enum PtRegsFaithful: Invariant {
             "Handlers decide by pt_regs (user_mode(), the address of a breakpoint, fixups), edit it, and it is what resumes.",
         sources: [
             "Linux arch/x86/include/asm/ptrace.h, struct pt_regs", "Linux 5.2 arch/x86/entry/calling.h",
+            "Linux 5.2 arch/x86/kernel/signal.c, do_signal (orig_ax)",
+            "Linux 5.2 arch/x86/kernel/irq.c, do_IRQ (orig_ax)",
             "facts F2, F34",
         ])
 
@@ -39,7 +41,25 @@ enum PtRegsFaithful: Invariant {
                 "\(run.here) finds \(hexadecimal(found)) in pt_regs->\(PtRegs.names[slot]) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) interrupted with \(hexadecimal(wanted))\(run.frameDistance(regs, activation))"
             )
         }
-        return nil
+        return isSystemCall ? nil : marker(&run, activation, regs)
+    }
+
+    /// `orig_ax` of an event that is no system call: negative, or the complement of the vector for handlers that ask.
+    private static func marker(_ run: inout ScenarioRun, _ activation: Activation, _ regs: UInt64) -> Finding? {
+        let address = regs &+ UInt64(PtRegs.origAX) &* 8
+        guard let found = run.machine.memory.peek(address) else { return nil }
+        let vector = UInt64(activation.event.vector)
+        if run.functionAtRIP?.readsVectorFromOrigAX == true, activation.event.source == .external, ~found != vector {
+            return Finding(
+                rule,
+                "\(run.here) finds \(hexadecimal(found)) in pt_regs->orig_ax at \(hexadecimal(address)) and takes it for vector \(hexadecimal(~found)); the interrupt has vector \(hexadecimal(vector)), whose complement is \(hexadecimal(~vector))"
+            )
+        }
+        guard activation.fromUser, found >> 63 == 0 else { return nil }
+        return Finding(
+            rule,
+            "\(run.here) finds \(hexadecimal(found)) in pt_regs->orig_ax at \(hexadecimal(address)): only a system call has a number there; a signal would restart one that was never made"
+        )
     }
 
     /// The five words of the frame stand in other slots than their own: one fault explains every slot.

@@ -54,6 +54,20 @@ enum Resumption: Invariant {
                 "the interrupted program resumes with RFLAGS \(hexadecimal(cpu.flags, digits: 8)) instead of \(hexadecimal(expected.flags, digits: 8))"
             )
         }
+        let (fsBase, expectedFSBase) = (run.machine.cpu.fsBase, run.innermost.expected.fsBase)
+        if fsBase != expectedFSBase {
+            return Finding(
+                rule,
+                "the interrupted program resumes with FS base \(hexadecimal(fsBase)) instead of \(hexadecimal(expectedFSBase)): its thread-local storage is gone"
+            )
+        }
+        let (selectors, expectedSelectors) = (run.machine.cpu.dataSelectors, run.innermost.expected.dataSelectors)
+        if selectors != expectedSelectors {
+            return Finding(
+                rule,
+                "the interrupted program resumes with GS, FS, ES and DS \(hexadecimal(selectors)) instead of \(hexadecimal(expectedSelectors))"
+            )
+        }
         if !run.innermost.expected.isKernelMode && (cpu.cs != expected.cs || cpu.ss != expected.ss) {
             return Finding(
                 rule,

@@ -100,9 +100,11 @@ package protocol Invariant: SendableMetatype {
 enum InvariantTable {
     static let atCFunction: [any Invariant.Type] = [
         KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, InterruptFlag.self,
+        NMIMasking.self,
     ]
     static let atHandler: [any Invariant.Type] = [
-        UserReachableGate.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self, RegisterHygiene.self,
+        UserReachableGate.self, Progress.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self,
+        RegisterHygiene.self,
     ]
     static let atReturn: [any Invariant.Type] = [LiveFrameOverwritten.self, Resumption.self, InterruptFlag.self]
     static let atResumption: [any Invariant.Type] = [

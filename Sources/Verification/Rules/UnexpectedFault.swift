@@ -34,11 +34,12 @@ enum UnexpectedFault: Invariant {
             "the interrupted program raises \(Console.vectorMnemonic(fault.vector)) at \(run.here) after it resumed")
     }
 
-    static func duringDelivery(_ run: ScenarioRun, of event: Event, _ delivered: Event) -> Finding {
+    static func duringDelivery(_ run: ScenarioRun, of event: Event, _ delivered: Event, at point: CausePoint) -> Finding
+    {
         Finding(
             rule,
-            "delivery of \(Console.vectorMnemonic(event.vector)) raises \(Console.vectorMnemonic(delivered.vector)) with error code \(hexadecimal(UInt64(delivered.errorCode), digits: 4)): its gate, its stack or its handler is not usable"
-        )
+            "delivery of \(Console.vectorMnemonic(event.vector)) raises \(Console.vectorMnemonic(delivered.vector)) with error code \(hexadecimal(UInt64(delivered.errorCode), digits: 4)): its gate, its stack or its handler is not usable",
+            at: point)
     }
 
     static func domainCrash(_ run: ScenarioRun, _ crash: DomainCrash) -> Finding {

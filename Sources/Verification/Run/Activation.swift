@@ -8,6 +8,9 @@ package struct SavedContext: Sendable {
     package var cs: UInt16
     package var ss: UInt16
     package var flags: UInt64
+    /// DS, ES, FS and GS, 16 bits each from the lowest.
+    package var dataSelectors: UInt64
+    package var fsBase: UInt64
     package var gsBase: UInt64
     package var kernelGSBase: UInt64
     package var cr3: UInt64
@@ -37,6 +40,8 @@ package struct Activation: Sendable {
     /// The event is the fault of an IRET whose target could not be entered; `interrupted` is that target.
     package var isReturnFault = false
     package var handlerCalls = 0
+    /// Interrupts, or events under Xen, were off at the first instruction of its stub.
+    package var enteredWithEventsMasked = true
     /// Nothing in the scenario asked for this event.
     package var isUnexpected = false
 

@@ -73,7 +73,7 @@ extension ScenarioRun {
     private mutating func closeFindings(_ ending: Ending) {
         if hardCause != nil { return }
         switch ending {
-        case .resumed, .expectedOops, .stepLimit: break
+        case .resumed, .expectedOops, .stepLimit, .wrongHandler: break
         case .endlessRecursion(let vector, let address):
             record(
                 Finding(
@@ -146,8 +146,12 @@ extension ScenarioRun {
             if let later = laterFinding {
                 return Consequence(rule: later.rule.id, vector: nil, errorCode: nil, text: later.explanation)
             }
-            // Nothing crashes in this scenario: the state stays wrong without a message.
-            return nil
+            guard let cause = hardCause.map({ findings[$0].finding.rule }) else { return nil }
+            return Consequence(rule: cause.id, vector: nil, errorCode: nil, text: cause.latentConsequence)
+        case .wrongHandler(let name):
+            return Consequence(
+                rule: Progress.rule.id, vector: nil, errorCode: nil,
+                text: "\(name) takes the event for one of its own")
         case .oops(let vector, let code):
             return Consequence(
                 rule: vector == Vector.doubleFault ? DoubleFault.rule.id : UnexpectedFault.rule.id,

@@ -4,6 +4,9 @@ import XenPV
 
 /// Values that the interrupted program holds in its registers; each is recognisable in a frame or a dump.
 package enum InterruptedRegisters {
+    /// The program's thread-local storage.
+    package static let userFSBase: UInt64 = 0x0000_7F00_0071_5000
+
     package static func value(_ register: Register, isUser: Bool) -> UInt64 {
         switch register {
         // As in the measured frame of fact F2.
@@ -28,6 +31,8 @@ extension ScenarioRun {
             machine[register] = InterruptedRegisters.value(register, isUser: isUser)
         }
         let isXen = hypervisor != nil
+        // The kernel keeps the FS base of the program that it works for; at boot, when the self test runs, there is none.
+        machine.cpu.fsBase = scenario.probe == .selfTest ? 0 : InterruptedRegisters.userFSBase
         if isUser {
             machine.cpu.cs = 0x33
             machine.cpu.ss = 0x2B
@@ -129,7 +134,8 @@ extension ScenarioRun {
     package func savedContext() -> SavedContext {
         SavedContext(
             registers: machine.cpu.registers, rip: machine.instructionPointer(image.program), cs: machine.cpu.cs,
-            ss: machine.cpu.ss, flags: machine.cpu.flags, gsBase: machine.cpu.gsBase,
+            ss: machine.cpu.ss, flags: machine.cpu.flags, dataSelectors: machine.cpu.dataSelectors,
+            fsBase: machine.cpu.fsBase, gsBase: machine.cpu.gsBase,
             kernelGSBase: machine.cpu.kernelGSBase, cr3: machine.cpu.cr3, isKernelMode: machine.isKernelMode,
             eventsMasked: eventsAreMasked,
             nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked)

@@ -35,6 +35,8 @@ extension ScenarioRun {
             }
             return
         }
+        let point = CausePoint(step: machine.stepNumber, instruction: processor.index)
+        let place = before.rip
         switch machine.deliver(event, activation: number, image.program) {
         case .entered(let delivered, let frame):
             let slot = frame &+ (delivered.pushesErrorCode ? 8 : 0)
@@ -43,14 +45,14 @@ extension ScenarioRun {
             if changed {
                 record(
                     delivered.vector == Vector.doubleFault
-                        ? DoubleFault.finding(self, during: event)
-                        : UnexpectedFault.duringDelivery(self, of: event, delivered))
+                        ? DoubleFault.finding(self, during: event, at: point, place)
+                        : UnexpectedFault.duringDelivery(self, of: event, delivered, at: point))
             }
             open(
                 delivered, frame: slot, interrupted: before,
                 isUnexpected: isUnexpected || changed || isRefusal(of: event, delivered))
         case .tripleFault:
-            record(TripleFault.finding(self, during: event))
+            record(TripleFault.finding(self, during: event, at: point, place))
             ending = .tripleFault(vector: event.vector)
         }
     }
@@ -73,9 +75,10 @@ extension ScenarioRun {
         // A refused INT n shows the instruction itself.
         interrupted.rip = words[0]
         interrupted[.rsp] = words[3]
-        let activation = Activation(
+        var activation = Activation(
             number: nextActivation, event: event, interrupted: interrupted, expected: interrupted, frameWords: words,
             frame: frame, isUnexpected: isUnexpected)
+        activation.enteredWithEventsMasked = eventsAreMasked
         push(activation)
     }
 

@@ -44,7 +44,11 @@ extension ScenarioRun {
         let regs = machine[.rdi]
         let isFirstCall = activations.last?.handlerCalls == 0
         if isFirstCall {
-            check(.handler)
+            if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
+                // What it makes of the event is its own affair: the scenario's handler is not there to ask.
+                ending = .wrongHandler(functionAtRIP?.name ?? "")
+                return
+            }
             // Since 5.3 the C handler takes the address as its third argument; before, it reads CR2 itself.
             let takesAddress = image.table.options["READ_CR2_IN_ENTRY"] ?? false
             let address = takesAddress ? machine[.rdx] : nil

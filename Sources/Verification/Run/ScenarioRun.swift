@@ -6,6 +6,8 @@ package import XenPV
 package enum Ending: Sendable, Hashable {
     /// The interrupted program runs again.
     case resumed
+    /// A C function handled the event that is made for others.
+    case wrongHandler(String)
     /// The kernel printed an oops and the task died; the scenario asked for it.
     case expectedOops
     /// The kernel printed an oops that nothing asked for.
@@ -176,7 +178,15 @@ package struct ScenarioRun: Sendable {
         case .model(let number): runFunction(number)
         case .paravirtualSyscall: hypercall()
         case .returned(let frame): handleReturn(frame)
-        case .halted: ending = .halted
+        case .halted:
+            // RIP is behind the HLT, in another routine perhaps.
+            let halt = machine.cpu.index - 1
+            if image.program.instructions.indices.contains(Int(halt)),
+                image.program.instructions[Int(halt)].opcode == .hlt
+            {
+                machine.cpu.index = halt
+            }
+            ending = .halted
         case .stepLimit:
             ending = loopsForEver() ? .endlessLoop(address: machine.instructionPointer(program)) : .stepLimit
         }
