@@ -71,6 +71,33 @@ struct RoutingTests {
     }
 }
 
+/// Where pt_regs lies, and how often the handler runs.
+struct HandlingTests {
+    @Test("pt_regs of an event from user mode is the one that task_pt_regs() finds")
+    func placeOfRegisters() throws {
+        var variant = try Variant("linux-5.3")
+        // A faithful copy, but below the place.
+        try variant.edit(
+            "error_entry", "\tmovq\t%rax, %rsp\n", "\tmovq\t%rax, %rsp\n.rept 21\n\tpushq\t20*8(%rsp)\n.endr\n")
+        for scenario in try variant.simulate("*/divide_error/user/return").results {
+            #expect(scenario.violations.first?.rule == "pt-regs-faithful", "\(scenario.scenario.name)")
+            #expect(scenario.violations.first?.explanation.contains("task_pt_regs()") == true)
+        }
+    }
+
+    @Test("a stub that calls its handler twice")
+    func twice() throws {
+        var variant = try Variant("linux-5.3")
+        variant.write(
+            "divide_error", "ASM_CLAC", "pushq $-1", "call error_entry", "movq %rsp, %rdi", "xorl %esi, %esi",
+            "call do_divide_error", "movq %rsp, %rdi", "xorl %esi, %esi", "call do_divide_error", "jmp error_exit")
+        for scenario in try variant.simulate("*/divide_error/*/return").results {
+            let first = scenario.violations.first
+            #expect(first?.rule == "progress" && first?.explanation.contains("second time") == true)
+        }
+    }
+}
+
 /// State beside the general registers.
 struct HiddenStateTests {
     private func stub(_ lines: String...) throws -> Variant {

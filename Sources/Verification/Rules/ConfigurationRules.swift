@@ -25,7 +25,7 @@ enum UnreachableEntry {
 enum Progress: Invariant {
     static let rule = Rule(
         "progress",
-        statement: "Every event reaches its handler and is handled in a bounded number of steps.",
+        statement: "Every event reaches its handler, once, and is handled in a bounded number of steps.",
         why:
             "A handler takes an event for the one that it is made for: the wrong signal, the wrong register read, a stack that is not ready for it. A fault that its own handler raises again hangs the machine without a message.",
         sources: ["Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/kernel/traps.c", "facts F13, F14, F26"])
@@ -41,6 +41,17 @@ enum Progress: Invariant {
         if isNested { return nil }
         return Finding(
             rule, "\(run.eventName(activation)) (activation \(activation.number)) has returned, but no handler has run")
+    }
+
+    /// The handler runs a second time before the event has returned. Linux repeats NMIs so, and nothing else.
+    static func handledTwice(_ run: inout ScenarioRun) -> Finding? {
+        guard run.isHandlingEvent, run.innermost.handlerCalls == 2, !run.innermost.isUnexpected,
+            run.innermost.event.source != .nmi
+        else { return nil }
+        return Finding(
+            rule,
+            "\(run.functionAtRIP?.name ?? run.here) runs a second time for \(run.eventName(run.innermost)) (activation \(run.innermost.number)): one event is handled twice"
+        )
     }
 
     /// The C function at RIP handles other events than the one that was delivered.

@@ -5,11 +5,13 @@ import Machine
 enum PtRegsFaithful: Invariant {
     static let rule = Rule(
         "pt-regs-faithful",
-        statement: "pt_regs, as the handler receives it, holds every register of the interrupted context in its slot.",
+        statement:
+            "pt_regs, as the handler receives it, holds every register of the interrupted context in its slot; for an event from user mode it is the one that task_pt_regs() finds.",
         why:
             "Handlers decide by pt_regs (user_mode(), the address of a breakpoint, fixups), edit it, and it is what resumes.",
         sources: [
             "Linux arch/x86/include/asm/ptrace.h, struct pt_regs", "Linux 5.2 arch/x86/entry/calling.h",
+            "Linux 5.2 arch/x86/include/asm/processor.h, task_pt_regs",
             "Linux 5.2 arch/x86/kernel/signal.c, do_signal (orig_ax)",
             "Linux 5.2 arch/x86/kernel/irq.c, do_IRQ (orig_ax)",
             "facts F2, F34",
@@ -41,7 +43,22 @@ enum PtRegsFaithful: Invariant {
                 "\(run.here) finds \(hexadecimal(found)) in pt_regs->\(PtRegs.names[slot]) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) interrupted with \(hexadecimal(wanted))\(run.frameDistance(regs, activation))"
             )
         }
-        return isSystemCall ? nil : marker(&run, activation, regs)
+        if !isSystemCall, let wrong = marker(&run, activation, regs) { return wrong }
+        return misplacedForTask(&run, activation, regs)
+    }
+
+    /// Events from user mode leave their registers where signals, ptrace and fork look for them.
+    private static func misplacedForTask(
+        _ run: inout ScenarioRun, _ activation: Activation, _ regs: UInt64
+    ) -> Finding? {
+        // #DF stays on its own stack: nothing returns from it but the fault that it stands for.
+        guard activation.fromUser, activation.event.vector != Vector.doubleFault else { return nil }
+        let place = run.image.layout.taskStack.end &- UInt64(PtRegs.count) &* 8
+        if regs == place { return nil }
+        return Finding(
+            rule,
+            "\(run.here) receives pt_regs at \(hexadecimal(regs)); for an event from user mode task_pt_regs() looks at \(hexadecimal(place)), the top of the task stack"
+        )
     }
 
     /// `orig_ax` of an event that is no system call: negative, or the complement of the vector for handlers that ask.

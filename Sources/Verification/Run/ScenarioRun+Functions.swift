@@ -58,6 +58,7 @@ extension ScenarioRun {
         }
         speculation.isArmed = false
         if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
+        if let finding = Progress.handledTwice(&self) { record(finding) }
         guard let activation = activations.last else {
             ending = .halted
             return
