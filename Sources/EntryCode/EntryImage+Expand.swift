@@ -54,7 +54,13 @@ struct Expansion {
         let taken = Set(exceptions.map(\.vector))
         let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
         deviceVectors = Set(devices.map(\.vector))
-        vectors = (exceptions + devices).sorted { $0.vector < $1.vector }
+        var all = exceptions + devices
+        // A PV guest without a callback for SYSCALL has no 64-bit programs.
+        let hasSyscall = !platform.isXen || table.xen.callbacks["syscall"] != nil
+        if hasSyscall, !taken.contains(Platform.syscallVector), let entry = generation.roles["syscall_entry"] {
+            all.append((Platform.syscallVector, entry))
+        }
+        vectors = all.sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
         functions = generation.functions
@@ -110,6 +116,7 @@ struct Expansion {
             hypervisor = makeHypervisor(release, program, layout)
         } else {
             fillIDT(&machine, program)
+            setSyscall(&machine, program)
         }
         findUnreachable(program)
         let fatal = findings.filter { $0.rule != "unreachable-entry" }
@@ -119,6 +126,16 @@ struct Expansion {
             functions: functions, layout: layout, roles: generation.roles,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors,
             findings: findings)
+    }
+
+    /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
+    private func setSyscall(_ machine: inout Machine, _ program: Program) {
+        guard let entry = generation.roles["syscall_entry"], let address = program.address(of: entry) else { return }
+        machine.cpu.lstar = address
+        // __USER32_CS and __KERNEL_CS.
+        machine.cpu.star = 0x23 << 48 | 0x10 << 32
+        machine.cpu.syscallMask =
+            Flags.trap | Flags.direction | Flags.interrupt | Flags.iopl | Flags.alignmentCheck | Flags.nestedTask
     }
 
     private func kernelRelease() -> String {
@@ -222,7 +239,11 @@ struct Expansion {
             """
         // The event's own instruction, then four bytes that a patched CALL would have covered.
         for (vector, _) in vectors {
-            let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
+            let instruction =
+                vector == Vector.breakpoint
+                ? "int3"
+                : vector == Platform.syscallVector && generation.roles["syscall_entry"] != nil
+                    ? "syscall" : "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"

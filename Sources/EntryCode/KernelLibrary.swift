@@ -12,14 +12,16 @@ package struct CFunction: Sendable, Hashable {
 }
 
 /// A per-CPU variable: its offset from the per-CPU base and what it holds at the start.
-package struct PerCPUVariable: Sendable, Hashable {
+package struct PerCPUVariable: Sendable {
     package var name: String
     package var offset: UInt64
     package var size_bytes: UInt64
     /// Field offset and value; one field at 0 for a plain variable.
     package var holds: JSON
-    /// Entry code leaves it as it found it.
-    package var isKept = false
+    /// Parts that entry code leaves as it found them: offset and size.
+    package var kept: [(offset: UInt64, size_bytes: UInt64)] = []
+    /// Its pages are mapped in the user half of a PTI pair too.
+    package var isUserMapped = false
 }
 
 /// A generation of entry code: listings in AT&T syntax and the map of its C functions to models. Pure data.
@@ -106,11 +108,23 @@ package struct KernelLibrary: Sendable {
                     faults.append("\(folder)/kernel.json: \(member.key) has no offset")
                     continue
                 }
+                let size_bytes = UInt64(clamping: member.value["size"]?.integerValue ?? 8)
+                var kept: [(offset: UInt64, size_bytes: UInt64)] = []
+                if member.value["kept"]?.boolValue == true { kept = [(0, size_bytes)] }
+                for part in member.value["kept"]?.arrayValue ?? [] {
+                    guard let pair = part.arrayValue, pair.count == 2, let start = pair[0].integerValue,
+                        let length = pair[1].integerValue, start >= 0, length > 0
+                    else {
+                        faults.append("\(folder)/kernel.json: \(member.key) keeps what is no part of it")
+                        continue
+                    }
+                    kept.append((UInt64(start), UInt64(length)))
+                }
                 generation.perCPU.append(
                     PerCPUVariable(
-                        name: member.key, offset: offset,
-                        size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 8),
-                        holds: member.value["holds"] ?? 0, isKept: member.value["kept"]?.boolValue ?? false))
+                        name: member.key, offset: offset, size_bytes: size_bytes,
+                        holds: member.value["holds"] ?? 0, kept: kept,
+                        isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
             for row in root["interrupts"]?.arrayValue ?? [] {
                 guard let vector = row["vector"]?.integerValue, (32...255).contains(vector),
@@ -156,6 +170,8 @@ package struct KernelLibrary: Sendable {
                 result.formUnion(first...last)
             } else if item.stringValue == "event-callback" {
                 result.insert(Platform.callbackVector)
+            } else if item.stringValue == "syscall" {
+                result.insert(Platform.syscallVector)
             } else {
                 return nil
             }
@@ -179,6 +195,8 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     case fixupBadIRET = "fixup-bad-iret"
     case exitToUser = "exit-to-user"
     case int80Syscall = "int80-syscall"
+    /// `(number, pt_regs)`: the C side of SYSCALL.
+    case syscall
     case debugStackSetZero = "debug-stack-set-zero"
     case debugStackReset = "debug-stack-reset"
     case preempt
@@ -188,8 +206,11 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     /// The function is what an event is delivered to, not a helper of the entry code.
     package var isEventHandler: Bool {
         switch self {
-        case .exception, .nmi, .interrupt, .doubleFault, .int80Syscall: true
+        case .exception, .nmi, .interrupt, .doubleFault, .int80Syscall, .syscall: true
         default: false
         }
     }
+
+    /// The event is a system call: `orig_ax` holds its number.
+    package var isSystemCall: Bool { self == .int80Syscall || self == .syscall }
 }

@@ -98,7 +98,9 @@ struct MemoryBuilder {
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
         let layout = ImageLayout(
             taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase,
-            keptVariables: generation.perCPU.filter(\.isKept).map { ($0.name, perCPUBase &+ $0.offset, $0.size_bytes) },
+            keptVariables: generation.perCPU.flatMap { variable in
+                variable.kept.map { (variable.name, perCPUBase &+ variable.offset &+ $0.offset, $0.size_bytes) }
+            },
             currentTaskOffset: perCPU["current_task"] ?? 0, tssOffset: perCPU["cpu_tss_rw"] ?? 0,
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
             userStackPointer: Addresses.userStackPointer,
@@ -134,15 +136,19 @@ struct MemoryBuilder {
     /// Maps the pages that per-CPU variables lie on; returns the offset of the TSS's page.
     private func mapPerCPU(_ memory: inout Memory, _ base: UInt64) -> UInt64 {
         var pages: Set<UInt64> = []
+        var userPages: Set<UInt64> = []
         for variable in generation.perCPU where variable.size_bytes <= 8192 {
             var page = variable.offset & ~4095
             while page < variable.offset &+ variable.size_bytes {
                 pages.insert(page)
+                if variable.isUserMapped { userPages.insert(page) }
                 page &+= 4096
             }
         }
         for page in pages.sorted() {
-            memory.map(Region(name: "per-CPU data", kind: .perCPU, base: base &+ page, size_bytes: 4096), Self.kernel)
+            memory.map(
+                Region(name: "per-CPU data", kind: .perCPU, base: base &+ page, size_bytes: 4096),
+                userPages.contains(page) ? Self.both : Self.kernel)
         }
         return (generation.perCPU.first { $0.name == "cpu_tss_rw" }?.offset ?? 0) & ~4095
     }

@@ -12,6 +12,9 @@ package enum Platform: String, Sendable, Hashable, CaseIterable {
     /// Linux's vector for events of Xen (`HYPERVISOR_CALLBACK_VECTOR`); a PV guest's callback comes without one.
     package static let callbackVector: UInt8 = 0xF3
 
+    /// Stands for SYSCALL, which has no vector; reserved by the architecture and used by nobody (SDM vol. 3, table 6-1).
+    package static let syscallVector: UInt8 = 31
+
     /// The processor's properties, with what the kernel's options switch on.
     ///
     /// Intel stands for processors with Meltdown and a SWAPGS that does not stop speculation, AMD for those without

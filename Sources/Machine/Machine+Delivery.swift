@@ -10,6 +10,8 @@ package struct Event: Sendable, Hashable {
         /// External interrupt.
         case external
         case nmi
+        /// SYSCALL: no gate, no frame; RCX and R11 hold what a frame would.
+        case syscall
     }
 
     package var vector: UInt8
@@ -38,7 +40,7 @@ package struct Event: Sendable, Hashable {
     package var pushesErrorCode: Bool {
         switch source {
         case .fault, .trap: Vector.pushesErrorCode(vector)
-        case .software, .external, .nmi: false
+        case .software, .external, .nmi, .syscall: false
         }
     }
 }

@@ -33,6 +33,8 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sigreturnBadCS = "sigreturn-bad-cs"
     /// Sets RIP to 0x800000000000.
     case sigreturnBadRIP = "sigreturn-noncanonical-rip"
+    /// Sets RIP and RCX to 0x800000000000: nothing but that address forbids SYSRET.
+    case sysretBadRIP = "sysret-noncanonical-rip"
     /// 32-bit code with SS a 16-bit segment of the LDT: bare metal returns through espfix.
     case sigreturnLDTStack = "sigreturn-16-bit-ss"
     /// Sets SS to a segment of the LDT that is not present: the fault of the IRET comes on the espfix stack (fact F30).
@@ -133,6 +135,7 @@ extension EntryImage {
     }
 
     private func probes(vector: UInt8, context: Context) -> [Probe] {
+        if isSyscall(vector) { return context.isUser ? syscallProbes : [] }
         if vector == 0x80 { return context.isUser ? [.return, .modifyUserState] : [] }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
@@ -163,6 +166,20 @@ extension EntryImage {
         }
     }
 
+    /// The vector that stands for SYSCALL.
+    package func isSyscall(_ vector: UInt8) -> Bool {
+        vector == Platform.syscallVector
+            && vectors.contains { $0.vector == vector && $0.entry == roles["syscall_entry"] }
+    }
+
+    private var syscallProbes: [Probe] {
+        var probes: [Probe] = [
+            .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sysretBadRIP,
+        ]
+        if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
+        return probes + [.sigreturnAbsentSS]
+    }
+
     /// Devices interrupt only where interrupts are on.
     private func deviceProbes(_ context: Context) -> [Probe] {
         if context.isUser { return [.return, .signal, .modifyUserState, .sigreturnBadSS] }
@@ -179,7 +196,7 @@ extension EntryImage {
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
         case .softwareInterrupt: "a program may execute INT with any vector"
-        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS:
+        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP:
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState: "the process gets a signal or is debugged"
         case .return:

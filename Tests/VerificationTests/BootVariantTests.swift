@@ -198,7 +198,8 @@ struct BootVariantTests {
         var variant = try Variant("linux-5.3")
         variant.write("xen_iret", "iretq")
         let result = try variant.simulate("xen-pv/*/return")
-        for scenario in result.results {
+        // System calls return by SYSRET's way.
+        for scenario in result.results where scenario.scenario.event != "entry_SYSCALL_64" {
             let violation = try #require(scenario.violations.first, "\(scenario.scenario.name)")
             if scenario.scenario.context.isUser {
                 #expect(violation.rule == "resumption")

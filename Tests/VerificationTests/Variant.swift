@@ -107,7 +107,7 @@ struct Variant {
     }
 
     private func listing(of name: String) throws -> String? {
-        for file in ["entry_64.s", "nmi.s", "compat.s", "xen.s"] {
+        for file in ["entry_64.s", "nmi.s", "compat.s", "syscall.s", "xen.s"] {
             let text = try source(file)
             guard let start = text.range(of: "\nENTRY(\(name))"),
                 let end = text[start.upperBound...].range(of: "END(\(name))")

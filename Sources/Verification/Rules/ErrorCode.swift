@@ -29,7 +29,7 @@ enum ErrorCode: Invariant {
     /// NMI, system-call and device handlers have pt_regs as their only argument.
     private static func takesErrorCode(_ run: ScenarioRun, _ activation: Activation) -> Bool {
         switch run.modelAtRIP {
-        case .int80Syscall, .interrupt, .nmi: false
+        case .int80Syscall, .syscall, .interrupt, .nmi: false
         default: activation.event.vector != Vector.nmi
         }
     }
@@ -38,7 +38,9 @@ enum ErrorCode: Invariant {
     ///
     /// Of the rules that break in a shifted frame this is the cause; `ScenarioRun.record` asks for it before it names another.
     static func shiftedFrame(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
-        guard activation.handlerCalls == 0, run.modelAtRIP != .int80Syscall else { return nil }
+        guard activation.handlerCalls == 0, activation.event.source != .syscall, run.modelAtRIP != .int80Syscall else {
+            return nil
+        }
         let below = activation.frame &- 8
         guard let first = run.machine.memory.owner(at: below),
             let second = run.machine.memory.owner(at: below &- 8)

@@ -19,20 +19,20 @@ enum PtRegsFaithful: Invariant {
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current else { return nil }
-        let regs = run.machine[.rdi]
+        let regs = run.handlerRegisters
         guard run.machine.memory.translate(regs) != nil else {
             return Finding(
                 rule, "the handler \(run.here) receives \(hexadecimal(regs)) as pt_regs, where no memory is mapped")
         }
         if let shifted = shifted(&run, activation, regs) { return shifted }
-        let isSystemCall = run.modelAtRIP == .int80Syscall
+        let isSystemCall = run.modelAtRIP?.isSystemCall == true
         for slot in 0..<PtRegs.count where slot != PtRegs.origAX || isSystemCall {
             let address = regs &+ UInt64(slot) &* 8
             guard let found = run.machine.memory.peek(address) else { continue }
             var wanted =
                 slot == PtRegs.origAX
                 // The number of an INT 0x80 is 32 bits wide (fact F27).
-                ? activation.interrupted[.rax] & 0xFFFF_FFFF
+                ? activation.interrupted[.rax] & (run.modelAtRIP == .syscall ? .max : 0xFFFF_FFFF)
                 : slot < PtRegs.registers.count
                     ? activation.interrupted[PtRegs.registers[slot]] : activation.frameWords[slot - PtRegs.rip]
             // System calls start out with -ENOSYS as their result.
@@ -95,7 +95,7 @@ enum PtRegsFaithful: Invariant {
     ///
     /// Of the rules that then break this is the cause; `ScenarioRun.record` asks for it before it names another.
     static func misplaced(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
-        guard activation.handlerCalls == 0, run.modelAtRIP != .int80Syscall else { return nil }
+        guard activation.handlerCalls == 0, run.modelAtRIP?.isSystemCall != true else { return nil }
         let saved = Owner(.savedRegister, slot: Register.rdi.rawValue, activation: activation.number)
         for index in 1...24 as ClosedRange<UInt64> {
             let address = activation.frame &- index &* 8

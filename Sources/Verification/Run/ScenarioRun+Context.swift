@@ -80,7 +80,7 @@ extension ScenarioRun {
         let vector = scenario.vector
         let isUser = scenario.context.isUser
         let raisesItself =
-            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
+            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80 || image.isSyscall(vector)
             || scenario.probe == .softwareInterrupt || scenario.context == .kernelBadStack
         eventIsPending = raisesItself
         if scenario.probe == .selfTest, let site = layout.selfTestSite {

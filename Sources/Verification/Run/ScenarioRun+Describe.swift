@@ -44,6 +44,12 @@ extension ScenarioRun {
         return image.functions.indices.contains(number) ? image.functions[number].model : nil
     }
 
+    /// The pt_regs that the handler at RIP gets: its first argument, but the second of a system call's.
+    var handlerRegisters: UInt64 {
+        @inline(__always)
+        mutating get { modelAtRIP == .syscall ? machine[.rsi] : machine[.rdi] }
+    }
+
     var isAtEventHandler: Bool { modelAtRIP?.isEventHandler ?? false }
 
     /// RIP is in kernel code that uses GS, or in a C function: the GS base matters there.

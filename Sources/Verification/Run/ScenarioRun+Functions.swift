@@ -25,7 +25,7 @@ extension ScenarioRun {
         do throws(Fault) {
             try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
             switch model {
-            case .exception, .doubleFault, .nmi, .int80Syscall, .interrupt:
+            case .exception, .doubleFault, .nmi, .int80Syscall, .syscall, .interrupt:
                 try runHandler(model)
             default:
                 // Tracing may fault at any time; it matters to events that have a fault address to lose.
@@ -41,7 +41,7 @@ extension ScenarioRun {
 
     /// Runs the handler that the event was meant for, or that the kernel fell into.
     private mutating func runHandler(_ model: HandlerModel) throws(Fault) {
-        let regs = machine[.rdi]
+        let regs = handlerRegisters
         let isFirstCall = activations.last?.handlerCalls == 0
         if isFirstCall {
             if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
@@ -95,8 +95,9 @@ extension ScenarioRun {
         if enables && flags & Flags.interrupt != 0 {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
         }
-        if model == .int80Syscall {
-            edit(regs, PtRegs.rax, UInt64(bitPattern: -38))
+        if model.isSystemCall {
+            // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
+            edit(regs, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38))
             CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
         }
         try act(regs, activation, errorCode: errorCode)
@@ -131,6 +132,10 @@ extension ScenarioRun {
             expectsReturnFault = true
         case .sigreturnBadRIP:
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
+            expectsReturnFault = true
+        case .sysretBadRIP:
+            edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
+            edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)
             expectsReturnFault = true
         case .sigreturnLDTStack:
             edit(regs, PtRegs.ss, 0x07)

@@ -151,6 +151,10 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
+        if eventIsPending && image.isSyscall(scenario.vector) {
+            executeSyscall()
+            return
+        }
         machine.stopAtBranches = speculation.isArmed && !activations.isEmpty
         let outcome: Outcome
         if recorder != nil {
@@ -163,7 +167,7 @@ package struct ScenarioRun: Sendable {
         handle(outcome)
     }
 
-    private mutating func handle(_ outcome: Outcome) {
+    mutating func handle(_ outcome: Outcome) {
         switch outcome {
         case .next: break
         case .branch(let instruction, let taken): checkSpeculation(instruction, taken: taken)
@@ -209,7 +213,7 @@ package struct ScenarioRun: Sendable {
         return false
     }
 
-    private mutating func recordedStep() -> Outcome {
+    mutating func recordedStep() -> Outcome {
         guard machine.stepNumber < limits.steps else { return .stepLimit }
         let before = machine.cpu
         let number = machine.stepNumber
