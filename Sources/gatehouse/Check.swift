@@ -27,12 +27,14 @@ struct Check: ParsableCommand {
         clock_gettime(CLOCK_MONOTONIC, &end)
         let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9
         if result.results.isEmpty && result.verdict != .invalid {
-            throw CommandError("no scenario matches; 'gatehouse check \(table) --format wide' lists them all")
+            throw CommandError(
+                "no scenario matches; 'gatehouse check \(shellWord(table)) --format wide' lists them all")
         }
-        let report = Report(
+        var report = Report(
             result: result, request: request,
             configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
             kernel: entryTable.kernel, elapsed_seconds: elapsed)
+        report.command = Report.Command(table: table, machine: selection.machineWords, selection: selection.words)
         switch format {
         case .json: writeOutput(report.json.prettyBytes)
         case .text: writeOutput(report.text)

@@ -71,7 +71,7 @@ struct Trace: ParsableCommand {
         }
         guard let traced else {
             throw CommandError(
-                "there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
+                "there is no scenario '\(scenario)'; 'gatehouse check \(shellWord(table)) --format wide' lists them")
         }
         let report = TraceReport(traced.result, traced.trace)
         switch format {

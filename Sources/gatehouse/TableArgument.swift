@@ -67,6 +67,15 @@ struct SelectionOptions: ParsableArguments {
     @Flag(help: "Stop after the first violated scenario.")
     var stopAtFirst = false
 
+    /// The options that say which machine is simulated, as they were given.
+    var machineWords: [String] { xen.map { ["--xen", $0.rawValue] } ?? [] }
+
+    /// The options that choose scenarios, as they were given.
+    var words: [String] {
+        platform.flatMap { ["--platform", $0.rawValue] } + scenarios.flatMap { ["--scenarios", $0] }
+            + (stopAtFirst ? ["--stop-at-first"] : [])
+    }
+
     func request() throws -> SimulationRequest {
         if nesting != 0 {
             throw ValidationError("nested events are not modelled by this version; use --nesting 0")

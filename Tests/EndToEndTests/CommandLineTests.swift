@@ -57,6 +57,27 @@ struct CommandLineTests {
         #expect(later.text.contains("general protection fault: 3504"))
     }
 
+    /// What a report proposes runs as it stands, and shows the scenario of the report.
+    @Test func theTraceCommandOfAReportRuns() throws {
+        let folder = try Folder()
+        let file = folder.url.appendingPathComponent("a table's é.json")
+        try Data(try Program.run(["kernels", "linux-5.2"]).output).write(to: file)
+        for (table, input) in [(file.path, [UInt8]()), ("-", [UInt8](try Data(contentsOf: file)))] {
+            let check = try Program.run(
+                ["check", table, "--scenarios", "xen-pv/int3/kernel/self-test", "--xen", "4.17"], input: input)
+            let lines = check.text.split(separator: "\n").drop { !$0.hasPrefix("    trace: ") }
+            let command = lines.prefix { $0.hasPrefix("    ") }.joined(separator: "\n").dropFirst("    trace: ".count)
+            #expect(command.hasPrefix("gatehouse trace "), "\(check.text)")
+            let path = "'" + Program.path + "'"
+            let script = "gatehouse() { \(path) \"$@\"; }\n\(command)\n"
+            let trace = try Program.run(["-c", script], executable: "/bin/bash", input: input)
+            #expect(trace.status == 0, "\(command): \(trace.errors)")
+            #expect(trace.text.hasPrefix("xen-pv/int3/kernel/self-test: violated\n"))
+            // The release of Xen of the check, not the table's own: the error code and the address are Xen 4.17's.
+            #expect(trace.text.contains("general protection fault: 3504"), "\(command)")
+        }
+    }
+
     @Test func theRestPrintsAndExitsWith0() throws {
         for (arguments, part) in [
             (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test"], "int3_magic"),

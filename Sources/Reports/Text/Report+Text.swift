@@ -70,7 +70,7 @@ extension Report {
             page.line("console:", indent: 4)
             page.verbatim(violation.console, indent: 6)
         }
-        writeTraceCommand(violation.scenario, to: &page)
+        if let words = traceWords(violation) { page.hint("trace:", words, indent: 4) }
     }
 
     private func others(_ group: ViolationGroup) -> String {
@@ -92,18 +92,6 @@ extension Report {
         return (head.isEmpty ? "" : head.joined(separator: ", ") + ": ") + consequence.text
     }
 
-    /// A command that can be copied: too wide, it goes on behind a backslash.
-    private func writeTraceCommand(_ scenario: String, to page: inout TextPage) {
-        let head = "gatehouse trace \(shellWord(title))"
-        let tail = shellWord(scenario)
-        if 11 + head.utf8.count + 1 + tail.utf8.count <= textWidth_columns {
-            page.verbatim("trace: \(head) \(tail)", indent: 4)
-        } else {
-            page.verbatim("trace: \(head) \\", indent: 4)
-            page.verbatim(tail, indent: 6)
-        }
-    }
-
     private func writeUndecided(to page: inout TextPage) {
         if undecided.isEmpty { return }
         page.blank()
@@ -119,18 +107,4 @@ extension Report {
 extension Report.Location {
     /// The cause is a model of a C function, which has no source line.
     var isCFunction: Bool { instruction == "(C function)" }
-}
-
-/// A word as a POSIX shell reads it back.
-func shellWord(_ text: String) -> String {
-    let isPlain = text.utf8.allSatisfy {
-        switch $0 {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "-._/+@:".utf8.contains($0)
-        }
-    }
-    if isPlain && !text.isEmpty { return text }
-    return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -76,6 +76,9 @@ struct TextPage: Sendable {
         }
     }
 
+    /// One line as it is, however wide; it has to be printable ASCII.
+    mutating func unbroken(_ content: String) { text += content + "\n" }
+
     /// Items separated by `; `, broken between items where possible.
     mutating func items(_ items: [String], indent: Int) {
         var line = ""
