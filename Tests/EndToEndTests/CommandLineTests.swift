@@ -9,6 +9,7 @@ struct CommandLineTests {
         #expect(violated.text.hasPrefix("linux-5.2: violated\n"))
         #expect(violated.text.contains("live-frame-overwritten on xen-pv"))
         #expect(violated.text.contains("general protection fault: 0000"))
+        #expect(violated.text.contains("RIP: e030:int3_magic+0x0/0x7"))
         #expect(violated.text.split(separator: "\n").allSatisfy { $0.utf8.count <= 100 })
         let holds = try Program.run(["check", "linux-5.3"])
         #expect(holds.status == 0, "\(holds.text.prefix(400))")
@@ -76,6 +77,23 @@ struct CommandLineTests {
             // The release of Xen of the check, not the table's own: the error code and the address are Xen 4.17's.
             #expect(trace.text.contains("general protection fault: 3504"), "\(command)")
         }
+    }
+
+    /// `make run`: the first thing that anybody sees is the crash of the 2019 report, at its addresses.
+    @Test func theDemoShowsTheSelfTest() throws {
+        let folder = try Folder()
+        let demo = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("deploy/demo")
+        let outcome = try Program.run(
+            [
+                "GATEHOUSE_DEMO_ONCE=1", "GATEHOUSE_LISTEN=127.0.0.1:0", "no_proxy=*",
+                "GATEHOUSE_DATABASE=\(folder.url.appendingPathComponent("demo.sqlite").path)", demo.path, Program.path,
+            ], executable: "/usr/bin/env")
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        #expect(outcome.text.contains("RIP: e030:int3_magic+0x0/0x7"))
+        #expect(outcome.text.contains("RSP: 3507:ffffffff82203e98"))
+        // What it says one can ask next can be asked of it: there is no file that a command could name.
+        #expect(outcome.text.contains("trace: GET /v1/simulations/"))
     }
 
     @Test func theRestPrintsAndExitsWith0() throws {

@@ -8,7 +8,7 @@ import Verification
 func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(text.hasSuffix("\n"), "\(what)", sourceLocation: sourceLocation)
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-        let fits = line.utf8.count <= 100 || line.contains("trace: GET /")
+        let fits = line.utf8.count <= 100 || line.contains(": GET /v1/")
         let isPlain = fits && line.last != " " && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
         #expect(isPlain, "\(what): \(line)", sourceLocation: sourceLocation)
     }
@@ -84,7 +84,7 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
             report.command = Report.Command(table: table, machine: machine)
             let lines = report.text.split(separator: "\n", omittingEmptySubsequences: false)
             guard let start = lines.firstIndex(where: { $0.hasPrefix("    trace:") }) else { return "" }
-            return lines[start...].prefix { !$0.isEmpty }.joined(separator: "\n")
+            return lines[start...].prefix { !$0.hasPrefix("    also:") }.joined(separator: "\n")
         }
         let scenario = "xen-pv/int3/kernel/return"
         #expect(hint("/tmp/x.json") == "    trace: gatehouse trace /tmp/x.json \(scenario)")
@@ -100,6 +100,41 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         for index in report.violations.indices { report.violations[index].trace = nil }
         report.warnings = []
         #expect(!report.text.contains("trace:"))
+    }
+
+    /// Of many scenarios a few are named, and the report says where all are.
+    @Test func namesThatAGroupLeavesOutCanBeFound() {
+        var report = HandMade.report
+        let names = (0..<7).map { "xen-pv/int3/kernel/probe-\($0)" }
+        report.warnings = []
+        report.violations = names.prefix(5).map { HandMade.violation($0) }
+        let also = "    also: " + names[1...4].joined(separator: ", ")
+        func plain() -> String { report.text.replacing("\n      xen", with: " xen").replacing("\n\n", with: "\n") }
+        #expect(plain().contains(also + "\n"))
+        #expect(!plain().contains("Every scenario"))
+        report.violations = names.map { HandMade.violation($0) }
+        #expect(plain().contains(also + " and 2 more\n"))
+        let label = "\nEvery scenario and the rules that it breaks: "
+        #expect(plain().contains(label + "GET /v1/simulations/s?format=wide\n"))
+        report.id = nil
+        #expect(!plain().contains("Every scenario"))
+        report.command = Report.Command(
+            table: "x.json", machine: ["--xen", "4.17"], selection: ["--scenarios", "xen-pv/*"])
+        #expect(
+            report.text.contains(
+                label + "gatehouse check x.json --xen 4.17 --scenarios \\\n  'xen-pv/*' --format wide\n"))
+        // Warnings are in that list, too.
+        report.warnings = [HandMade.violation("xen-pv/debug/user/return", rule: "w", severity: "warning")]
+        #expect(report.wide.contains("xen-pv/debug/user/return  w (warning)\n"))
+    }
+
+    /// What does not crash has a consequence as well: cause, then consequence.
+    @Test func silentConsequencesAreShown() {
+        var report = HandMade.report
+        let silent = Report.Consequence(
+            rule: "user-gs-base", vector: nil, errorCode: nil, text: "silent corruption: nothing crashes")
+        report.violations = [HandMade.violation("xen-pv/int3/kernel/return", consequence: silent)]
+        #expect(report.text.contains("\n    then: silent corruption: nothing crashes\n"))
     }
 
     @Test func otherPlatformsRulesPlacesAndConsequencesAreOtherEntries() {
@@ -120,21 +155,27 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         }
         // What crashes comes before what is only latent.
         report.violations = [HandMade.violation("xen-pv/int3/kernel/oops"), base]
-        #expect(report.violationGroups.map(\.first) == [base, report.violations[0]])
+        #expect(report.violationGroups.map(\.example) == [base, report.violations[0]])
     }
 
     /// The defect of the 2019 report: one entry on Xen PV, with its console, and none of that rule elsewhere.
     @Test func theDefectOfLinux52IsOneEntry() throws {
-        let groups = Fixture.linux52.report.violationGroups.filter { $0.first.rule == "live-frame-overwritten" }
+        let groups = Fixture.linux52.report.violationGroups.filter { $0.example.rule == "live-frame-overwritten" }
         #expect(groups.count == 1)
         let group = try #require(groups.first)
         #expect(group.platform == "xen-pv")
         #expect(group.events == ["int3"])
         #expect(group.scenarios.contains("xen-pv/int3/kernel/self-test"))
-        #expect(group.first.consequence?.vector == "general_protection")
+        #expect(group.example.consequence?.vector == "general_protection")
+        // The self test of the kernel shows the addresses of the machine of the report; others are made up.
+        #expect(group.example.scenario == "xen-pv/int3/kernel/self-test")
+        #expect(group.scenarios.first != "xen-pv/int3/kernel/self-test")
+        let text = Fixture.linux52.report.text
+        #expect(text.contains("      RIP: e030:int3_magic+0x0/0x7\n"))
+        #expect(text.contains("      RSP: 3507:ffffffff82203e98 "))
         #expect(Fixture.linux52.report.violationGroups.count < 20)
         #expect(Fixture.linux53.report.violationGroups.isEmpty)
-        let broken = Fixture.withoutGap.report.violationGroups.filter { $0.first.rule == "live-frame-overwritten" }
+        let broken = Fixture.withoutGap.report.violationGroups.filter { $0.example.rule == "live-frame-overwritten" }
         #expect(Set(broken.map(\.platform)) == ["bare-metal-intel", "bare-metal-amd", "xen-pv"])
     }
 

@@ -8,6 +8,14 @@ extension Report {
         guard let command else { return nil }
         return ["gatehouse trace \(command.tableWord)", shellWord(violation.scenario)] + command.machine.map(shellWord)
     }
+
+    /// How a reader gets the list of all scenarios; nil as for traces.
+    var wideWords: [String]? {
+        if let id { return ["GET \(requestTarget("/v1/simulations/\(id)"))?format=wide"] }
+        guard let command else { return nil }
+        let options = (command.machine + command.selection).map(shellWord)
+        return ["gatehouse check \(command.tableWord)"] + options + ["--format wide"]
+    }
 }
 
 extension Report.Command {

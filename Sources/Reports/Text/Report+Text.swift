@@ -7,6 +7,7 @@ extension Report {
         writeGroups(violationGroups, title: "Violations", to: &page)
         writeUndecided(to: &page)
         writeGroups(warningGroups, title: "Warnings", to: &page)
+        writeWideHint(to: &page)
         writePlatforms(to: &page)
         writeCosts(to: &page)
         return page.text
@@ -54,7 +55,7 @@ extension Report {
     }
 
     private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
-        let violation = group.first
+        let violation = group.example
         let head = "\(number).".padded(4)
         page.verbatim(
             head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
@@ -71,10 +72,26 @@ extension Report {
             page.verbatim(violation.console, indent: 6)
         }
         if let words = traceWords(violation) { page.hint("trace:", words, indent: 4) }
+        let others = group.scenarios.filter { $0 != violation.scenario }
+        if others.isEmpty { return }
+        let hidden = others.count - Self.othersShown
+        let rest = hidden > 0 ? " and \(hidden) more" : ""
+        page.line("also: \(others.prefix(Self.othersShown).joined(separator: ", "))\(rest)", indent: 4, hanging: 6)
+    }
+
+    /// Names of a group besides its example.
+    private static var othersShown: Int { 4 }
+
+    /// Where the names are that groups leave out.
+    private func writeWideHint(to page: inout TextPage) {
+        let isCut = (violationGroups + warningGroups).contains { $0.scenarios.count > Self.othersShown + 1 }
+        guard isCut, let words = wideWords else { return }
+        page.blank()
+        page.hint("Every scenario and the rules that it breaks:", words, indent: 0)
     }
 
     private func others(_ group: ViolationGroup) -> String {
-        let name = group.first.scenario
+        let name = group.example.scenario
         let rest = group.scenarios.count - 1
         if rest == 0 { return name }
         let shown = group.events.prefix(6).joined(separator: ", ")
