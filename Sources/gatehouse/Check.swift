@@ -36,11 +36,11 @@ struct Check: ParsableCommand {
             kernel: entryTable.kernel, elapsed_seconds: elapsed)
         report.command = Report.Command(table: table, machine: selection.machineWords, selection: selection.words)
         switch format {
-        case .json: writeOutput(report.json.prettyBytes)
-        case .text: writeOutput(report.text)
-        case .wide: writeOutput(report.wide)
-        case .csv: writeOutput(report.csv)
-        case .ndjson: writeOutput(ScenarioRecord.ndjson(ScenarioRecord.all(of: result)))
+        case .json: try writeOutput(report.json.prettyBytes)
+        case .text: try writeOutput(report.text)
+        case .wide: try writeOutput(report.wide)
+        case .csv: try writeOutput(report.csv)
+        case .ndjson: try writeOutput(ScenarioRecord.ndjson(ScenarioRecord.all(of: result)))
         }
         switch result.verdict {
         case .holds: break

@@ -43,8 +43,14 @@ struct Serve: ParsableCommand {
         configuration.grace_seconds = grace
         let logger = Logger(label: "gatehouse", factory: { StreamLogHandler.standardError(label: $0) })
         let service = try GatehouseService(configuration, logger: logger)
-        for address in service.addresses { writeOutput("listening on http://\(address)\n") }
-        writeOutput("no tokens: only loopback addresses are served; database \(database)\n")
+        do {
+            for address in service.addresses { try writeOutput("listening on http://\(address)\n") }
+            try writeOutput("no tokens: only loopback addresses are served; database \(database)\n")
+        } catch {
+            // Whoever started it would wait for that line for ever.
+            service.stop()
+            throw error
+        }
         service.run(until: signals)
     }
 }

@@ -33,7 +33,7 @@ struct Listing: ParsableCommand {
             let hint = nearestName(to: routine ?? "", among: names).map { "; did you mean '\($0)'?" } ?? ""
             throw CommandError("there is no routine '\(routine ?? "")' in this table\(hint)")
         }
-        writeOutput(text)
+        try writeOutput(text)
     }
 }
 
@@ -75,9 +75,9 @@ struct Trace: ParsableCommand {
         }
         let report = TraceReport(traced.result, traced.trace)
         switch format {
-        case .json: writeOutput(report.json.prettyBytes)
-        case .text: writeOutput(report.text)
-        case .ndjson: writeOutput(report.ndjson)
+        case .json: try writeOutput(report.json.prettyBytes)
+        case .text: try writeOutput(report.text)
+        case .ndjson: try writeOutput(report.ndjson)
         case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
         }
     }
@@ -97,9 +97,9 @@ struct Kernels: ParsableCommand {
         let library = KernelLibrary.shipped
         guard let name else {
             if json {
-                writeOutput(KernelDocument.list(library).prettyBytes)
+                try writeOutput(KernelDocument.list(library).prettyBytes)
             } else {
-                writeOutput(KernelDocument.text(library))
+                try writeOutput(KernelDocument.text(library))
             }
             return
         }
@@ -107,7 +107,7 @@ struct Kernels: ParsableCommand {
             throw CommandError(
                 "no table '\(name)' ships with the program: there are \(library.names.joined(separator: ", "))")
         }
-        writeOutput(kernel.document.prettyBytes)
+        try writeOutput(kernel.document.prettyBytes)
     }
 }
 
@@ -129,7 +129,7 @@ struct Rules: ParsableCommand {
             }
             rules = [rule]
         }
-        if json { writeOutput(document(rules).prettyBytes) } else { writeOutput(RuleDocument.text(rules)) }
+        if json { try writeOutput(document(rules).prettyBytes) } else { try writeOutput(RuleDocument.text(rules)) }
     }
 }
 

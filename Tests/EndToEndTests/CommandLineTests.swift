@@ -58,6 +58,24 @@ struct CommandLineTests {
         #expect(later.text.contains("general protection fault: 3504"))
     }
 
+    /// A result that was not written is no result, whatever the verdict; a reader that went away is no failure.
+    @Test func failedOutputExitsWith2() throws {
+        for command in [
+            "kernels linux-5.2", "kernels", "rules", "check linux-5.3", "check linux-5.2 --format json", "--help",
+            "--version", "listing linux-5.2", "serve --listen 127.0.0.1:0 --database :database:",
+        ] {
+            let folder = try Folder()
+            let database = folder.url.appendingPathComponent("d.sqlite").path
+            let script = "exec '\(Program.path)' \(command.replacing(":database:", with: database)) >/dev/full"
+            let outcome = try Program.run(["-c", script], executable: "/bin/sh")
+            #expect(outcome.status == 2, "\(command): \(outcome.errors)")
+            #expect(outcome.errors.contains("standard output: No space left on device"), "\(command)")
+        }
+        let reader = "'\(Program.path)' kernels linux-5.2 | head -c 10; echo \"${PIPESTATUS[0]}\" >&2"
+        let piped = try Program.run(["-c", reader], executable: "/bin/bash")
+        #expect(["141\n", "0\n"].contains(piped.errors), "\(piped.errors)")
+    }
+
     /// What a report proposes runs as it stands, and shows the scenario of the report.
     @Test func theTraceCommandOfAReportRuns() throws {
         let folder = try Folder()
@@ -104,7 +122,8 @@ struct CommandLineTests {
             (["listing", "linux-5.2", "error_entry"], "ENTRY(error_entry)"),
             (["listing", "linux-5.2", "--platform", "xen-pv"], "xen_"), (["kernels"], "linux-5.3"),
             (["kernels", "--json"], "\"linux-5.3\""), (["rules"], "live-frame-overwritten"),
-            (["rules", "stack-bounds"], "stack-bounds"), (["rules", "--json"], "\"stack-bounds\""),
+            (["rules", "stack-bounds"], "stack-bounds"), (["rules", "progress"], "\n  Why: "),
+            (["rules", "progress"], "\n  Source: "), (["rules", "--json"], "\"stack-bounds\""),
             (["--version"], "0."),
             (["--help"], "serve"), (["help", "check"], "--scenarios"), (["check", "--help"], "--scenarios"),
             ([], "serve"),
