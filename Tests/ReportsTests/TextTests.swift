@@ -262,3 +262,12 @@ extension String {
         return parts.map { String(decoding: $0, as: UTF8.self) }
     }
 }
+    @Test func linesOfAListFit() {
+        #expect(ScenarioRecord.line(name: "a/b/c/d", verdict: "holds", rule: nil) == "holds     a/b/c/d\n")
+        #expect(ScenarioRecord.line(name: "a/b", verdict: "violated", rule: "progress") == "violated  a/b  progress\n")
+        let name = "bare-metal-intel/coprocessor_segment_overrun/user/sigreturn-noncanonical-rip"
+        #expect(
+            ScenarioRecord.line(name: name, verdict: "violated", rule: "speculation-barrier")
+                == "violated  \(name)\n            speculation-barrier\n")
+    }
+
