@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Reports
 import Service
 
 /// The command line.
@@ -48,8 +49,8 @@ func writeOutput(_ bytes: [UInt8]) throws(CommandError) {
 
 func writeOutput(_ text: String) throws(CommandError) { try writeOutput([UInt8](text.utf8)) }
 
-/// Writes to standard error; what fails there can be told nowhere.
-func writeError(_ text: String) { _ = write([UInt8](text.utf8), to: STDERR_FILENO) }
+/// Writes to standard error, with what a terminal would obey escaped; what fails there can be told nowhere.
+func writeError(_ text: String) { _ = write([UInt8](printable(text, keepsLines: true).utf8), to: STDERR_FILENO) }
 
 /// Writes everything; 0, or the number of the error that it ended with.
 private func write(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import HTTPTransport
 import Logging
+import Reports
 import Service
 
 struct Serve: ParsableCommand {
@@ -45,7 +46,7 @@ struct Serve: ParsableCommand {
         let service = try GatehouseService(configuration, logger: logger)
         do {
             for address in service.addresses { try writeOutput("listening on http://\(address)\n") }
-            try writeOutput("no tokens: only loopback addresses are served; database \(database)\n")
+            try writeOutput("no tokens: only loopback addresses are served; database \(printable(database))\n")
         } catch {
             // Whoever started it would wait for that line for ever.
             service.stop()

@@ -1,6 +1,7 @@
 import ArgumentParser
 import EntryCode
 import Glibc
+import Reports
 import Verification
 import XenPV
 
@@ -19,7 +20,8 @@ func readTable(_ argument: String) throws -> EntryTable {
         return try EntryTable.read(try readFile(argument))
     } catch let faults as TableFaults {
         let lines = faults.faults.map { fault in
-            "\(fault.pointer.isEmpty ? "(document)" : fault.pointer): \(fault.message) [\(fault.code)]"
+            // A key may hold a newline: one fault stays one line.
+            printable("\(fault.pointer.isEmpty ? "(document)" : fault.pointer): \(fault.message) [\(fault.code)]")
         }
         throw CommandError("\(argument) is not an entry table:\n  " + lines.joined(separator: "\n  "))
     }

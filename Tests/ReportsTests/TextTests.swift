@@ -224,7 +224,7 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
 
     @Test func asciiKeepsMeaning() {
         #expect(ascii("a … b → c ≤ “d”") == "a ... b -> c <= \"d\"")
-        #expect(ascii("\u{1B}[31m\u{7}é") == "?[31m??")
+        #expect(ascii("\u{1B}[31m\u{7}\u{9B}\u{202E}é") == "\\x1b[31m\\x07\\x9b\\u202e?")
         #expect(ascii("two\nlines\tand") == "two\nlines and")
     }
 
@@ -269,5 +269,11 @@ extension String {
         #expect(
             ScenarioRecord.line(name: name, verdict: "violated", rule: "speculation-barrier")
                 == "violated  \(name)\n            speculation-barrier\n")
+    }
+
+    @Test func printableEscapesWhatATerminalObeys() {
+        #expect(printable("é \u{1B}[2J\n\u{7F}\u{202E}") == "é \\x1b[2J\\x0a\\x7f\\u202e")
+        #expect(printable("two\n\tlines\r\u{0}", keepsLines: true) == "two\n\tlines\\x0d\\x00")
+        #expect(printable("plain é") == "plain é")
     }
 
