@@ -24,7 +24,7 @@ struct Listing: ParsableCommand {
         do throws(InvalidConfiguration) {
             image = try entryTable.expand(for: platform)
         } catch {
-            throw CommandError(describe(error))
+            throw CommandError(describe(error, platform))
         }
         guard
             let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image)
@@ -37,11 +37,18 @@ struct Listing: ParsableCommand {
     }
 }
 
-func describe(_ invalid: InvalidConfiguration) -> String {
-    "the table cannot be run:\n"
-        + invalid.findings.map { finding in
-            "  \(finding.pointer.isEmpty ? finding.location : finding.pointer): \(finding.message) [\(finding.rule)]\n"
+/// Why a table cannot be run on a platform; warnings apart.
+private func describe(_ invalid: InvalidConfiguration, _ platform: Platform?) -> String {
+    func lines(_ findings: [ConfigurationFinding]) -> String {
+        findings.map { finding in
+            let place = finding.pointer.isEmpty ? finding.location : finding.pointer
+            return printable("  \(place.isEmpty ? "(table)" : place): \(finding.message) [\(finding.rule)]") + "\n"
         }.joined()
+    }
+    let warnings = invalid.findings.filter(\.isWarning)
+    return "the table cannot be run\(platform.map { " on \($0.rawValue)" } ?? ""):\n"
+        + lines(invalid.findings.filter { !$0.isWarning })
+        + (warnings.isEmpty ? "" : "Warnings about the table:\n" + lines(warnings))
 }
 
 struct Trace: ParsableCommand {
@@ -67,7 +74,7 @@ struct Trace: ParsableCommand {
         do throws(InvalidConfiguration) {
             traced = try entryTable.trace(scenario: scenario, request)
         } catch {
-            throw CommandError(describe(error))
+            throw CommandError(describe(error, Platform.allCases.first { scenario.hasPrefix($0.rawValue + "/") }))
         }
         guard let traced else {
             throw CommandError(

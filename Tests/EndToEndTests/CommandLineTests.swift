@@ -58,6 +58,39 @@ struct CommandLineTests {
         #expect(later.text.contains("general protection fault: 3504"))
     }
 
+    /// Names come from others: a terminal must not obey them.
+    @Test func controlCharactersAreEscaped() throws {
+        let escape = "\u{1B}[31m"
+        let key = #"{"kernel": "linux-5.2", "a\u001b[31m\u009bb\nfake line": 1}"#
+        for (arguments, input) in [
+            (["check", "-"], key), (["check", "/nonexistent/\(escape)"], ""), (["check", "linux-5.2", escape], ""),
+            (["check", "-"], #"{"kernel": "linux-5.2\u001b[31m"}"#), (["trace", "linux-5.2", "xen-pv/\(escape)"], ""),
+            (["check", "-"], #"{"kernel": "linux-5.2", "routines": {"error_entry": "\u001b[31m\n"}}"#),
+            (["listing", "-"], #"{"kernel": "linux-5.2", "routines": {"error_entry": "\u001b[31m\n"}}"#),
+            (["listing", "linux-5.2", escape], ""), (["rules", escape], ""),
+        ] {
+            let outcome = try Program.run(arguments, input: [UInt8](input.utf8))
+            #expect(outcome.status == 2)
+            let all = outcome.errors + outcome.text
+            #expect(all.unicodeScalars.allSatisfy { $0 == "\n" || ($0.value >= 0x20 && $0.value < 0x7F) }, "\(all)")
+        }
+        let faults = try Program.run(["check", "-"], input: [UInt8](key.utf8)).errors
+        #expect(faults.contains(#"a\x1b[31m\x9bb\x0afake line"#), "\(faults)")
+    }
+
+    /// What is wrong is said with the platform that it is wrong on, warnings apart.
+    @Test func obstaclesAreOfAPlatform() throws {
+        let table = [UInt8](#"{"kernel": "linux-5.2", "xen": {"traps": [{"native": "int3", "entry": "nobody"}]}}"#.utf8)
+        let check = try Program.run(["check", "-"], input: table)
+        #expect(check.status == 2)
+        #expect(check.text.contains("\nThe table cannot be run on xen-pv:\n  dangling-reference: "), "\(check.text)")
+        #expect(check.text.contains("\nWarnings about the table:\n  unreachable-entry: "), "\(check.text)")
+        let listing = try Program.run(["listing", "-", "--platform", "xen-pv"], input: table)
+        #expect(listing.status == 2)
+        #expect(listing.errors.contains("the table cannot be run on xen-pv:\n"), "\(listing.errors)")
+        #expect(try Program.run(["listing", "-"], input: table).status == 0)
+    }
+
     /// A result that was not written is no result, whatever the verdict; a reader that went away is no failure.
     @Test func failedOutputExitsWith2() throws {
         for command in [

@@ -187,6 +187,46 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(!text.contains("platform  "))
     }
 
+    /// An obstacle is one of the platforms that did not run, and a warning is none.
+    @Test func obstaclesNameTheirPlatform() {
+        func reason(_ rule: String) -> Report.Reason {
+            Report.Reason(rule: rule, pointer: "/x", message: "message of \(rule)", location: "")
+        }
+        var report = HandMade.report
+        report.verdict = "invalid"
+        report.reasons = [reason("unreachable-entry"), reason("dangling-reference")]
+        func head() -> [String] {
+            report.text.split(separator: "\n").filter { !$0.hasPrefix(" ") }.map(String.init).filter {
+                $0.contains("cannot be run") || $0.hasPrefix("Warnings about")
+            }
+        }
+        // xen-pv ran.
+        report.request.scenarios = []
+        report.request.platforms = ["bare-metal-amd", "xen-pv"]
+        #expect(head() == ["The table cannot be run on bare-metal-amd:", "Warnings about the table:"])
+        #expect(
+            report.text.contains(
+                "\nThe table cannot be run on bare-metal-amd:\n  dangling-reference: message of dangling-reference\n"))
+        #expect(report.text.contains("\nWarnings about the table:\n  unreachable-entry: message of "))
+        report.request.platforms = ["bare-metal-intel", "bare-metal-amd", "xen-pv"]
+        #expect(head().first == "The table cannot be run on bare-metal-intel and bare-metal-amd:")
+        // One of them may only have had nothing to run.
+        report.request.scenarios = ["xen-pv/*"]
+        #expect(head().first == "The table cannot be run on one or more of bare-metal-intel, bare-metal-amd:")
+        // A kernel without XEN_PV does not run there: that is no obstacle where something else is.
+        report.costs = []
+        report.request = Report.Request(platforms: ["bare-metal-intel", "xen-pv"], scenarios: [])
+        report.reasons = [reason("platform-not-configured"), reason("dangling-reference")]
+        #expect(head() == ["The table cannot be run on bare-metal-intel:", "Warnings about the table:"])
+        report.reasons = [reason("platform-not-configured")]
+        report.request.platforms = ["xen-pv"]
+        #expect(head() == ["The table cannot be run on xen-pv:"])
+        // Everywhere.
+        report.request.platforms = ["bare-metal-intel", "xen-pv"]
+        report.reasons = [reason("dangling-reference")]
+        #expect(head() == ["The table cannot be run:"])
+    }
+
     @Test func undecidedSaysWhichLimit() {
         #expect(HandMade.report.text.contains("xen-pv/nmi/user/return: limit 'steps' of 20000 reached"))
     }
@@ -222,10 +262,25 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(csvField("plain") == "plain")
     }
 
+    @Test func linesOfAListFit() {
+        #expect(ScenarioRecord.line(name: "a/b/c/d", verdict: "holds", rule: nil) == "holds     a/b/c/d\n")
+        #expect(ScenarioRecord.line(name: "a/b", verdict: "violated", rule: "progress") == "violated  a/b  progress\n")
+        let name = "bare-metal-intel/coprocessor_segment_overrun/user/sigreturn-noncanonical-rip"
+        #expect(
+            ScenarioRecord.line(name: name, verdict: "violated", rule: "speculation-barrier")
+                == "violated  \(name)\n            speculation-barrier\n")
+    }
+
     @Test func asciiKeepsMeaning() {
         #expect(ascii("a … b → c ≤ “d”") == "a ... b -> c <= \"d\"")
         #expect(ascii("\u{1B}[31m\u{7}\u{9B}\u{202E}é") == "\\x1b[31m\\x07\\x9b\\u202e?")
         #expect(ascii("two\nlines\tand") == "two\nlines and")
+    }
+
+    @Test func printableEscapesWhatATerminalObeys() {
+        #expect(printable("é \u{1B}[2J\n\u{7F}\u{202E}") == "é \\x1b[2J\\x0a\\x7f\\u202e")
+        #expect(printable("two\n\tlines\r\u{0}", keepsLines: true) == "two\n\tlines\\x0d\\x00")
+        #expect(printable("plain é") == "plain é")
     }
 
     @Test func durationsForPeople() {
@@ -262,18 +317,3 @@ extension String {
         return parts.map { String(decoding: $0, as: UTF8.self) }
     }
 }
-    @Test func linesOfAListFit() {
-        #expect(ScenarioRecord.line(name: "a/b/c/d", verdict: "holds", rule: nil) == "holds     a/b/c/d\n")
-        #expect(ScenarioRecord.line(name: "a/b", verdict: "violated", rule: "progress") == "violated  a/b  progress\n")
-        let name = "bare-metal-intel/coprocessor_segment_overrun/user/sigreturn-noncanonical-rip"
-        #expect(
-            ScenarioRecord.line(name: name, verdict: "violated", rule: "speculation-barrier")
-                == "violated  \(name)\n            speculation-barrier\n")
-    }
-
-    @Test func printableEscapesWhatATerminalObeys() {
-        #expect(printable("é \u{1B}[2J\n\u{7F}\u{202E}") == "é \\x1b[2J\\x0a\\x7f\\u202e")
-        #expect(printable("two\n\tlines\r\u{0}", keepsLines: true) == "two\n\tlines\\x0d\\x00")
-        #expect(printable("plain é") == "plain é")
-    }
-

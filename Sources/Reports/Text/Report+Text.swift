@@ -34,9 +34,15 @@ extension Report {
     }
 
     private func writeReasons(to page: inout TextPage) {
+        let (obstacles, warnings) = obstaclesAndWarnings
+        write(obstacles, title: "The table cannot be run\(placeOfObstacles):", to: &page)
+        write(warnings, title: "Warnings about the table:", to: &page)
+    }
+
+    private func write(_ reasons: [Reason], title: String, to page: inout TextPage) {
         if reasons.isEmpty { return }
         page.blank()
-        page.line(verdict == "invalid" ? "The table cannot be run:" : "Warnings about the table:")
+        page.line(title, hanging: 2)
         for reason in reasons {
             page.line("\(reason.rule): \(reason.message)", indent: 2, hanging: 4)
             if !reason.pointer.isEmpty { page.line("in the document at \(reason.pointer)", indent: 4) }
