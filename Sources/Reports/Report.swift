@@ -6,7 +6,7 @@
 package struct Report: Sendable, Equatable {
     /// Which entry table was simulated.
     package struct Configuration: Sendable, Equatable {
-        /// Digest of the document.
+        /// Digest of the document, whether or not anybody keeps it.
         package var id: String
         /// What its owner calls it; nil where it has no name.
         package var name: String?
@@ -170,7 +170,7 @@ package struct Report: Sendable, Equatable {
         package var value: Int
     }
 
-    /// Id of the simulation; nil for one that no service keeps.
+    /// Id of the simulation; nil, in JSON null, for one that no service keeps.
     package var id: String?
     /// The table.
     package var configuration: Configuration

@@ -3,6 +3,7 @@ import ArgumentParser
 import EntryCode
 import Glibc
 import Reports
+import Store
 import Verification
 
 struct Check: ParsableCommand {
@@ -32,7 +33,8 @@ struct Check: ParsableCommand {
         }
         var report = Report(
             result: result, request: request,
-            configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
+            configuration: Report.Configuration(
+                id: Digest(of: entryTable.document.text.utf8).hex, name: entryTable.name),
             kernel: entryTable.kernel, elapsed_seconds: elapsed)
         report.command = Report.Command(table: table, machine: selection.machineWords, selection: selection.words)
         switch format {

@@ -200,7 +200,9 @@ struct CommandLineTests {
         let ours = try #require(try JSONSerialization.jsonObject(with: Data(local.output)) as? [String: Any])
         let theirs = try #require(try JSONSerialization.jsonObject(with: Data(remote.body)) as? [String: Any])
         #expect(Set(theirs.keys).isSuperset(of: ours.keys))
-        for key in ["verdict", "costs", "request", "model", "xen"] {
+        // One content, one id, wherever it is simulated; nothing is kept here that could have another.
+        #expect(ours["id"] is NSNull && theirs["id"] is String)
+        for key in ["configuration", "verdict", "costs", "request", "model", "xen"] {
             #expect(ours[key] as? NSObject == theirs[key] as? NSObject, "\(key)")
         }
         let rules = { (report: [String: Any]) in
@@ -209,3 +211,10 @@ struct CommandLineTests {
         #expect(rules(ours) == rules(theirs) && !rules(ours).isEmpty)
     }
 }
+        // A file is no name: what the document does not say is null.
+        let unnamed = try Program.run(
+            ["check", "-", "--format", "json"] + scenario, input: [UInt8](#"{"kernel": "linux-5.2"}"#.utf8))
+        let other = try #require(try JSONSerialization.jsonObject(with: Data(unnamed.output)) as? [String: Any])
+        let configuration = try #require(other["configuration"] as? [String: Any])
+        #expect(configuration["name"] is NSNull)
+        #expect((configuration["id"] as? String)?.utf8.count == 64)
