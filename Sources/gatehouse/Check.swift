@@ -20,7 +20,7 @@ struct Check: ParsableCommand {
 
     func run() throws {
         let entryTable = try readTable(table)
-        let request = try selection.request()
+        let request = selection.request
         var start = timespec()
         clock_gettime(CLOCK_MONOTONIC, &start)
         let result = entryTable.simulate(request, runner: ConcurrentRunner())

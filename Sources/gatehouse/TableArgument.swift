@@ -78,11 +78,15 @@ struct SelectionOptions: ParsableArguments {
             + (stopAtFirst ? ["--stop-at-first"] : [])
     }
 
-    func request() throws -> SimulationRequest {
+    /// Where the parser looks for faults: it shows the usage of the command then.
+    func validate() throws {
         if nesting != 0 {
             throw ValidationError("nested events are not modelled by this version; use --nesting 0")
         }
-        return SimulationRequest(
+    }
+
+    var request: SimulationRequest {
+        SimulationRequest(
             selection: ScenarioSelection(
                 platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
             xen: xen, stopAtFirst: stopAtFirst)

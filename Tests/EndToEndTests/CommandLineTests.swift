@@ -58,6 +58,62 @@ struct CommandLineTests {
         #expect(later.text.contains("general protection fault: 3504"))
     }
 
+    /// Usage is that of the command that was called.
+    @Test func faultsOfOptionsShowTheUsageOfTheCommand() throws {
+        for (arguments, usage) in [
+            (["check", "linux-5.2", "--nesting", "1"], "gatehouse check"),
+            (["serve", "--listen", "nowhere"], "gatehouse serve"), (["serve", "--workers", "0"], "gatehouse serve"),
+            (["serve", "--listen", "127.0.0.1:9", "--listen", "127.0.0.1:9"], "gatehouse serve"),
+            (["check", "linux-5.2", "--platform", "arm"], "gatehouse check"),
+        ] {
+            let outcome = try Program.run(arguments)
+            #expect(outcome.status == 2)
+            #expect(outcome.errors.contains("Usage: \(usage) "), "\(arguments): \(outcome.errors)")
+        }
+    }
+
+    /// A service that could not start leaves no file behind, and what is no database of ours as it was.
+    @Test func aFailedStartLeavesNothingBehind() throws {
+        let folder = try Folder()
+        func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: folder.url.path) }
+        func start(_ address: String, _ file: String) throws -> Program.Outcome {
+            try Program.run(
+                ["serve", "--listen", address, "--database", folder.url.appendingPathComponent(file).path])
+        }
+        let other = try Folder()
+        let running = try RunningServer(database: other.url.appendingPathComponent("d.sqlite"))
+        let taken = try start("127.0.0.1:\(running.port)", "new.sqlite")
+        #expect(taken.status == 2)
+        #expect(taken.errors.contains("cannot listen: 127.0.0.1:\(running.port): bind: Address already in use"))
+        #expect(try names() == [])
+        let garbage = Data("no database at all, but somebody's own file".utf8)
+        try garbage.write(to: folder.url.appendingPathComponent("garbage"))
+        let refused = try start("127.0.0.1:0", "garbage")
+        #expect(refused.status == 2)
+        #expect(refused.errors.contains("[not-a-database]"), "\(refused.errors)")
+        #expect(try names() == ["garbage"])
+        #expect(try Data(contentsOf: folder.url.appendingPathComponent("garbage")) == garbage)
+        // A lock that another process holds stays where it is.
+        let locked = try Program.run(
+            ["serve", "--listen", "127.0.0.1:0", "--database", other.url.appendingPathComponent("d.sqlite").path])
+        #expect(locked.errors.contains("[in-use]"), "\(locked.errors)")
+        #expect(FileManager.default.fileExists(atPath: other.url.appendingPathComponent("d.sqlite.lock").path))
+        #expect(running.isRunning)
+    }
+
+    /// A list over HTTP is for people, too.
+    @Test func listsOverHTTPFit() throws {
+        let folder = try Folder()
+        let server = try RunningServer(database: folder.url.appendingPathComponent("gatehouse.sqlite"))
+        let created = try server.curl("/v1/simulations", post: [UInt8](#"{"configuration": "linux-5.2"}"#.utf8))
+        let path = try #require(created.field("location"))
+        let list = try server.curl("\(path)/scenarios?format=text&limit=1000").text.split(separator: "\n")
+        #expect(list.count >= 1000)
+        for line in list { #expect(line.utf8.count <= 100 && line.last != " ", "\(line)") }
+        let rule = try server.curl("/v1/rules/progress?format=text").text
+        #expect(rule.contains("\n  Why: ") && rule.contains("\n  Source: "), "\(rule)")
+    }
+
     /// Names come from others: a terminal must not obey them.
     @Test func controlCharactersAreEscaped() throws {
         let escape = "\u{1B}[31m"
@@ -180,6 +236,13 @@ struct CommandLineTests {
         for key in ["scenario", "rule", "at", "explanation", "consequence", "console", "links"] {
             #expect(violation[key] != nil, "\(key)")
         }
+        // A file is no name: what the document does not say is null.
+        let unnamed = try Program.run(
+            ["check", "-", "--format", "json"] + scenario, input: [UInt8](#"{"kernel": "linux-5.2"}"#.utf8))
+        let other = try #require(try JSONSerialization.jsonObject(with: Data(unnamed.output)) as? [String: Any])
+        let configuration = try #require(other["configuration"] as? [String: Any])
+        #expect(configuration["name"] is NSNull)
+        #expect((configuration["id"] as? String)?.utf8.count == 64)
         let lines = try Program.run(["check", "linux-5.2", "--format", "ndjson"] + scenario).text.split(separator: "\n")
         #expect(lines.count == 1)
         #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(lines[0].utf8)) }
@@ -211,10 +274,3 @@ struct CommandLineTests {
         #expect(rules(ours) == rules(theirs) && !rules(ours).isEmpty)
     }
 }
-        // A file is no name: what the document does not say is null.
-        let unnamed = try Program.run(
-            ["check", "-", "--format", "json"] + scenario, input: [UInt8](#"{"kernel": "linux-5.2"}"#.utf8))
-        let other = try #require(try JSONSerialization.jsonObject(with: Data(unnamed.output)) as? [String: Any])
-        let configuration = try #require(other["configuration"] as? [String: Any])
-        #expect(configuration["name"] is NSNull)
-        #expect((configuration["id"] as? String)?.utf8.count == 64)
