@@ -64,7 +64,7 @@ let package = Package(
         .executableTarget(
             name: "gatehouse",
             dependencies: [
-                "Service", "API", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
+                "Service", "API", "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -368,7 +368,9 @@ extension Application {
                 cursor: request.optional("cursor"))
         } catch { throw Problem(error) }
         let items = page.items.map { (try? JSON.parse($0.record).value) ?? .null }
-        let lines = page.items.map { "\($0.verdict.rawValue.padded(to: 9)) \($0.name)  \($0.rule ?? "")\n" }.joined()
+        let lines = page.items.map {
+            ScenarioRecord.line(name: $0.name, verdict: $0.verdict.rawValue, rule: $0.rule)
+        }.joined()
         return list(request, format, items, next: page.next, text: lines)
     }
 
@@ -401,11 +403,5 @@ extension Application {
         case .ndjson: return Answer(.ok, format, report.ndjson, fields: fields)
         default: return Answer(.ok, .json, report.bytes, fields: fields)
         }
-    }
-}
-
-extension String {
-    func padded(to width: Int) -> String {
-        utf8.count >= width ? self : self + String(repeating: " ", count: width - utf8.count)
     }
 }

@@ -6,7 +6,7 @@
 package struct Report: Sendable, Equatable {
     /// Which entry table was simulated.
     package struct Configuration: Sendable, Equatable {
-        /// Digest of the document.
+        /// Digest of the document, whether or not anybody keeps it.
         package var id: String
         /// What its owner calls it; nil where it has no name.
         package var name: String?
@@ -35,6 +35,23 @@ package struct Report: Sendable, Equatable {
             self.scenarios = scenarios
             self.nesting = nesting
             self.stopAtFirst = stopAtFirst
+        }
+    }
+
+    /// The command that made a report, in the words that a user repeats to go on from it.
+    package struct Command: Sendable, Equatable {
+        /// The table as it was named: a file, `-` for standard input, or a shipped table.
+        package var table: String
+        /// Options that say which machine is simulated, such as `--xen 4.17`.
+        package var machine: [String]
+        /// Options that choose scenarios.
+        package var selection: [String]
+
+        /// Keeps the words of a command line.
+        package init(table: String, machine: [String] = [], selection: [String] = []) {
+            self.table = table
+            self.machine = machine
+            self.selection = selection
         }
     }
 
@@ -153,7 +170,7 @@ package struct Report: Sendable, Equatable {
         package var value: Int
     }
 
-    /// Id of the simulation; nil for one that no service keeps.
+    /// Id of the simulation; nil, in JSON null, for one that no service keeps.
     package var id: String?
     /// The table.
     package var configuration: Configuration
@@ -185,12 +202,14 @@ package struct Report: Sendable, Equatable {
     package var limits: [Limit]
     /// RFC 3339; nil where no clock was asked.
     package var created: String?
+    /// The command that made it; nil for a report that a service keeps. Texts alone show it: no JSON has it.
+    package var command: Command?
 }
 
 extension Report {
-    /// What people call the table: its name, else the start of its id, else its kernel.
+    /// What people call the table: its name, else what the command called it, else the start of its id, else its kernel.
     package var title: String {
-        if let name = configuration.name { return name }
+        if let name = configuration.name ?? command?.table { return name }
         return configuration.id.isEmpty ? kernel : String(configuration.id.prefix(12))
     }
 }

@@ -62,6 +62,14 @@ package struct ScenarioRecord: Sendable, Equatable {
         result.results.map { ScenarioRecord($0, simulation: simulation) }
     }
 
+    /// A row of a list for people: verdict, name, violated rule; the rule on a line of its own where it does not fit.
+    package static func line(name: String, verdict: String, rule: String?) -> String {
+        let head = ascii(verdict).padded(9) + " " + ascii(name)
+        guard let rule = rule.map({ ascii($0) }) else { return head + "\n" }
+        let fits = head.utf8.count + 2 + rule.utf8.count <= textWidth_columns
+        return head + (fits ? "  " : "\n" + String(repeating: " ", count: 12)) + rule + "\n"
+    }
+
     /// Rows as newline-delimited JSON.
     package static func ndjson(_ records: [ScenarioRecord]) -> [UInt8] {
         var sink = JSONByteSink(capacity_bytes: records.count * 768)

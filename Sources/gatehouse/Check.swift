@@ -3,6 +3,7 @@ import ArgumentParser
 import EntryCode
 import Glibc
 import Reports
+import Store
 import Verification
 
 struct Check: ParsableCommand {
@@ -19,7 +20,7 @@ struct Check: ParsableCommand {
 
     func run() throws {
         let entryTable = try readTable(table)
-        let request = try selection.request()
+        let request = selection.request
         var start = timespec()
         clock_gettime(CLOCK_MONOTONIC, &start)
         let result = entryTable.simulate(request, runner: ConcurrentRunner())
@@ -27,18 +28,21 @@ struct Check: ParsableCommand {
         clock_gettime(CLOCK_MONOTONIC, &end)
         let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9
         if result.results.isEmpty && result.verdict != .invalid {
-            throw CommandError("no scenario matches; 'gatehouse check \(table) --format wide' lists them all")
+            throw CommandError(
+                "no scenario matches; 'gatehouse check \(shellWord(table)) --format wide' lists them all")
         }
-        let report = Report(
+        var report = Report(
             result: result, request: request,
-            configuration: Report.Configuration(id: "", name: entryTable.name ?? table),
+            configuration: Report.Configuration(
+                id: Digest(of: entryTable.document.text.utf8).hex, name: entryTable.name),
             kernel: entryTable.kernel, elapsed_seconds: elapsed)
+        report.command = Report.Command(table: table, machine: selection.machineWords, selection: selection.words)
         switch format {
-        case .json: writeOutput(report.json.prettyBytes)
-        case .text: writeOutput(report.text)
-        case .wide: writeOutput(report.wide)
-        case .csv: writeOutput(report.csv)
-        case .ndjson: writeOutput(ScenarioRecord.ndjson(ScenarioRecord.all(of: result)))
+        case .json: try writeOutput(report.json.prettyBytes)
+        case .text: try writeOutput(report.text)
+        case .wide: try writeOutput(report.wide)
+        case .csv: try writeOutput(report.csv)
+        case .ndjson: try writeOutput(ScenarioRecord.ndjson(ScenarioRecord.all(of: result)))
         }
         switch result.verdict {
         case .holds: break

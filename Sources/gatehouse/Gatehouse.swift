@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Reports
 import Service
 
 /// The command line.
@@ -14,10 +15,15 @@ struct Gatehouse: ParsableCommand {
     /// Every failure exits with 2: 1 is kept for tables that are violated.
     static func main() {
         do {
-            var command = try parseAsRoot()
-            try command.run()
+            do {
+                var command = try parseAsRoot()
+                try command.run()
+            } catch {
+                // Help and the version come as errors that are none.
+                guard exitCode(for: error) == .success else { throw error }
+                try writeOutput(fullMessage(for: error) + "\n")
+            }
         } catch {
-            if exitCode(for: error) == .success { exit(withError: error) }
             if let code = error as? ExitCode { Glibc.exit(code.rawValue) }
             writeError(fullMessage(for: error) + "\n")
             Glibc.exit(2)
@@ -32,23 +38,31 @@ struct CommandError: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// Writes to standard output; a closed pipe ends the program quietly, as `head` expects.
-func writeOutput(_ bytes: [UInt8]) {
-    write(bytes, to: STDOUT_FILENO)
+/// Writes to standard output, or throws: a result that was not written is none.
+///
+/// A closed pipe ends the program quietly, as `head` expects.
+func writeOutput(_ bytes: [UInt8]) throws(CommandError) {
+    let failure = write(bytes, to: STDOUT_FILENO)
+    if failure == 0 || failure == EPIPE { return }
+    throw CommandError("standard output: \(String(cString: strerror(failure)))")
 }
 
-func writeOutput(_ text: String) { writeOutput([UInt8](text.utf8)) }
+func writeOutput(_ text: String) throws(CommandError) { try writeOutput([UInt8](text.utf8)) }
 
-func writeError(_ text: String) { write([UInt8](text.utf8), to: STDERR_FILENO) }
+/// Writes to standard error, with what a terminal would obey escaped; what fails there can be told nowhere.
+func writeError(_ text: String) { _ = write([UInt8](printable(text, keepsLines: true).utf8), to: STDERR_FILENO) }
 
-private func write(_ bytes: [UInt8], to descriptor: Int32) {
+/// Writes everything; 0, or the number of the error that it ended with.
+private func write(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
     var offset = 0
     while offset < bytes.count {
         let count = bytes.withUnsafeBytes { buffer in
             Glibc.write(descriptor, buffer.baseAddress.map { $0 + offset }, buffer.count - offset)
         }
         if count < 0 && errno == EINTR { continue }
-        if count <= 0 { return }
+        if count < 0 { return errno }
+        if count == 0 { return EIO }
         offset += count
     }
+    return 0
 }

@@ -24,7 +24,7 @@ struct Listing: ParsableCommand {
         do throws(InvalidConfiguration) {
             image = try entryTable.expand(for: platform)
         } catch {
-            throw CommandError(describe(error))
+            throw CommandError(describe(error, platform))
         }
         guard
             let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image)
@@ -33,15 +33,22 @@ struct Listing: ParsableCommand {
             let hint = nearestName(to: routine ?? "", among: names).map { "; did you mean '\($0)'?" } ?? ""
             throw CommandError("there is no routine '\(routine ?? "")' in this table\(hint)")
         }
-        writeOutput(text)
+        try writeOutput(text)
     }
 }
 
-func describe(_ invalid: InvalidConfiguration) -> String {
-    "the table cannot be run:\n"
-        + invalid.findings.map { finding in
-            "  \(finding.pointer.isEmpty ? finding.location : finding.pointer): \(finding.message) [\(finding.rule)]\n"
+/// Why a table cannot be run on a platform; warnings apart.
+private func describe(_ invalid: InvalidConfiguration, _ platform: Platform?) -> String {
+    func lines(_ findings: [ConfigurationFinding]) -> String {
+        findings.map { finding in
+            let place = finding.pointer.isEmpty ? finding.location : finding.pointer
+            return printable("  \(place.isEmpty ? "(table)" : place): \(finding.message) [\(finding.rule)]") + "\n"
         }.joined()
+    }
+    let warnings = invalid.findings.filter(\.isWarning)
+    return "the table cannot be run\(platform.map { " on \($0.rawValue)" } ?? ""):\n"
+        + lines(invalid.findings.filter { !$0.isWarning })
+        + (warnings.isEmpty ? "" : "Warnings about the table:\n" + lines(warnings))
 }
 
 struct Trace: ParsableCommand {
@@ -67,17 +74,17 @@ struct Trace: ParsableCommand {
         do throws(InvalidConfiguration) {
             traced = try entryTable.trace(scenario: scenario, request)
         } catch {
-            throw CommandError(describe(error))
+            throw CommandError(describe(error, Platform.allCases.first { scenario.hasPrefix($0.rawValue + "/") }))
         }
         guard let traced else {
             throw CommandError(
-                "there is no scenario '\(scenario)'; 'gatehouse check \(table) --format wide' lists them")
+                "there is no scenario '\(scenario)'; 'gatehouse check \(shellWord(table)) --format wide' lists them")
         }
         let report = TraceReport(traced.result, traced.trace)
         switch format {
-        case .json: writeOutput(report.json.prettyBytes)
-        case .text: writeOutput(report.text)
-        case .ndjson: writeOutput(report.ndjson)
+        case .json: try writeOutput(report.json.prettyBytes)
+        case .text: try writeOutput(report.text)
+        case .ndjson: try writeOutput(report.ndjson)
         case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
         }
     }
@@ -97,9 +104,9 @@ struct Kernels: ParsableCommand {
         let library = KernelLibrary.shipped
         guard let name else {
             if json {
-                writeOutput(KernelDocument.list(library).prettyBytes)
+                try writeOutput(KernelDocument.list(library).prettyBytes)
             } else {
-                writeOutput(KernelDocument.text(library))
+                try writeOutput(KernelDocument.text(library))
             }
             return
         }
@@ -107,7 +114,7 @@ struct Kernels: ParsableCommand {
             throw CommandError(
                 "no table '\(name)' ships with the program: there are \(library.names.joined(separator: ", "))")
         }
-        writeOutput(kernel.document.prettyBytes)
+        try writeOutput(kernel.document.prettyBytes)
     }
 }
 
@@ -129,7 +136,7 @@ struct Rules: ParsableCommand {
             }
             rules = [rule]
         }
-        if json { writeOutput(document(rules).prettyBytes) } else { writeOutput(RuleDocument.text(rules)) }
+        if json { try writeOutput(document(rules).prettyBytes) } else { try writeOutput(RuleDocument.text(rules)) }
     }
 }
 

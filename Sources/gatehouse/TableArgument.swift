@@ -1,6 +1,7 @@
 import ArgumentParser
 import EntryCode
 import Glibc
+import Reports
 import Verification
 import XenPV
 
@@ -19,7 +20,8 @@ func readTable(_ argument: String) throws -> EntryTable {
         return try EntryTable.read(try readFile(argument))
     } catch let faults as TableFaults {
         let lines = faults.faults.map { fault in
-            "\(fault.pointer.isEmpty ? "(document)" : fault.pointer): \(fault.message) [\(fault.code)]"
+            // A key may hold a newline: one fault stays one line.
+            printable("\(fault.pointer.isEmpty ? "(document)" : fault.pointer): \(fault.message) [\(fault.code)]")
         }
         throw CommandError("\(argument) is not an entry table:\n  " + lines.joined(separator: "\n  "))
     }
@@ -67,11 +69,24 @@ struct SelectionOptions: ParsableArguments {
     @Flag(help: "Stop after the first violated scenario.")
     var stopAtFirst = false
 
-    func request() throws -> SimulationRequest {
+    /// The options that say which machine is simulated, as they were given.
+    var machineWords: [String] { xen.map { ["--xen", $0.rawValue] } ?? [] }
+
+    /// The options that choose scenarios, as they were given.
+    var words: [String] {
+        platform.flatMap { ["--platform", $0.rawValue] } + scenarios.flatMap { ["--scenarios", $0] }
+            + (stopAtFirst ? ["--stop-at-first"] : [])
+    }
+
+    /// Where the parser looks for faults: it shows the usage of the command then.
+    func validate() throws {
         if nesting != 0 {
             throw ValidationError("nested events are not modelled by this version; use --nesting 0")
         }
-        return SimulationRequest(
+    }
+
+    var request: SimulationRequest {
+        SimulationRequest(
             selection: ScenarioSelection(
                 platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
             xen: xen, stopAtFirst: stopAtFirst)

@@ -34,6 +34,8 @@ import Verification
             let text = RuleDocument.text(rule)
             expectPlain(text, rule.id)
             #expect(text.hasPrefix("\(rule.id) ("))
+            #expect(text.contains("\n  Why: "))
+            #expect(RuleDocument.text([rule]) == text, "who asks for one rule wants it explained")
             #expect(text.components("Source: ").count == rule.sources.count + 1)
         }
     }

@@ -4,11 +4,12 @@ import Verification
 
 @testable import Reports
 
-/// Every line fits and is printable ASCII, and none ends in a space.
+/// Every line fits, unless a request or a long word is to be copied from it, is printable ASCII, and none ends in a space.
 func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(text.hasSuffix("\n"), "\(what)", sourceLocation: sourceLocation)
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-        let isPlain = line.utf8.count <= 100 && line.last != " " && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
+        let fits = line.utf8.count <= 100 || line.contains(": GET /v1/")
+        let isPlain = fits && line.last != " " && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
         #expect(isPlain, "\(what): \(line)", sourceLocation: sourceLocation)
     }
 }
@@ -61,7 +62,79 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(HandMade.report.text.contains("8 bytes land on SS ... of the frame -> the return reads it"))
         #expect(HandMade.report.text.contains("      RIP: e030:x+0x0/0x7\n"))
         #expect(HandMade.report.text.contains("general_protection, error code 0x0: the task dies"))
-        #expect(HandMade.report.text.contains("gatehouse trace mine xen-pv/int3/kernel/return"))
+    }
+
+    /// A service has the trace at a path; it has no file that a command could be given.
+    @Test func hintsOfAKeptReportAreRequests() {
+        #expect(
+            HandMade.report.text.contains(
+                "    trace: GET /v1/simulations/s/scenarios/xen-pv/int3/kernel/return/trace?format=text\n"))
+        #expect(!HandMade.report.text.contains("gatehouse trace"))
+        var report = HandMade.report
+        report.violations[0].trace = "/v1/simulations/s/scenarios/" + String(repeating: "n", count: 100) + " é/trace"
+        #expect(report.text.contains("trace: GET /v1/simulations/s/scenarios/nnnn"))
+        #expect(report.text.contains("n%20%C3%A9/trace?format=text\n"))
+    }
+
+    /// What was checked may be called otherwise than its document calls itself, and may have run under another Xen.
+    @Test func hintsOfACommandRepeatItsWords() {
+        func hint(_ table: String, _ machine: [String] = []) -> String {
+            var report = HandMade.report
+            report.violations[0].trace = nil
+            report.command = Report.Command(table: table, machine: machine)
+            let lines = report.text.split(separator: "\n", omittingEmptySubsequences: false)
+            guard let start = lines.firstIndex(where: { $0.hasPrefix("    trace:") }) else { return "" }
+            return lines[start...].prefix { !$0.hasPrefix("    also:") }.joined(separator: "\n")
+        }
+        let scenario = "xen-pv/int3/kernel/return"
+        #expect(hint("/tmp/x.json") == "    trace: gatehouse trace /tmp/x.json \(scenario)")
+        #expect(hint("-") == "    trace: gatehouse trace - \(scenario)")
+        #expect(hint("-x") == "    trace: gatehouse trace ./-x \(scenario)")
+        #expect(hint("my table's") == "    trace: gatehouse trace 'my table'\\''s' \(scenario)")
+        #expect(hint("x.json", ["--xen", "4.17"]) == "    trace: gatehouse trace x.json \(scenario) --xen 4.17")
+        let long = String(repeating: "l", count: 120)
+        #expect(
+            hint(long, ["--xen", "4.17"]) == "    trace: gatehouse trace \(long) \\\n      \(scenario) --xen 4.17")
+        // No command and no service: nothing to go on with.
+        var report = HandMade.report
+        for index in report.violations.indices { report.violations[index].trace = nil }
+        report.warnings = []
+        #expect(!report.text.contains("trace:"))
+    }
+
+    /// Of many scenarios a few are named, and the report says where all are.
+    @Test func namesThatAGroupLeavesOutCanBeFound() {
+        var report = HandMade.report
+        let names = (0..<7).map { "xen-pv/int3/kernel/probe-\($0)" }
+        report.warnings = []
+        report.violations = names.prefix(5).map { HandMade.violation($0) }
+        let also = "    also: " + names[1...4].joined(separator: ", ")
+        func plain() -> String { report.text.replacing("\n      xen", with: " xen").replacing("\n\n", with: "\n") }
+        #expect(plain().contains(also + "\n"))
+        #expect(!plain().contains("Every scenario"))
+        report.violations = names.map { HandMade.violation($0) }
+        #expect(plain().contains(also + " and 2 more\n"))
+        let label = "\nEvery scenario and the rules that it breaks: "
+        #expect(plain().contains(label + "GET /v1/simulations/s?format=wide\n"))
+        report.id = nil
+        #expect(!plain().contains("Every scenario"))
+        report.command = Report.Command(
+            table: "x.json", machine: ["--xen", "4.17"], selection: ["--scenarios", "xen-pv/*"])
+        #expect(
+            report.text.contains(
+                label + "gatehouse check x.json --xen 4.17 --scenarios \\\n  'xen-pv/*' --format wide\n"))
+        // Warnings are in that list, too.
+        report.warnings = [HandMade.violation("xen-pv/debug/user/return", rule: "w", severity: "warning")]
+        #expect(report.wide.contains("xen-pv/debug/user/return  w (warning)\n"))
+    }
+
+    /// What does not crash has a consequence as well: cause, then consequence.
+    @Test func silentConsequencesAreShown() {
+        var report = HandMade.report
+        let silent = Report.Consequence(
+            rule: "user-gs-base", vector: nil, errorCode: nil, text: "silent corruption: nothing crashes")
+        report.violations = [HandMade.violation("xen-pv/int3/kernel/return", consequence: silent)]
+        #expect(report.text.contains("\n    then: silent corruption: nothing crashes\n"))
     }
 
     @Test func otherPlatformsRulesPlacesAndConsequencesAreOtherEntries() {
@@ -82,21 +155,27 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         }
         // What crashes comes before what is only latent.
         report.violations = [HandMade.violation("xen-pv/int3/kernel/oops"), base]
-        #expect(report.violationGroups.map(\.first) == [base, report.violations[0]])
+        #expect(report.violationGroups.map(\.example) == [base, report.violations[0]])
     }
 
     /// The defect of the 2019 report: one entry on Xen PV, with its console, and none of that rule elsewhere.
     @Test func theDefectOfLinux52IsOneEntry() throws {
-        let groups = Fixture.linux52.report.violationGroups.filter { $0.first.rule == "live-frame-overwritten" }
+        let groups = Fixture.linux52.report.violationGroups.filter { $0.example.rule == "live-frame-overwritten" }
         #expect(groups.count == 1)
         let group = try #require(groups.first)
         #expect(group.platform == "xen-pv")
         #expect(group.events == ["int3"])
         #expect(group.scenarios.contains("xen-pv/int3/kernel/self-test"))
-        #expect(group.first.consequence?.vector == "general_protection")
+        #expect(group.example.consequence?.vector == "general_protection")
+        // The self test of the kernel shows the addresses of the machine of the report; others are made up.
+        #expect(group.example.scenario == "xen-pv/int3/kernel/self-test")
+        #expect(group.scenarios.first != "xen-pv/int3/kernel/self-test")
+        let text = Fixture.linux52.report.text
+        #expect(text.contains("      RIP: e030:int3_magic+0x0/0x7\n"))
+        #expect(text.contains("      RSP: 3507:ffffffff82203e98 "))
         #expect(Fixture.linux52.report.violationGroups.count < 20)
         #expect(Fixture.linux53.report.violationGroups.isEmpty)
-        let broken = Fixture.withoutGap.report.violationGroups.filter { $0.first.rule == "live-frame-overwritten" }
+        let broken = Fixture.withoutGap.report.violationGroups.filter { $0.example.rule == "live-frame-overwritten" }
         #expect(Set(broken.map(\.platform)) == ["bare-metal-intel", "bare-metal-amd", "xen-pv"])
     }
 
@@ -106,6 +185,46 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(text.contains("The table cannot be run:"))
         #expect(text.contains("do_nothing_at_all"))
         #expect(!text.contains("platform  "))
+    }
+
+    /// An obstacle is one of the platforms that did not run, and a warning is none.
+    @Test func obstaclesNameTheirPlatform() {
+        func reason(_ rule: String) -> Report.Reason {
+            Report.Reason(rule: rule, pointer: "/x", message: "message of \(rule)", location: "")
+        }
+        var report = HandMade.report
+        report.verdict = "invalid"
+        report.reasons = [reason("unreachable-entry"), reason("dangling-reference")]
+        func head() -> [String] {
+            report.text.split(separator: "\n").filter { !$0.hasPrefix(" ") }.map(String.init).filter {
+                $0.contains("cannot be run") || $0.hasPrefix("Warnings about")
+            }
+        }
+        // xen-pv ran.
+        report.request.scenarios = []
+        report.request.platforms = ["bare-metal-amd", "xen-pv"]
+        #expect(head() == ["The table cannot be run on bare-metal-amd:", "Warnings about the table:"])
+        #expect(
+            report.text.contains(
+                "\nThe table cannot be run on bare-metal-amd:\n  dangling-reference: message of dangling-reference\n"))
+        #expect(report.text.contains("\nWarnings about the table:\n  unreachable-entry: message of "))
+        report.request.platforms = ["bare-metal-intel", "bare-metal-amd", "xen-pv"]
+        #expect(head().first == "The table cannot be run on bare-metal-intel and bare-metal-amd:")
+        // One of them may only have had nothing to run.
+        report.request.scenarios = ["xen-pv/*"]
+        #expect(head().first == "The table cannot be run on one or more of bare-metal-intel, bare-metal-amd:")
+        // A kernel without XEN_PV does not run there: that is no obstacle where something else is.
+        report.costs = []
+        report.request = Report.Request(platforms: ["bare-metal-intel", "xen-pv"], scenarios: [])
+        report.reasons = [reason("platform-not-configured"), reason("dangling-reference")]
+        #expect(head() == ["The table cannot be run on bare-metal-intel:", "Warnings about the table:"])
+        report.reasons = [reason("platform-not-configured")]
+        report.request.platforms = ["xen-pv"]
+        #expect(head() == ["The table cannot be run on xen-pv:"])
+        // Everywhere.
+        report.request.platforms = ["bare-metal-intel", "xen-pv"]
+        report.reasons = [reason("dangling-reference")]
+        #expect(head() == ["The table cannot be run:"])
     }
 
     @Test func undecidedSaysWhichLimit() {
@@ -143,10 +262,25 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(csvField("plain") == "plain")
     }
 
+    @Test func linesOfAListFit() {
+        #expect(ScenarioRecord.line(name: "a/b/c/d", verdict: "holds", rule: nil) == "holds     a/b/c/d\n")
+        #expect(ScenarioRecord.line(name: "a/b", verdict: "violated", rule: "progress") == "violated  a/b  progress\n")
+        let name = "bare-metal-intel/coprocessor_segment_overrun/user/sigreturn-noncanonical-rip"
+        #expect(
+            ScenarioRecord.line(name: name, verdict: "violated", rule: "speculation-barrier")
+                == "violated  \(name)\n            speculation-barrier\n")
+    }
+
     @Test func asciiKeepsMeaning() {
         #expect(ascii("a … b → c ≤ “d”") == "a ... b -> c <= \"d\"")
-        #expect(ascii("\u{1B}[31m\u{7}é") == "?[31m??")
+        #expect(ascii("\u{1B}[31m\u{7}\u{9B}\u{202E}é") == "\\x1b[31m\\x07\\x9b\\u202e?")
         #expect(ascii("two\nlines\tand") == "two\nlines and")
+    }
+
+    @Test func printableEscapesWhatATerminalObeys() {
+        #expect(printable("é \u{1B}[2J\n\u{7F}\u{202E}") == "é \\x1b[2J\\x0a\\x7f\\u202e")
+        #expect(printable("two\n\tlines\r\u{0}", keepsLines: true) == "two\n\tlines\\x0d\\x00")
+        #expect(printable("plain é") == "plain é")
     }
 
     @Test func durationsForPeople() {
@@ -161,6 +295,7 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(shellWord("linux-5.2") == "linux-5.2")
         #expect(shellWord("it's $HOME") == "'it'\\''s $HOME'")
         #expect(shellWord("") == "''")
+        #expect(shellWord("é\n'\\") == "$'\\303\\251\\012\\'\\\\'")
     }
 }
 

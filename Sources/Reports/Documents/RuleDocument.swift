@@ -19,8 +19,9 @@ package enum RuleDocument {
         ])
     }
 
-    /// Every rule as text: id and statement.
+    /// Rules as text: id and statement of each; one alone with reason and sources.
     package static func text(_ rules: [Rule] = Rule.all) -> String {
+        if rules.count == 1, let rule = rules.first { return text(rule) }
         var page = TextPage()
         let width = (rules.map(\.id.utf8.count).max() ?? 0) + 2
         for rule in rules {

@@ -2,8 +2,8 @@
 package struct ViolationGroup: Sendable, Equatable {
     /// First part of the names of its scenarios.
     package var platform: String
-    /// The first, in scenario order; it stands for all.
-    package var first: Report.Violation
+    /// Stands for all: that of the table's own self test, whose addresses are a real machine's; else the first.
+    package var example: Report.Violation
     /// Names, each once, in scenario order.
     package var scenarios: [String]
     /// Events of the scenarios, each once, in scenario order.
@@ -15,7 +15,7 @@ extension Report {
     package var violationGroups: [ViolationGroup] {
         let groups = Self.groups(violations)
         // What a user sees crash comes before what stays silent.
-        return groups.filter { $0.first.isNoticed } + groups.filter { !$0.first.isNoticed }
+        return groups.filter { $0.example.isNoticed } + groups.filter { !$0.example.isNoticed }
     }
 
     /// Warnings by cause, in the order of the first of each.
@@ -44,11 +44,14 @@ extension Report {
                     groups[place].scenarios.append(violation.scenario)
                 }
                 if !groups[place].events.contains(event) { groups[place].events.append(event) }
+                if parts.probe == "self-test" && scenarioParts(groups[place].example.scenario).probe != "self-test" {
+                    groups[place].example = violation
+                }
             } else {
                 places[key] = groups.count
                 groups.append(
                     ViolationGroup(
-                        platform: String(parts.platform), first: violation, scenarios: [violation.scenario],
+                        platform: String(parts.platform), example: violation, scenarios: [violation.scenario],
                         events: [event]))
             }
         }

@@ -1,8 +1,9 @@
 extension Report {
-    /// A line for each scenario: verdict, instructions, memory words, name, violated rules.
+    /// A line for each scenario: verdict, instructions, memory words, name, violated rules and warnings.
     package var wide: String {
         var page = TextPage()
-        let rules = rulesByScenario
+        let rules = Self.rulesByScenario(violations)
+        let notes = Self.rulesByScenario(warnings)
         let limits = Dictionary(undecided.map { ($0.scenario, $0.limit) }, uniquingKeysWith: { first, _ in first })
         page.line("\(title): \(verdict)", hanging: 2)
         page.verbatim("verdict    instr words scenario", indent: 0)
@@ -12,7 +13,8 @@ extension Report {
             let head =
                 verdict.padded(9) + String(cost.instructions).aligned(7) + String(cost.memoryWords).aligned(6) + " "
             let name = head + ascii(cost.scenario)
-            let tail = broken.isEmpty ? "" : "  " + broken.joined(separator: ", ")
+            let all = broken + (notes[cost.scenario] ?? []).map { "\($0) (warning)" }
+            let tail = all.isEmpty ? "" : "  " + ascii(all.joined(separator: ", "))
             if name.utf8.count + tail.utf8.count <= textWidth_columns {
                 page.verbatim(name + tail, indent: 0)
             } else {
@@ -25,7 +27,7 @@ extension Report {
 
     /// One row for each scenario (RFC 4180), with a header.
     package var csv: String {
-        let rules = rulesByScenario
+        let rules = Self.rulesByScenario(violations)
         let limits = Dictionary(undecided.map { ($0.scenario, $0.limit) }, uniquingKeysWith: { first, _ in first })
         let first = Dictionary(violations.map { ($0.scenario, $0) }, uniquingKeysWith: { first, _ in first })
         var rows = [
@@ -45,7 +47,7 @@ extension Report {
         return rows.joined(separator: "\r\n") + "\r\n"
     }
 
-    private var rulesByScenario: [String: [String]] {
+    private static func rulesByScenario(_ violations: [Violation]) -> [String: [String]] {
         var result: [String: [String]] = [:]
         for violation in violations where !(result[violation.scenario]?.contains(violation.rule) ?? false) {
             result[violation.scenario, default: []].append(violation.rule)
@@ -60,7 +62,7 @@ extension Report {
             var violated = 0
             var undecided = 0
         }
-        let rules = rulesByScenario
+        let rules = Self.rulesByScenario(violations)
         let undecidedNames = Set(undecided.map(\.scenario))
         var rows: [Row] = []
         for cost in costs {

@@ -7,6 +7,7 @@ extension Report {
         writeGroups(violationGroups, title: "Violations", to: &page)
         writeUndecided(to: &page)
         writeGroups(warningGroups, title: "Warnings", to: &page)
+        writeWideHint(to: &page)
         writePlatforms(to: &page)
         writeCosts(to: &page)
         return page.text
@@ -33,9 +34,15 @@ extension Report {
     }
 
     private func writeReasons(to page: inout TextPage) {
+        let (obstacles, warnings) = obstaclesAndWarnings
+        write(obstacles, title: "The table cannot be run\(placeOfObstacles):", to: &page)
+        write(warnings, title: "Warnings about the table:", to: &page)
+    }
+
+    private func write(_ reasons: [Reason], title: String, to page: inout TextPage) {
         if reasons.isEmpty { return }
         page.blank()
-        page.line(verdict == "invalid" ? "The table cannot be run:" : "Warnings about the table:")
+        page.line(title, hanging: 2)
         for reason in reasons {
             page.line("\(reason.rule): \(reason.message)", indent: 2, hanging: 4)
             if !reason.pointer.isEmpty { page.line("in the document at \(reason.pointer)", indent: 4) }
@@ -54,7 +61,7 @@ extension Report {
     }
 
     private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
-        let violation = group.first
+        let violation = group.example
         let head = "\(number).".padded(4)
         page.verbatim(
             head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
@@ -70,11 +77,27 @@ extension Report {
             page.line("console:", indent: 4)
             page.verbatim(violation.console, indent: 6)
         }
-        writeTraceCommand(violation.scenario, to: &page)
+        if let words = traceWords(violation) { page.hint("trace:", words, indent: 4) }
+        let others = group.scenarios.filter { $0 != violation.scenario }
+        if others.isEmpty { return }
+        let hidden = others.count - Self.othersShown
+        let rest = hidden > 0 ? " and \(hidden) more" : ""
+        page.line("also: \(others.prefix(Self.othersShown).joined(separator: ", "))\(rest)", indent: 4, hanging: 6)
+    }
+
+    /// Names of a group besides its example.
+    private static var othersShown: Int { 4 }
+
+    /// Where the names are that groups leave out.
+    private func writeWideHint(to page: inout TextPage) {
+        let isCut = (violationGroups + warningGroups).contains { $0.scenarios.count > Self.othersShown + 1 }
+        guard isCut, let words = wideWords else { return }
+        page.blank()
+        page.hint("Every scenario and the rules that it breaks:", words, indent: 0)
     }
 
     private func others(_ group: ViolationGroup) -> String {
-        let name = group.first.scenario
+        let name = group.example.scenario
         let rest = group.scenarios.count - 1
         if rest == 0 { return name }
         let shown = group.events.prefix(6).joined(separator: ", ")
@@ -92,18 +115,6 @@ extension Report {
         return (head.isEmpty ? "" : head.joined(separator: ", ") + ": ") + consequence.text
     }
 
-    /// A command that can be copied: too wide, it goes on behind a backslash.
-    private func writeTraceCommand(_ scenario: String, to page: inout TextPage) {
-        let head = "gatehouse trace \(shellWord(title))"
-        let tail = shellWord(scenario)
-        if 11 + head.utf8.count + 1 + tail.utf8.count <= textWidth_columns {
-            page.verbatim("trace: \(head) \(tail)", indent: 4)
-        } else {
-            page.verbatim("trace: \(head) \\", indent: 4)
-            page.verbatim(tail, indent: 6)
-        }
-    }
-
     private func writeUndecided(to page: inout TextPage) {
         if undecided.isEmpty { return }
         page.blank()
@@ -119,18 +130,4 @@ extension Report {
 extension Report.Location {
     /// The cause is a model of a C function, which has no source line.
     var isCFunction: Bool { instruction == "(C function)" }
-}
-
-/// A word as a POSIX shell reads it back.
-func shellWord(_ text: String) -> String {
-    let isPlain = text.utf8.allSatisfy {
-        switch $0 {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "-._/+@:".utf8.contains($0)
-        }
-    }
-    if isPlain && !text.isEmpty { return text }
-    return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

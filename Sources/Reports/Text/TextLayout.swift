@@ -5,7 +5,7 @@ package let textWidth_columns = 100
 
 /// Printable ASCII for any text: known signs by their usual spelling, anything else by `?`.
 ///
-/// Names and code come from users: control characters, which a terminal would obey, go as well. Newlines stay.
+/// Names and code come from users: control characters, which a terminal would obey, are escaped. Newlines stay.
 package func ascii(_ text: String) -> String {
     if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) { return text }
     var result = ""
@@ -14,6 +14,7 @@ package func ascii(_ text: String) -> String {
         switch scalar {
         case "\n", " "..."~": result.unicodeScalars.append(scalar)
         case "\t", "\u{A0}": result += " "
+        case _ where isControl(scalar): result += escape(scalar)
         case "…": result += "..."
         case "→": result += "->"
         case "←": result += "<-"
@@ -30,6 +31,35 @@ package func ascii(_ text: String) -> String {
         }
     }
     return result
+}
+
+/// Any text with what a terminal would obey escaped: control characters and overrides of direction. Letters stay.
+///
+/// - Parameter keepsLines: Newlines and tabs are layout, not part of a name.
+package func printable(_ text: String, keepsLines: Bool = false) -> String {
+    func isKept(_ scalar: Unicode.Scalar) -> Bool {
+        if keepsLines && (scalar == "\n" || scalar == "\t") { return true }
+        return !isControl(scalar)
+    }
+    if text.unicodeScalars.allSatisfy(isKept) { return text }
+    var result = ""
+    for scalar in text.unicodeScalars {
+        if isKept(scalar) { result.unicodeScalars.append(scalar) } else { result += escape(scalar) }
+    }
+    return result
+}
+
+private func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.value {
+    case 0..<0x20, 0x7F..<0xA0, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069: true
+    default: false
+    }
+}
+
+/// `\x1b`, or `\u202e` above U+00FF.
+private func escape(_ scalar: Unicode.Scalar) -> String {
+    let value = UInt64(scalar.value)
+    return value <= 0xFF ? "\\x" + hexadecimalDigits(value, digits: 2) : "\\u" + hexadecimalDigits(value, digits: 4)
 }
 
 extension String {
@@ -75,6 +105,9 @@ struct TextPage: Sendable {
             } while !rest.isEmpty
         }
     }
+
+    /// One line as it is, however wide; it has to be printable ASCII.
+    mutating func unbroken(_ content: String) { text += content + "\n" }
 
     /// Items separated by `; `, broken between items where possible.
     mutating func items(_ items: [String], indent: Int) {
