@@ -78,7 +78,7 @@ extension Application {
             throw Problem(
                 .invalidParameter,
                 "a name has 1 to 100 letters, digits, '.', '_', '-' and is not a number of 8 or more hex digits",
-                items: [Problem.Item(pointer: "?name", code: "invalid-name", message: "not a name")])
+                items: [Problem.Item(parameter: "name", code: "invalid-name", message: "not a name")])
         }
         return name
     }

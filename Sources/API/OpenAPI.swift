@@ -115,6 +115,23 @@ enum OpenAPI {
                 paths.append((path, [member]))
             }
         }
+        let fault = JSON.object([
+            JSON.Member("type", "object"),
+            JSON.Member("required", .array(["code", "message"])),
+            JSON.Member(
+                "properties",
+                .object(
+                    [
+                        ("pointer", "JSON pointer into the body"), ("parameter", "Name of a query parameter"),
+                        ("code", "Stable word for the kind of fault"), ("message", "What is wrong"),
+                    ].map { name, description in
+                        JSON.Member(
+                            name,
+                            .object([
+                                JSON.Member("type", "string"), JSON.Member("description", .string(description)),
+                            ]))
+                    })),
+        ])
         let problem = JSON.object([
             JSON.Member("type", "object"),
             JSON.Member("required", .array(["type", "title", "status", "detail", "instance"])),
@@ -125,7 +142,7 @@ enum OpenAPI {
                         JSON.Member($0, .object([JSON.Member("type", "string")]))
                     } + [
                         JSON.Member("status", .object([JSON.Member("type", "integer")])),
-                        JSON.Member("errors", .object([JSON.Member("type", "array")])),
+                        JSON.Member("errors", .object([JSON.Member("type", "array"), JSON.Member("items", fault)])),
                     ])),
         ])
         return .object([

@@ -6,15 +6,51 @@ package import Store
 package struct Problem: Error, Sendable {
     /// One fault of the request's content.
     package struct Item: Sendable, Hashable {
-        /// JSON pointer into the body; or the name of a query parameter or field.
-        package var pointer: String
+        /// Where it is.
+        package enum Place: Sendable, Hashable {
+            /// JSON pointer into the body; empty for the body itself.
+            case pointer(String)
+            /// Name of a query parameter.
+            case parameter(String)
+        }
+
+        package var place: Place
         package var code: String
         package var message: String
 
         package init(pointer: String, code: String, message: String) {
-            self.pointer = pointer
+            self.init(.pointer(pointer), code: code, message: message)
+        }
+
+        package init(parameter: String, code: String, message: String) {
+            self.init(.parameter(parameter), code: code, message: message)
+        }
+
+        package init(_ place: Place, code: String, message: String) {
+            self.place = place
             self.code = code
             self.message = message
+        }
+
+        fileprivate var json: JSON {
+            let place =
+                switch place {
+                case .pointer(let pointer): JSON.Member("pointer", .string(pointer))
+                case .parameter(let name): JSON.Member("parameter", .string(name))
+                }
+            return .object([
+                place, JSON.Member("code", .string(code)), JSON.Member("message", .string(message)),
+            ])
+        }
+
+        fileprivate var line: String {
+            let place =
+                switch place {
+                case .pointer(""): "(document)"
+                case .pointer(let pointer): pointer
+                case .parameter(let name): "?" + name
+                }
+            return "\(place): \(message)"
         }
     }
 
@@ -39,16 +75,7 @@ package struct Problem: Error, Sendable {
             JSON.Member("instance", .string(instance)), JSON.Member("code", .string(kind.rawValue)),
         ]
         if !items.isEmpty {
-            members.append(
-                JSON.Member(
-                    "errors",
-                    .array(
-                        items.map {
-                            .object([
-                                JSON.Member("pointer", .string($0.pointer)), JSON.Member("code", .string($0.code)),
-                                JSON.Member("message", .string($0.message)),
-                            ])
-                        })))
+            members.append(JSON.Member("errors", .array(items.map(\.json))))
         }
         return .object(members)
     }
@@ -57,8 +84,7 @@ package struct Problem: Error, Sendable {
     package var text: String {
         var lines = "\(kind.status) \(kind.title)\n\(Problem.line(detail))\n"
         for item in items {
-            let place = item.pointer.isEmpty ? "(document)" : item.pointer
-            lines += "  \(Problem.line("\(place): \(item.message)")) [\(item.code)]\n"
+            lines += "  \(Problem.line(item.line)) [\(item.code)]\n"
         }
         return lines
     }
@@ -95,6 +121,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case ambiguousReference = "ambiguous-reference"
     case idempotencyMismatch = "idempotency-mismatch"
     case notRunnable = "not-runnable"
+    case noScenario = "no-scenario"
     case overloaded
     case storageFull = "storage-full"
     case storageFailed = "storage-failed"
@@ -110,7 +137,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: 412
         case .contentTooLarge: 413
         case .unsupportedMediaType: 415
-        case .invalidDocument, .idempotencyMismatch, .notRunnable: 422
+        case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
         case .internalError: 500
         case .overloaded: 503
         case .storageFull: 507
@@ -135,6 +162,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .ambiguousReference: "Ambiguous reference"
         case .idempotencyMismatch: "Idempotency key used for another request"
         case .notRunnable: "The table cannot be run"
+        case .noScenario: "No scenario matches"
         case .overloaded: "Overloaded"
         case .storageFull: "Storage is full"
         case .storageFailed: "Storage failed"
@@ -161,6 +189,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .ambiguousReference: "Use more digits of the id."
         case .idempotencyMismatch: "Use a new key for a new request."
         case .notRunnable: "The configuration's reasons say what is missing."
+        case .noScenario: "Ask without 'scenarios' and list the names under /v1/simulations/{id}/scenarios."
         case .overloaded: "Try again after the seconds that Retry-After names."
         case .storageFull: "Free space on the disk of the database."
         case .storageFailed: "See the service's log; the write was not acknowledged and may be tried again."

@@ -46,7 +46,7 @@ package struct Request: Sendable {
         if values.count > 1 {
             throw Problem(
                 .invalidParameter, "the parameter '\(name)' stands more than once",
-                items: [Problem.Item(pointer: "?" + name, code: "duplicate-parameter", message: "give it once")])
+                items: [Problem.Item(parameter: name, code: "duplicate-parameter", message: "give it once")])
         }
         return values.first?.value
     }
@@ -57,7 +57,7 @@ package struct Request: Sendable {
             let nearest = nearestName(to: parameter.name, among: known + ["format"])
             let shown = String(parameter.name.prefix(64))
             return Problem.Item(
-                pointer: "?" + shown, code: "unknown-parameter",
+                parameter: shown, code: "unknown-parameter",
                 message: nearest.map { "unknown parameter '\(shown)'; did you mean '\($0)'?" }
                     ?? "unknown parameter '\(shown)'; known are: \((known + ["format"]).joined(separator: ", "))")
         }
@@ -71,7 +71,7 @@ package struct Request: Sendable {
         guard let value = Int(text), range.contains(value) else {
             throw Problem(
                 .invalidParameter, "'\(name)' is a number from \(range.lowerBound) to \(range.upperBound)",
-                items: [Problem.Item(pointer: "?" + name, code: "out-of-range", message: "not a number in that range")])
+                items: [Problem.Item(parameter: name, code: "out-of-range", message: "not a number in that range")])
         }
         return value
     }
@@ -84,7 +84,7 @@ package struct Request: Sendable {
         guard let value = T(rawValue: text) else {
             throw Problem(
                 .invalidParameter, "'\(name)' is one of: \(T.allCases.map(\.rawValue).joined(separator: ", "))",
-                items: [Problem.Item(pointer: "?" + name, code: "invalid-value", message: "not one of them")])
+                items: [Problem.Item(parameter: name, code: "invalid-value", message: "not one of them")])
         }
         return value
     }

@@ -42,16 +42,20 @@ extension Application {
         return (report, outcome)
     }
 
-    /// Simulates now and keeps configuration, report and scenarios before it answers.
+    /// Simulates now and keeps configuration, report and scenarios before it answers; throws `no-scenario` and keeps
+    /// nothing where nothing was selected.
     ///
     /// `name` is given to the configuration; the report shows the table's own where nothing is given: a table that was
     /// found by reference keeps the names it has.
     func runAndKeep(
-        _ table: EntryTable, _ order: SimulationOrder, name: String?
+        _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?
     ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
         let digest = Digest(of: table.document.text.utf8)
         let id = newSimulationID()
         let (report, outcome) = run(table, digest: digest, name: name ?? table.name, id: id, order)
+        if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
+            throw Problem.noScenario(order, scenarios: place)
+        }
         // A run on every platform has met every obstacle; after one on some, the others are still to be looked at.
         let isKnownValid =
             report.verdict != Verdict.invalid.rawValue && !order.request.stopAtFirst
@@ -100,14 +104,14 @@ extension Application {
                 "'base' goes with a patch, and patches are not read by this version; send a whole table",
                 items: [
                     Problem.Item(
-                        pointer: "?base", code: "not-supported", message: "patches are not read by this version")
+                        parameter: "base", code: "not-supported", message: "patches are not read by this version")
                 ])
         }
         let order = try SimulationOrder(query: request, limits: limits)
         try requireJSON(request)
         let table = try readTable(request.body)
         let name = try submittedName(request, table)
-        let kept = try runAndKeep(table, order, name: name)
+        let kept = try runAndKeep(table, order, scenarios: .parameter("scenarios"), name: name)
         return try reportAnswer(
             .ok, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
     }
@@ -161,7 +165,7 @@ extension Application {
                 table, order, name: inline?.name, applied: preferences.respondsAsync ? "respond-async" : "wait=0")
         }
         let start = environment.uptime_seconds()
-        let kept = try runAndKeep(table, order, name: inline?.name)
+        let kept = try runAndKeep(table, order, scenarios: .pointer("/scenarios"), name: inline?.name)
         var answer = try reportAnswer(
             .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
         // A wait that was exceeded was not applied, and must not be said to be (RFC 7240, section 3).
@@ -184,6 +188,10 @@ extension Application {
     private func startLater(
         _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String
     ) throws(Problem) -> Answer {
+        // Before anything is promised: a 202 has no way to say it later but by failing.
+        if !order.selectsAny(of: table, kernels: kernels) {
+            throw Problem.noScenario(order, scenarios: .pointer("/scenarios"))
+        }
         let digest = Digest(of: table.document.text.utf8)
         let id = newSimulationID()
         do throws(StoreError) {
@@ -358,7 +366,7 @@ extension Application {
             let nearest = nearestName(to: rule, among: Rule.all.map(\.id)).map { "; did you mean '\($0)'?" } ?? ""
             throw Problem(
                 .invalidParameter, "there is no rule of this name; /v1/rules lists them\(nearest)",
-                items: [Problem.Item(pointer: "?rule", code: "unknown-rule", message: "not the id of a rule")])
+                items: [Problem.Item(parameter: "rule", code: "unknown-rule", message: "not the id of a rule")])
         }
         let stored = try storedSimulation(text)
         let page: Page<StoredScenario>

@@ -79,7 +79,7 @@ struct ConfigurationTests {
         ] {
             let reply = try stage.post("/v1/configurations?name=\(name)", table("a"))
             #expect(reply.status == 400, "'\(name)'")
-            #expect(reply.json?.text("errors/0/pointer") == "?name", "'\(name)'")
+            #expect(reply.json?.text("errors/0/parameter") == "name", "'\(name)'")
         }
         for name in ["deadbeef", "DEADBEEF", "-a", "a b", ""] {
             let reply = try stage.post("/v1/configurations", #"{"kernel": "linux-5.2", "name": "\#(name)"}"#)

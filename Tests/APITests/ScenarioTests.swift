@@ -24,15 +24,15 @@ struct ScenarioTests {
         #expect(try names("verdict=holds&limit=1000").count + violated.count == all.count)
         #expect(try names("rule=live-frame-overwritten").contains(selfTest))
         #expect(try names("rule=triple-fault").isEmpty)
-        for (query, pointer) in [
-            ("rule=none", "?rule"), ("verdict=bad", "?verdict"), ("platform=arm", "?platform"), ("limit=0", "?limit"),
-            ("limit=1001", "?limit"), ("limit=-1", "?limit"), ("limit=x", "?limit"), ("limit=", "?limit"),
-            ("limit=99999999999999999999", "?limit"), ("limit=1&limit=2", "?limit"),
-            ("verdict=holds&verdict=violated", "?verdict"),
+        for (query, parameter) in [
+            ("rule=none", "rule"), ("verdict=bad", "verdict"), ("platform=arm", "platform"), ("limit=0", "limit"),
+            ("limit=1001", "limit"), ("limit=-1", "limit"), ("limit=x", "limit"), ("limit=", "limit"),
+            ("limit=99999999999999999999", "limit"), ("limit=1&limit=2", "limit"),
+            ("verdict=holds&verdict=violated", "verdict"),
         ] {
             let reply = try stage.get("\(path)?\(query)")
             #expect(reply.status == 400, "\(query)")
-            #expect(reply.json?.text("errors/0/pointer") == pointer, "\(query): \(reply.text)")
+            #expect(reply.json?.text("errors/0/parameter") == parameter, "\(query): \(reply.text)")
         }
         for cursor in ["x", "", "%00", "AAAA", String(repeating: "A", count: 3000)] {
             #expect(try stage.get("\(path)?cursor=\(cursor)").status == 400, "\(cursor)")

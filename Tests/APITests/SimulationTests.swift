@@ -204,15 +204,50 @@ struct SimulationTests {
             #expect(reply.json?.text("errors/0/pointer") == pointer, "\(members): \(reply.text)")
             #expect(reply.json?.text("errors/0/message")?.contains(hint) == true, "\(members): \(reply.text)")
         }
-        for (query, pointer) in [
-            ("xen=4.5", "?xen"), ("platforms=xen-pv,sparc", "?platforms"), ("nesting=x", "?nesting"),
-            ("nesting=2", "?nesting"), ("stop_at_first=maybe", "?stop_at_first"), ("platforms=", "?platforms"),
-            ("base=x", "?base"),
+        for (query, parameter) in [
+            ("xen=4.5", "xen"), ("platforms=xen-pv,sparc", "platforms"), ("nesting=x", "nesting"),
+            ("nesting=2", "nesting"), ("stop_at_first=maybe", "stop_at_first"), ("platforms=", "platforms"),
+            ("base=x", "base"),
         ] {
             let reply = try stage.post("/v1/checks?\(query)", Self.nominal)
             #expect(reply.status == 400, "\(query)")
-            #expect(reply.json?.text("errors/0/pointer") == pointer, "\(query): \(reply.text)")
+            #expect(reply.json?.text("errors/0/parameter") == parameter, "\(query): \(reply.text)")
         }
+    }
+
+    @Test(arguments: Carrier.allCases) func aSelectionOfNothingIsNoVerdict(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for (path, body, place) in [
+            ("/v1/checks?scenarios=nothing", Self.nominal, "errors/0/parameter"),
+            ("/v1/checks?scenarios=xen-pv/*&platforms=bare-metal-amd", Self.nominal, "errors/0/parameter"),
+            (
+                "/v1/simulations", #"{"configuration": "linux-5.2", "scenarios": ["nothing/*", "x"]}"#,
+                "errors/0/pointer"
+            ),
+        ] {
+            for preference in ["wait=60", "respond-async", "wait=0"] {
+                let reply = try stage.post(path, body, [("Prefer", preference)])
+                #expect(reply.status == 422, "\(path) \(preference)")
+                #expect(reply.json?.text("code") == "no-scenario")
+                #expect(reply.json?.text(place)?.hasSuffix("scenarios") == true, "\(reply.text)")
+                #expect(reply.json?.text("detail")?.contains("/v1/simulations/{id}/scenarios") == true)
+            }
+        }
+        #expect(try stage.get("/v1/simulations").json?.at("items")?.arrayValue?.isEmpty == true)
+        #expect(try stage.get("/v1/configurations").json?.at("items")?.arrayValue?.isEmpty == true)
+    }
+
+    @Test(arguments: Carrier.allCases) func whatCannotBeRunIsInvalidWhateverIsSelected(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        #expect(try stage.post("/v1/checks?scenarios=nothing", danglingTable).json?.text("verdict") == "invalid")
+        let order = #"{"configuration": \#(danglingTable), "scenarios": "nothing"}"#
+        #expect(try stage.post("/v1/simulations", order).json?.text("verdict") == "invalid")
+        #expect(try stage.post("/v1/simulations", order, [("Prefer", "respond-async")]).status == 202)
+        let withoutXen = table("no Xen", #""options": {"XEN_PV": false}"#)
+        let xen = try stage.post("/v1/checks?scenarios=nothing&platforms=xen-pv", withoutXen)
+        #expect(xen.json?.text("verdict") == "invalid", "\(xen.text)")
+        let all = try stage.post("/v1/checks?scenarios=nothing", withoutXen)
+        #expect(all.status == 422, "the other platforms run")
     }
 
     @Test(arguments: Carrier.allCases) func stoppingAtTheFirstViolationStops(_ carrier: Carrier) throws {
