@@ -63,10 +63,10 @@ extension Application {
     }
 
     func newConfiguration(
-        _ table: EntryTable, name: String?, _ findings: [ConfigurationFinding]
+        _ table: EntryTable, name: String?, renames: Bool, _ findings: [ConfigurationFinding]
     ) -> NewConfiguration {
         NewConfiguration(
-            document: table.document.text, name: name, kernel: table.kernel,
+            document: table.document.text, name: name, renames: renames, kernel: table.kernel,
             invalidReason: findings.isEmpty ? nil : JSON.array(findings.map(Application.json)).text,
             createdAt: environment.now())
     }
@@ -92,7 +92,8 @@ extension Application {
         let findings = obstacles(table)
         let inserted: InsertedConfiguration
         do throws(StoreError) {
-            inserted = try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
+            inserted = try store.perform(
+                .insertConfiguration(newConfiguration(table, name: name, renames: true, findings)))
         } catch { throw Problem(error) }
         if name != nil { cache.clear() }
         let configuration = inserted.configuration
@@ -139,8 +140,37 @@ extension Application {
         "\(configuration.digest.hex.prefix(16))  \(configuration.isValid ? "valid  " : "invalid")  \(configuration.createdAt.rfc3339)  \(configuration.kernel)  \(configuration.name ?? "-")\n"
     }
 
+    /// The table that a shipped name means; nil for any other reference.
+    private func shippedTable(_ reference: String) throws(Problem) -> EntryTable? {
+        guard let kernel = kernels.kernel(named: reference) else { return nil }
+        return try readTable(kernel.document, prefix: "")
+    }
+
+    /// A configuration that is kept, by id, prefix or name; a shipped name means the shipped content and no other.
     func findConfiguration(_ reference: String) throws(Problem) -> StoredConfiguration {
-        do throws(StoreError) { return try store.findConfiguration(reference) } catch { throw Problem(error) }
+        guard let shipped = try shippedTable(reference) else {
+            do throws(StoreError) { return try store.findConfiguration(reference) } catch { throw Problem(error) }
+        }
+        do throws(StoreError) {
+            var found = try store.findConfiguration(shipped.digest.hex)
+            found.name = reference
+            return found
+        } catch  where error.code == .notFound {
+            throw Problem(
+                .notFound, "\(reference) ships with the program and was not used yet; /v1/kernels/\(reference) has it")
+        } catch { throw Problem(error) }
+    }
+
+    /// The content that a reference means, kept or shipped.
+    func digest(_ reference: String) throws(Problem) -> Digest {
+        if let shipped = try shippedTable(reference) { return shipped.digest }
+        return try findConfiguration(reference).digest
+    }
+
+    /// The table that a reference means, kept or shipped.
+    func resolve(_ reference: String) throws(Problem) -> EntryTable {
+        if let shipped = try shippedTable(reference) { return shipped }
+        return try storedTable(try findConfiguration(reference))
     }
 
     func storedDocument(_ configuration: StoredConfiguration) throws(Problem) -> String {
@@ -168,8 +198,7 @@ extension Application {
         try request.allow(["platform", "routine"])
         let format = try request.format(among: [.text])
         let platform = try request.choice("platform", Platform.self) ?? .bareMetalIntel
-        let found = try findConfiguration(reference)
-        let table = try storedTable(found)
+        let table = try resolve(reference)
         let routine = try request.parameter("routine")
         let image: EntryImage
         do throws(InvalidConfiguration) {
@@ -182,17 +211,19 @@ extension Application {
         }
         return Answer(
             .ok, format, [UInt8](text.utf8),
-            fields: [.eTag: "\"\(found.digest.hex.prefix(32))-\(platform.rawValue)-\(routine ?? "")-\(modelVersion)\""])
+            fields: [.eTag: "\"\(table.digest.hex.prefix(32))-\(platform.rawValue)-\(routine ?? "")-\(modelVersion)\""])
     }
 
     func listConfigurations(_ request: Request) throws(Problem) -> Answer {
         try request.allow(["name", "kernel", "limit", "cursor"])
         let format = try request.format(among: [.json, .text, .ndjson])
         let rows = try request.integer("limit", in: 1...limits.pageRowsMaximum) ?? limits.pageRows
+        let name = try request.parameter("name")
+        let meant = try name.flatMap { (name) throws(Problem) in try shippedTable(name)?.digest }
         let page: Page<StoredConfiguration>
         do throws(StoreError) {
             page = try store.configurations(
-                name: request.optional("name"), kernel: request.optional("kernel"), limit: rows,
+                name: name, meant: meant, kernel: request.optional("kernel"), limit: rows,
                 cursor: request.optional("cursor"))
         } catch { throw Problem(error) }
         return list(
@@ -239,6 +270,11 @@ extension Application {
             return Answer(.ok, format, body.bytes, fields: fields)
         }
     }
+}
+
+extension EntryTable {
+    /// The identity of its content.
+    var digest: Digest { Digest(of: document.text.utf8) }
 }
 
 /// The rule id of entries that nothing leads to: a warning, no obstacle.

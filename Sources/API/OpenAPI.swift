@@ -17,9 +17,11 @@ enum OpenAPI {
         switch name {
         case "limit": return ("Rows of the page", .object([JSON.Member("type", "integer"), JSON.Member("minimum", 1)]))
         case "cursor": return text("Opaque; from the Link field or the member next of the page before")
-        case "name": return text("Name of the configuration")
+        case "name":
+            return text("Name of the configuration; lists show what it means and what had it as the last name")
         case "kernel": return text("Name of a kernel")
-        case "configuration": return text("Id, unique prefix of 8 or more digits, or name")
+        case "configuration":
+            return text("Id, unique prefix of 8 or more digits, or name; a shipped name means the shipped table")
         case "verdict": return choice("Only this verdict", StoredVerdict.allCases.map(\.rawValue))
         case "state": return choice("Only this state", StoredState.allCases.map(\.rawValue))
         case "platform": return choice("One platform", Platform.allCases.map(\.rawValue))

@@ -45,12 +45,13 @@ extension Application {
     /// Simulates now and keeps configuration, report and scenarios before it answers; throws `no-scenario` and keeps
     /// nothing where nothing was selected.
     ///
-    /// `name` is given to the configuration; the report shows the table's own where nothing is given: a table that was
-    /// found by reference keeps the names it has.
+    /// `name` is given to the configuration, to one that has a name only with `renames`; the report shows the table's
+    /// own where nothing is given: a table that was found by reference keeps the names it has.
     func runAndKeep(
-        _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?
+        _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
+        renames: Bool = false
     ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
-        let digest = Digest(of: table.document.text.utf8)
+        let digest = table.digest
         let id = newSimulationID()
         let (report, outcome) = run(table, digest: digest, name: name ?? table.name, id: id, order)
         if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
@@ -62,7 +63,7 @@ extension Application {
             && Set(order.request.selection.platforms) == Set(Platform.allCases)
         let findings = isKnownValid ? [] : obstacles(table)
         do throws(StoreError) {
-            try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
+            try store.perform(.insertConfiguration(newConfiguration(table, name: name, renames: renames, findings)))
             try store.perform(
                 .insertSimulation(
                     NewSimulation(
@@ -111,7 +112,9 @@ extension Application {
         try requireJSON(request)
         let table = try readTable(request.body)
         let name = try submittedName(request, table)
-        let kept = try runAndKeep(table, order, scenarios: .parameter("scenarios"), name: name)
+        let kept = try runAndKeep(
+            table, order, scenarios: .parameter("scenarios"), name: name,
+            renames: try request.parameter("name") != nil)
         return try reportAnswer(
             .ok, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
     }
@@ -175,16 +178,6 @@ extension Application {
         return answer
     }
 
-    /// A stored configuration, or a shipped table by its name.
-    func resolve(_ reference: String) throws(Problem) -> EntryTable {
-        do throws(Problem) {
-            return try storedTable(try findConfiguration(reference))
-        } catch {
-            guard error.kind == .notFound, let kernel = kernels.kernel(named: reference) else { throw error }
-            return try readTable(kernel.document, prefix: "")
-        }
-    }
-
     private func startLater(
         _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String
     ) throws(Problem) -> Answer {
@@ -192,10 +185,11 @@ extension Application {
         if !order.selectsAny(of: table, kernels: kernels) {
             throw Problem.noScenario(order, scenarios: .pointer("/scenarios"))
         }
-        let digest = Digest(of: table.document.text.utf8)
+        let digest = table.digest
         let id = newSimulationID()
         do throws(StoreError) {
-            try store.perform(.insertConfiguration(newConfiguration(table, name: name, obstacles(table))))
+            try store.perform(
+                .insertConfiguration(newConfiguration(table, name: name, renames: false, obstacles(table))))
             try store.perform(
                 .insertSimulation(
                     NewSimulation(
@@ -327,7 +321,7 @@ extension Application {
         let verdict = try request.choice("verdict", StoredVerdict.self)
         let state = try request.choice("state", StoredState.self)
         var digest: Digest?
-        if let reference = try request.parameter("configuration") { digest = try findConfiguration(reference).digest }
+        if let reference = try request.parameter("configuration") { digest = try self.digest(reference) }
         let page: Page<StoredSimulation>
         do throws(StoreError) {
             page = try store.simulations(
