@@ -234,12 +234,7 @@ extension Application {
     func deleteConfiguration(_ request: Request, _ reference: String) throws(Problem) -> Answer {
         try request.allow([])
         let found = try findConfiguration(reference)
-        let tags = [Format.json, .text].map { Application.tag(found, $0) }
-        if let condition = request.fields[.ifMatch],
-            !tags.contains(where: { HTTPFields.matches(condition, $0, weakly: false) })
-        {
-            throw Problem(.preconditionFailed, "If-Match names another version")
-        }
+        try request.requireMatch([Format.json, .text].map { Application.tag(found, $0) })
         do throws(StoreError) { try store.perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }
         cache.clear()
         return Answer(.noContent)
@@ -294,6 +289,15 @@ extension Problem {
 }
 
 extension Request {
+    /// Throws `precondition-failed` where If-Match has neither `*` nor one of the tags of what is there.
+    func requireMatch(_ tags: [String]) throws(Problem) {
+        guard let condition = fields[.ifMatch] else { return }
+        let matches =
+            HTTPFields.matches(condition, "*", weakly: false)
+            || tags.contains { HTTPFields.matches(condition, $0, weakly: false) }
+        if !matches { throw Problem(.preconditionFailed, "If-Match names another version") }
+    }
+
     /// The value of a parameter where a `StoreError` context does not let a `Problem` through; checked before by `allow`.
     func optional(_ name: String) -> String? { query.first { $0.name == name }?.value }
 }

@@ -30,7 +30,7 @@ enum OpenAPI {
         case "xen": return choice("Release of Xen", XenRelease.supported)
         case "nesting":
             return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
-        case "rule": return choice("Only scenarios that break this rule", Rule.all.map(\.id))
+        case "rule": return choice("Only scenarios with a violation or a warning of this rule", Rule.all.map(\.id))
         case "stop_at_first":
             return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
         case "routine": return text("One routine of the listing")

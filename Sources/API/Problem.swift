@@ -207,7 +207,8 @@ extension Problem {
             self.init(
                 .ambiguousReference, error.message,
                 items: error.candidates.map { Item(pointer: "", code: "candidate", message: $0.hex) })
-        case .referenceTooShort, .invalidName, .invalidCursor, .invalidValue:
+        case .referenceTooShort: self.init(.notFound, error.message)
+        case .invalidName, .invalidCursor, .invalidValue:
             self.init(.invalidParameter, error.message)
         case .tooLarge: self.init(.contentTooLarge, error.message)
         case .duplicate, .simulationRunning, .simulationEnded: self.init(.conflict, error.message)

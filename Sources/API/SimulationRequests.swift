@@ -71,7 +71,12 @@ struct SimulationOrder: Sendable {
         if let value = members["scenarios"] { readScenarios(value, "/scenarios", limits, &reader) }
         if let value = members["xen"] { readXen(value, "/xen", &reader) }
         if let value = members["nesting"] { readNesting(value, "/nesting", &reader) }
-        request.stopAtFirst = reader.bool(members["stop_at_first"], "/stop_at_first", default: false)
+        switch members["stop_at_first"] {
+        case nil: break
+        case .bool(let stops): request.stopAtFirst = stops
+        case .some(let value):
+            reader.fault("/stop_at_first", "wrong-type", "expected true or false, found \(value.kindName)")
+        }
     }
 
     private mutating func readPlatforms(_ value: JSON, _ place: String, _ reader: inout TableReader) {

@@ -34,10 +34,14 @@ extension Application {
             elapsedSeconds: elapsed, report: report.bytes,
             scenarios: result.results.map { row in
                 let record = ScenarioRecord(row, simulation: id.text)
+                var further: [String] = []
+                for rule in row.violations.map(\.rule) where rule != record.rule && !further.contains(rule) {
+                    further.append(rule)
+                }
                 return NewScenario(
                     name: record.name, platform: record.platform,
                     verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: record.rule,
-                    record: record.bytes)
+                    furtherRules: further, record: record.bytes)
             }, finishedAt: environment.now())
         return (report, outcome)
     }
@@ -90,8 +94,13 @@ extension Application {
         return Answer(
             status, format, body,
             fields: [
-                .eTag: "\"\(id.text.suffix(8))-\(format.rawValue)\"", .location: "/v1/simulations/\(id.text)",
+                .eTag: Application.tag(id, format), .location: "/v1/simulations/\(id.text)",
             ])
+    }
+
+    /// The strong tag of a report in a form; a report never changes.
+    private static func tag(_ id: SimulationID, _ format: Format) -> String {
+        "\"\(id.text.suffix(8))-\(format.rawValue)\""
     }
 
     // MARK: Checks
@@ -279,7 +288,8 @@ extension Application {
             if !stored.state.isEnd { fields[.retryAfter] = "1" }
             let body = Application.json(stored)
             if format == .json || format == .ndjson { return Answer(.ok, .json, body.bytes, fields: fields) }
-            return Answer(.ok, .text, [UInt8]("\(stored.id.text) \(stored.state.rawValue)\n".utf8), fields: fields)
+            let line = "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? "")\n"
+            return Answer(.ok, .text, [UInt8](line.utf8), fields: fields)
         }
         let bytes: [UInt8]
         do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
@@ -289,6 +299,11 @@ extension Application {
         answer.fields[.cacheControl] = "private, max-age=86400, immutable"
         answer.fields[.location] = nil
         return answer
+    }
+
+    /// Why a simulation failed, behind its state.
+    private static func because(_ failure: String) -> String {
+        failure == "interrupted" ? ": interrupted, the service stopped before it ended" : ": \(failure)"
     }
 
     /// Reads a stored report back.
@@ -336,6 +351,9 @@ extension Application {
     func deleteSimulation(_ request: Request, _ text: String) throws(Problem) -> Answer {
         try request.allow([])
         let stored = try storedSimulation(text)
+        // Before it is finished it has no tag, and only * matches.
+        let tags = stored.state == .finished ? Application.reportFormats.map { Application.tag(stored.id, $0) } : []
+        try request.requireMatch(tags)
         do throws(StoreError) {
             if stored.state.isEnd {
                 try store.perform(.deleteSimulation(stored.id))

@@ -156,14 +156,20 @@ package struct NewScenario: Sendable {
     package var verdict: StoredVerdict
     /// The rule of its first cause, where one was violated.
     package var rule: String?
+    /// Other rules that it violates or has a warning of; a list by rule finds it under each.
+    package var furtherRules: [String]
     /// Whatever else there is to say, opaque bytes.
     package var record: [UInt8]
 
-    package init(name: String, platform: String, verdict: StoredVerdict, rule: String? = nil, record: [UInt8]) {
+    package init(
+        name: String, platform: String, verdict: StoredVerdict, rule: String? = nil, furtherRules: [String] = [],
+        record: [UInt8]
+    ) {
         self.name = name
         self.platform = platform
         self.verdict = verdict
         self.rule = rule
+        self.furtherRules = furtherRules
         self.record = record
     }
 }

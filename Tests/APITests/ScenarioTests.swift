@@ -51,6 +51,24 @@ struct ScenarioTests {
         #expect(try stage.get("/v1/simulations?cursor=\(foreign)").status == 400, "a cursor belongs to its list")
     }
 
+    @Test(arguments: Carrier.allCases) func everyRuleOfAScenarioFindsIt(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let path = try simulated(stage, "*/page_fault/user/*") + "/scenarios"
+        let all = try stage.get("\(path)?limit=1000").json?.at("items")?.arrayValue ?? []
+        var expected: [String: Set<String>] = [:]
+        var isMixed = false
+        for item in all {
+            let rules = (item.at("violations")?.arrayValue ?? []).compactMap { $0.text("rule") }
+            if rules.contains(where: { $0 != item.text("rule") }) { isMixed = true }
+            for rule in rules { expected[rule, default: []].insert(item.text("name") ?? "") }
+        }
+        #expect(isMixed, "some scenario has more than its first rule")
+        for (rule, names) in expected {
+            let found = try stage.get("\(path)?limit=1000&rule=\(rule)").json?.at("items")?.arrayValue ?? []
+            #expect(Set(found.compactMap { $0.text("name") }) == names, "\(rule)")
+        }
+    }
+
     @Test(arguments: Carrier.allCases) func oneScenarioByItsName(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
         let path = try simulated(stage, selfTest) + "/scenarios"

@@ -1,5 +1,6 @@
 import EntryCode
 import HTTPTypes
+import Store
 import Testing
 
 @testable import API
@@ -148,7 +149,8 @@ struct SimulationTests {
         #expect(refused.status == 503, "the queue is full")
         #expect(refused.fields["retry-after"] == "1")
         #expect(try client.send("GET", "/v1/simulations", [], []).json?.at("items")?.arrayValue?.count == 1)
-        #expect(try client.send("DELETE", location, [], []).status == 204)
+        #expect(try client.send("DELETE", location, [("If-Match", "\"x\"")], []).status == 412, "it has no tag yet")
+        #expect(try client.send("DELETE", location, [("If-Match", "*")], []).status == 204)
         #expect(try client.send("GET", location, [], []).json?.text("state") == "cancelled")
         queue.drain()
         #expect(try client.send("GET", location, [], []).json?.text("state") == "cancelled", "it stays so")
@@ -197,6 +199,8 @@ struct SimulationTests {
             (#""platforms": ["xen"]"#, "/platforms/0", "xen-pv"), (#""platforms": []"#, "/platforms", "xen-pv"),
             (#""platforms": "xen-pv""#, "/platforms", "array"), (#""nesting": 1"#, "/nesting", "not modelled"),
             (#""nesting": -1"#, "/nesting", "0"), (#""stop_at_first": "yes""#, "/stop_at_first", "true or false"),
+            (#""stop_at_first": 1"#, "/stop_at_first", "true or false"),
+            (#""stop_at_first": null"#, "/stop_at_first", "true or false"),
             (#""scenario": "x""#, "/scenario", "did you mean 'scenarios'?"),
             (#""scenarios": 5"#, "/scenarios", "string"),
         ] {
@@ -300,6 +304,37 @@ struct SimulationTests {
         for id in ["x", "0123456789abcdef", "..%2f..", String(repeating: "a", count: 65), "%F0%9F%92%A9"] {
             #expect(try stage.get("/v1/simulations/\(id)").status == 404, "\(id)")
         }
+    }
+
+    @Test(arguments: Carrier.allCases) func removalIsConditional(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for form in ["json", "text", "wide", "csv", "ndjson", nil] {
+            let path = try #require(
+                try stage.post("/v1/simulations", #"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#)
+                    .fields["location"])
+            let tag = try form.map { try #require(try stage.get("\(path)?format=\($0)").fields["etag"]) } ?? "*"
+            for other in ["\"other\"", "W/" + tag, "\"\(tag)\""] where other != "W/*" {
+                #expect(try stage.send("DELETE", path, [("If-Match", other)]).status == 412, "\(other)")
+            }
+            #expect(try stage.get(path).status == 200)
+            #expect(try stage.send("DELETE", path, [("If-Match", "\"other\", \(tag)")]).status == 204)
+            #expect(try stage.get(path).status == 404)
+        }
+    }
+
+    @Test func aFailedSimulationSaysWhy() throws {
+        let application = try makeApplication(queue: HeldQueue(limit: 1))
+        defer { try? application.store.close() }
+        let client = RouterClient(application: application)
+        let queued = try client.send(
+            "POST", "/v1/simulations", [("Content-Type", "application/json"), ("Prefer", "respond-async")],
+            [UInt8](#"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#.utf8))
+        let location = try #require(queued.fields["location"])
+        let id = try #require(SimulationID(String(location.split(separator: "/").last ?? "")))
+        try application.store.perform(.failSimulation(id, failure: "interrupted", at: Timestamp(milliseconds: 1)))
+        #expect(try client.send("GET", location, [], []).json?.text("failure") == "interrupted")
+        let text = try client.send("GET", location + "?format=text", [], []).text
+        #expect(text == "\(id.text) failed: interrupted, the service stopped before it ended\n")
     }
 
     /// A kept answer must not come back after a removal that ran while it was made.
