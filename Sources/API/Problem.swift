@@ -222,7 +222,8 @@ extension Problem {
     /// Faults of a document; `prefix` is where the document stands in the body.
     package init(_ faults: TableFaults, prefix: String = "") {
         let items = faults.faults.map { Item(pointer: prefix + $0.pointer, code: $0.code, message: $0.message) }
-        let count = items.count == 1 ? "1 fault" : "\(items.count) faults"
+        let listed = faults.count > items.count ? ", the first \(items.count) of them listed" : ""
+        let count = faults.count == 1 ? "1 fault" : "\(faults.count) faults\(listed)"
         let first = faults.faults.first?.message ?? ""
         if faults.isTooLarge {
             self.init(.contentTooLarge, first, items: items)

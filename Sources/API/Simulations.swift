@@ -148,7 +148,7 @@ extension Application {
             reader.fault(pointer, "duplicate-key", "this key already stands in the same object")
         }
         guard let members = reader.object(parsed.value, "", keys: SimulationOrder.bodyKeys) else {
-            throw Problem(TableFaults(faults: reader.faults))
+            throw Problem(reader.found)
         }
         let order = SimulationOrder(members: members, limits: limits, &reader)
         var inline: EntryTable?
@@ -159,7 +159,7 @@ extension Application {
             do throws(TableFaults) {
                 inline = try EntryTable.read(members["configuration"] ?? .null, kernels: kernels, limits: limits.table)
             } catch {
-                for fault in error.faults { reader.fault("/configuration" + fault.pointer, fault.code, fault.message) }
+                reader.adopt(error, at: "/configuration")
             }
         case nil:
             reader.fault("", "missing-key", "the key 'configuration' is required: a reference, or a table")
@@ -167,7 +167,7 @@ extension Application {
             reader.fault(
                 "/configuration", "wrong-type", "a reference (id, prefix of 8 or more, name) or a table is expected")
         }
-        if !reader.faults.isEmpty { throw Problem(TableFaults(faults: reader.faults)) }
+        if !reader.faults.isEmpty { throw Problem(reader.found) }
 
         let table = if let inline { inline } else { try resolve(reference ?? "") }
         let preferences = Preferences(request.fields[.prefer])

@@ -180,6 +180,29 @@ struct DisciplineTests {
         #expect(near.json?.text("errors/0/message")?.contains("linux-5.") == true)
     }
 
+    @Test(arguments: Carrier.allCases) func faultsThatAreNotListedAreCounted(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        func table(_ rows: Int) -> String {
+            #"{"kernel": "linux-5.2", "idt": [\#([String](repeating: "5", count: rows).joined(separator: ","))]}"#
+        }
+        for (path, rows, sent, count) in [
+            ("/v1/checks", 100, table(100), "100 faults; the first: "),
+            ("/v1/checks", 130, table(130), "130 faults, the first 100 of them listed; the first: "),
+            (
+                "/v1/simulations", 130, #"{"nesting": 9, "configuration": \#(table(130))}"#,
+                "131 faults, the first 100 of them listed; the first: "
+            ),
+        ] {
+            let reply = try stage.post(path, sent)
+            #expect(reply.status == 422)
+            #expect(reply.json?["errors"]?.arrayValue?.count == 100)
+            #expect(
+                reply.json?.text("detail")?.hasPrefix(count) == true, "\(rows): \(reply.json?.text("detail") ?? "")")
+            let text = try stage.post(path, sent, [("Accept", "text/plain")])
+            #expect(text.text.contains("\n" + count))
+        }
+    }
+
     @Test(arguments: Carrier.allCases) func parametersStandOnceAndAreKnown(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
         for query in ["cursor=a&cursor=a", "name=a&name=b", "format=json&format=json", "kernel=a&kernel=a"] {
