@@ -99,6 +99,18 @@ package final class Application: RequestHandler {
     /// A finished answer is sent from the event loop itself.
     package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { cache.answer(to: head) }
 
+    /// A body that is too large by its own account is not read; where it would go to no route, that is said.
+    package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
+        let limit_bytes = limits.table.json.size_bytes
+        guard let length = head.headerFields[.contentLength].flatMap(Int.init), length > limit_bytes else { return nil }
+        var problem = Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
+        do throws(Problem) {
+            _ = try router.find(try Request(head, body: []))
+        } catch { problem = error }
+        let (response, body) = Application.answer(problem, to: head)
+        return (response, body.isEmpty ? .empty : .bytes(body))
+    }
+
     package func handle(_ incoming: IncomingRequest, responder: Responder) {
         // This is the event loop: the path is looked at without being taken apart, and only as far as it must be.
         if incoming.head.method == .post {

@@ -115,7 +115,9 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case notAcceptable = "not-acceptable"
     case conflict
     case preconditionFailed = "precondition-failed"
+    case requestTimeout = "request-timeout"
     case contentTooLarge = "content-too-large"
+    case fieldsTooLarge = "fields-too-large"
     case unsupportedMediaType = "unsupported-media-type"
     case invalidDocument = "invalid-document"
     case ambiguousReference = "ambiguous-reference"
@@ -135,7 +137,9 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .notAcceptable: 406
         case .conflict, .ambiguousReference: 409
         case .preconditionFailed: 412
+        case .requestTimeout: 408
         case .contentTooLarge: 413
+        case .fieldsTooLarge: 431
         case .unsupportedMediaType: 415
         case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
         case .internalError: 500
@@ -156,7 +160,9 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .notAcceptable: "No acceptable format"
         case .conflict: "Conflict with the present state"
         case .preconditionFailed: "Precondition failed"
+        case .requestTimeout: "Request timeout"
         case .contentTooLarge: "Content too large"
+        case .fieldsTooLarge: "Header fields too large"
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidDocument: "The document has faults"
         case .ambiguousReference: "Ambiguous reference"
@@ -182,7 +188,9 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .notAcceptable: "Ask for a format that the error lists, by Accept or ?format=."
         case .conflict: "Wait until what runs has ended, or cancel it."
         case .preconditionFailed: "Fetch the resource again and use its ETag."
+        case .requestTimeout: "The body came too slowly; send it again."
         case .contentTooLarge: "An entry table has at most 1 MiB."
+        case .fieldsTooLarge: "Send fewer or shorter fields."
         case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
         case .invalidDocument:
             "errors[] has a JSON pointer for every fault; the schema is at /schemas/entry-table.json."

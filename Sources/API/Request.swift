@@ -15,11 +15,13 @@ package struct Request: Sendable {
     package var body: [UInt8]
 
     /// Takes a request apart; throws `malformed-request` for a path or query that cannot be decoded.
-    package init(_ incoming: IncomingRequest) throws(Problem) {
-        method = incoming.head.method
-        fields = incoming.head.headerFields
-        body = incoming.body
-        let target = incoming.head.path ?? "/"
+    package init(_ incoming: IncomingRequest) throws(Problem) { try self.init(incoming.head, body: incoming.body) }
+
+    package init(_ head: HTTPRequest, body: [UInt8]) throws(Problem) {
+        method = head.method
+        fields = head.headerFields
+        self.body = body
+        let target = head.path ?? "/"
         let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         path = parts.first.map(String.init) ?? "/"
         segments = []

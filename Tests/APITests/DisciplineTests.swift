@@ -1,9 +1,11 @@
 import EntryCode
+import HTTPTypes
 import Store
 import Synchronization
 import Testing
 
 @testable import API
+@testable import HTTPWire
 
 /// Status, fields and forms that hold for every resource.
 struct DisciplineTests {
@@ -144,6 +146,53 @@ struct DisciplineTests {
         let large = #"{"kernel": "linux-5.2", "description": ""# + String(repeating: "x", count: 1 << 20) + "\"}"
         for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
             #expect(try stage.post(path, large).status == 413, "\(path)")
+        }
+    }
+
+    /// By the length that the head announces, before the body comes.
+    @Test func largeBodiesAreRefusedByTheirHead() throws {
+        let application = try makeApplication()
+        defer { try? application.store.close() }
+        func refusal(_ path: String, _ length: String?, accept: String = "*/*") -> (status: Int, text: String)? {
+            var head = HTTPRequest(method: .post, scheme: "http", authority: "test", path: path)
+            head.headerFields[.accept] = accept
+            head.headerFields[.contentLength] = length
+            guard let (response, body) = application.refusal(of: head), case .bytes(let bytes) = body else {
+                return nil
+            }
+            return (response.status.code, String(decoding: bytes, as: UTF8.self))
+        }
+        for path in ["/v1/configurations", "/v1/simulations", "/v1/checks?format=text"] {
+            #expect(refusal(path, "1048576") == nil)
+            #expect(refusal(path, nil) == nil)
+            #expect(refusal(path, "x") == nil)
+            let refused = try #require(refusal(path, "1048577"))
+            #expect(refused.status == 413)
+            let json = try JSON.parse([UInt8](refused.text.utf8)).value
+            #expect(json.text("type") == "/problems#content-too-large")
+            #expect(json.text("title") == "Content too large")
+            #expect(json.at("status") == 413)
+            #expect(json.text("detail") == "the body has 1048577 bytes; at most 1048576 are read")
+            #expect(json.text("instance") == String(path.prefix { $0 != "?" }))
+        }
+        #expect(
+            refusal("/v1/checks", "9999999", accept: "text/plain")?.text.hasPrefix("413 Content too large\n") == true)
+        #expect(refusal("/nowhere", "9999999")?.status == 404)
+        #expect(refusal("/v1/rules", "9999999")?.status == 405)
+    }
+
+    /// The wire answers some errors by itself, in the same terms.
+    @Test func theWireKnowsTheSameProblems() throws {
+        for answer in StandardAnswer.allCases {
+            let kind = try #require(ProblemKind(rawValue: answer.code))
+            let (response, body) = answer.response(path: "/v1/checks?x=1")
+            guard case .bytes(let bytes) = body else { continue }
+            let json = try JSON.parse(bytes).value
+            #expect(response.status.code == kind.status && json.at("status") == .integer(Int64(kind.status)))
+            #expect(json.text("title") == kind.title)
+            #expect(json.text("type") == "/problems#\(kind.rawValue)")
+            #expect(json.text("instance") == "/v1/checks")
+            #expect(json.text("detail")?.isEmpty == false)
         }
     }
 
