@@ -34,7 +34,6 @@ enum OpenAPI {
         case "stop_at_first":
             return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
         case "routine": return text("One routine of the listing")
-        case "format": return text("Form of the answer, before Accept")
         case "verbose": return text("List every check")
         default: return text("")
         }
@@ -49,8 +48,23 @@ enum OpenAPI {
         case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
         case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
-        case (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
+        case (.delete, _), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"),
+            (.get, "/v1/simulations/{id}/scenarios/{name...}"):
+            []
         default: ["format"]
+        }
+    }
+
+    /// Forms of the answer, the first for whoever does not choose.
+    private static func formats(_ template: String, _ method: HTTPRequest.Method) -> [Format] {
+        switch (method, template) {
+        case (.post, "/v1/simulations"), (.get, "/v1/simulations/{id}"), (.post, "/v1/checks"):
+            Application.reportFormats
+        case (.get, "/v1/configurations"), (.get, "/v1/simulations"), (.get, "/v1/simulations/{id}/scenarios"),
+            (.get, "/v1/simulations/{id}/scenarios/{name...}/trace"):
+            [.json, .text, .ndjson]
+        case (.get, "/problems"): [.text, .json]
+        default: [.json, .text]
         }
     }
 
@@ -178,7 +192,13 @@ enum OpenAPI {
                 ]))
         }
         for name in self.parameters(route.template, route.method) {
-            let (description, schema) = parameterSchema(name)
+            let formats = formats(route.template, route.method).map { JSON.string($0.rawValue) }
+            let (description, schema) =
+                name == "format"
+                ? (
+                    "Form of the answer, before Accept",
+                    JSON.object([JSON.Member("type", "string"), JSON.Member("enum", .array(formats))])
+                ) : parameterSchema(name)
             parameters.append(
                 .object([
                     JSON.Member("name", .string(name)), JSON.Member("in", "query"),
