@@ -7,14 +7,32 @@ import Verification
 extension Application {
     static let jsonTypes = "application/json"
 
-    /// Checks that the body is JSON by its declared type.
-    func requireJSON(_ request: Request) throws(Problem) {
-        if let encoding = request.fields[.contentEncoding], encoding.lowercased() != "identity" {
+    /// The body, expanded where it is encoded; checks that it is JSON by its declared type.
+    func jsonBody(_ request: Request) throws(Problem) -> [UInt8] {
+        try requireJSON(request)
+        switch request.fields[.contentEncoding]?.lowercased() {
+        case nil, "identity": return request.body
+        case "gzip", "x-gzip": break
+        default:
             // RFC 9110, 15.5.16: what would have been accepted.
             throw Problem(
-                .unsupportedMediaType, "the body must not be encoded; send it as it is",
-                fields: [.acceptEncoding: "identity", .acceptPost: Application.jsonTypes])
+                .unsupportedMediaType, "a body is sent as it is, or with Content-Encoding: gzip",
+                fields: [.acceptEncoding: "gzip, identity", .acceptPost: Application.jsonTypes])
         }
+        let limit_bytes = limits.table.json.size_bytes
+        do throws(Gzip.Failure) {
+            return try Gzip.expanded(request.body, limit_bytes: limit_bytes)
+        } catch {
+            switch error {
+            case .damaged:
+                throw Problem(.malformedRequest, "the body is not whole gzip data, as its Content-Encoding says")
+            case .tooLarge:
+                throw Problem(.contentTooLarge, "the body expands to more than the \(limit_bytes) bytes that are read")
+            }
+        }
+    }
+
+    private func requireJSON(_ request: Request) throws(Problem) {
         let type =
             (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() }
             ?? ""
@@ -86,8 +104,7 @@ extension Application {
     func submitConfiguration(_ request: Request) throws(Problem) -> Answer {
         try request.allow(["name"])
         let format = try request.format(among: [.json, .text])
-        try requireJSON(request)
-        let table = try readTable(request.body)
+        let table = try readTable(try jsonBody(request))
         let name = try submittedName(request, table)
         let findings = obstacles(table)
         let inserted: InsertedConfiguration

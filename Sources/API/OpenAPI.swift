@@ -112,6 +112,7 @@ enum OpenAPI {
         }
         return .object([
             JSON.Member("required", true),
+            JSON.Member("description", "At most 1 MiB, as it is or with Content-Encoding: gzip"),
             JSON.Member(
                 "content",
                 .object([JSON.Member("application/json", .object([JSON.Member("schema", schema)]))])),

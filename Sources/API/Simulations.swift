@@ -118,8 +118,7 @@ extension Application {
                 ])
         }
         let order = try SimulationOrder(query: request, limits: limits)
-        try requireJSON(request)
-        let table = try readTable(request.body)
+        let table = try readTable(try jsonBody(request))
         let name = try submittedName(request, table)
         let kept = try runAndKeep(
             table, order, scenarios: .parameter("scenarios"), name: name,
@@ -133,10 +132,10 @@ extension Application {
     func startSimulation(_ request: Request) throws(Problem) -> Answer {
         try request.allow([])
         let format = try request.format(among: Application.reportFormats)
-        try requireJSON(request)
+        let body = try jsonBody(request)
         let parsed: JSONDocument
         do throws(JSONSyntaxError) {
-            parsed = try JSON.parse(request.body, limits: limits.table.json)
+            parsed = try JSON.parse(body, limits: limits.table.json)
         } catch {
             throw Problem(
                 error.code == "json-too-large" ? .contentTooLarge : .malformedJSON,
