@@ -22,6 +22,7 @@ let package = Package(
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Files of text (migrations, kernels) become part of the binary.
         .executableTarget(name: "embed-files", swiftSettings: settings),
@@ -50,7 +51,7 @@ let package = Package(
         .target(
             name: "API",
             dependencies: [
-                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire",
+                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),

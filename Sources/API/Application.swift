@@ -48,10 +48,13 @@ package struct APILimits: Sendable, Hashable {
     package init() {}
 }
 
-/// The HTTP interface: routes to handlers, over a store and a work queue.
+/// The HTTP interface: routes to handlers, over a store and work queues.
 package final class Application: RequestHandler {
     package let store: ResultStore
+    /// Simulations and what else computes.
     package let queue: any WorkQueue
+    /// Requests that only read or write the store, so that they do not wait for simulations.
+    package let shortQueue: any WorkQueue
     package let environment: Environment
     package let limits: APILimits
     package let kernels: KernelLibrary
@@ -61,12 +64,15 @@ package final class Application: RequestHandler {
     private let routerBox = Mutex<Router?>(nil)
     private let draining = Atomic<Bool>(false)
 
+    /// - Parameter shortQueue: for short requests; nil for the same queue as for what computes.
     package init(
-        store: ResultStore, queue: any WorkQueue, environment: Environment, limits: APILimits = APILimits(),
+        store: ResultStore, queue: any WorkQueue, shortQueue: (any WorkQueue)? = nil, environment: Environment,
+        limits: APILimits = APILimits(),
         kernels: KernelLibrary = .shipped, version: String
     ) {
         self.store = store
         self.queue = queue
+        self.shortQueue = shortQueue ?? queue
         self.environment = environment
         self.limits = limits
         self.kernels = kernels
@@ -90,19 +96,65 @@ package final class Application: RequestHandler {
 
     // MARK: RequestHandler
 
-    /// A finished answer is sent from the event loop itself; everything else may block and goes to the queue.
+    /// A finished answer is sent from the event loop itself.
     package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { cache.answer(to: head) }
 
+    /// A body that is too large by its own account is not read; where it would go to no route, that is said.
+    package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
+        let limit_bytes = limits.table.json.size_bytes
+        guard let length = head.headerFields[.contentLength].flatMap(Int.init), length > limit_bytes else { return nil }
+        var problem = Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
+        do throws(Problem) {
+            _ = try router.find(try Request(head, body: []))
+        } catch { problem = error }
+        let (response, body) = Application.answer(problem, to: head)
+        return (response, body.isEmpty ? .empty : .bytes(body))
+    }
+
     package func handle(_ incoming: IncomingRequest, responder: Responder) {
-        let accepted = queue.submit { [self] in
-            let (response, body) = answer(incoming)
-            responder.respond(response, body: body.isEmpty ? .empty : .bytes(body))
+        // This is the event loop: the path is looked at without being taken apart, and only as far as it must be.
+        if incoming.head.method == .post {
+            enqueue(incoming, responder, on: queue)
+        } else if isAtHand(incoming.head) {
+            respond(responder, answer(incoming))
+        } else {
+            let accepted = shortQueue.submit { [self] in
+                if isComputing(incoming) {
+                    enqueue(incoming, responder, on: queue)
+                } else {
+                    respond(responder, answer(incoming))
+                }
+            }
+            if !accepted { refuse(incoming, responder) }
         }
-        if !accepted {
-            let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
-            let answer = Application.answer(problem, to: incoming.head)
-            responder.respond(answer.response, body: answer.body.isEmpty ? .empty : .bytes(answer.body))
+    }
+
+    private func enqueue(_ incoming: IncomingRequest, _ responder: Responder, on queue: any WorkQueue) {
+        let accepted = queue.submit { [self] in respond(responder, answer(incoming)) }
+        if !accepted { refuse(incoming, responder) }
+    }
+
+    private func respond(_ responder: Responder, _ answer: (response: HTTPResponse, body: [UInt8])) {
+        responder.respond(answer.response, body: answer.body.isEmpty ? .empty : .bytes(answer.body))
+    }
+
+    private func refuse(_ incoming: IncomingRequest, _ responder: Responder) {
+        let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
+        respond(responder, Application.answer(problem, to: incoming.head))
+    }
+
+    /// Whether the answer needs no thread but the event loop's.
+    private func isAtHand(_ head: HTTPRequest) -> Bool {
+        guard head.method == .get || head.method == .head, let path = head.path else { return false }
+        return router.pathsWithoutWork.contains { known in
+            path.hasPrefix(known) && [nil, UInt8(ascii: "?")].contains(path.utf8.dropFirst(known.utf8.count).first)
         }
+    }
+
+    /// Whether the route of a request simulates or expands a table. What has no route is refused quickly.
+    private func isComputing(_ incoming: IncomingRequest) -> Bool {
+        guard let request = try? Request(incoming), let (route, _) = try? router.find(request) else { return false }
+        return route.work == .computing
     }
 
     /// Answers a request; blocks on the store and the simulation.

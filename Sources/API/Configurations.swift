@@ -7,14 +7,32 @@ import Verification
 extension Application {
     static let jsonTypes = "application/json"
 
-    /// Checks that the body is JSON by its declared type.
-    func requireJSON(_ request: Request) throws(Problem) {
-        if let encoding = request.fields[.contentEncoding], encoding.lowercased() != "identity" {
+    /// The body, expanded where it is encoded; checks that it is JSON by its declared type.
+    func jsonBody(_ request: Request) throws(Problem) -> [UInt8] {
+        try requireJSON(request)
+        switch request.fields[.contentEncoding]?.lowercased() {
+        case nil, "identity": return request.body
+        case "gzip", "x-gzip": break
+        default:
             // RFC 9110, 15.5.16: what would have been accepted.
             throw Problem(
-                .unsupportedMediaType, "the body must not be encoded; send it as it is",
-                fields: [.acceptEncoding: "identity", .acceptPost: Application.jsonTypes])
+                .unsupportedMediaType, "a body is sent as it is, or with Content-Encoding: gzip",
+                fields: [.acceptEncoding: "gzip, identity", .acceptPost: Application.jsonTypes])
         }
+        let limit_bytes = limits.table.json.size_bytes
+        do throws(Gzip.Failure) {
+            return try Gzip.expanded(request.body, limit_bytes: limit_bytes)
+        } catch {
+            switch error {
+            case .damaged:
+                throw Problem(.malformedRequest, "the body is not whole gzip data, as its Content-Encoding says")
+            case .tooLarge:
+                throw Problem(.contentTooLarge, "the body expands to more than the \(limit_bytes) bytes that are read")
+            }
+        }
+    }
+
+    private func requireJSON(_ request: Request) throws(Problem) {
         let type =
             (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() }
             ?? ""
@@ -63,10 +81,10 @@ extension Application {
     }
 
     func newConfiguration(
-        _ table: EntryTable, name: String?, _ findings: [ConfigurationFinding]
+        _ table: EntryTable, name: String?, renames: Bool, _ findings: [ConfigurationFinding]
     ) -> NewConfiguration {
         NewConfiguration(
-            document: table.document.text, name: name, kernel: table.kernel,
+            document: table.document.text, name: name, renames: renames, kernel: table.kernel,
             invalidReason: findings.isEmpty ? nil : JSON.array(findings.map(Application.json)).text,
             createdAt: environment.now())
     }
@@ -78,7 +96,7 @@ extension Application {
             throw Problem(
                 .invalidParameter,
                 "a name has 1 to 100 letters, digits, '.', '_', '-' and is not a number of 8 or more hex digits",
-                items: [Problem.Item(pointer: "?name", code: "invalid-name", message: "not a name")])
+                items: [Problem.Item(parameter: "name", code: "invalid-name", message: "not a name")])
         }
         return name
     }
@@ -86,13 +104,13 @@ extension Application {
     func submitConfiguration(_ request: Request) throws(Problem) -> Answer {
         try request.allow(["name"])
         let format = try request.format(among: [.json, .text])
-        try requireJSON(request)
-        let table = try readTable(request.body)
+        let table = try readTable(try jsonBody(request))
         let name = try submittedName(request, table)
         let findings = obstacles(table)
         let inserted: InsertedConfiguration
         do throws(StoreError) {
-            inserted = try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
+            inserted = try store.perform(
+                .insertConfiguration(newConfiguration(table, name: name, renames: true, findings)))
         } catch { throw Problem(error) }
         if name != nil { cache.clear() }
         let configuration = inserted.configuration
@@ -139,8 +157,37 @@ extension Application {
         "\(configuration.digest.hex.prefix(16))  \(configuration.isValid ? "valid  " : "invalid")  \(configuration.createdAt.rfc3339)  \(configuration.kernel)  \(configuration.name ?? "-")\n"
     }
 
+    /// The table that a shipped name means; nil for any other reference.
+    private func shippedTable(_ reference: String) throws(Problem) -> EntryTable? {
+        guard let kernel = kernels.kernel(named: reference) else { return nil }
+        return try readTable(kernel.document, prefix: "")
+    }
+
+    /// A configuration that is kept, by id, prefix or name; a shipped name means the shipped content and no other.
     func findConfiguration(_ reference: String) throws(Problem) -> StoredConfiguration {
-        do throws(StoreError) { return try store.findConfiguration(reference) } catch { throw Problem(error) }
+        guard let shipped = try shippedTable(reference) else {
+            do throws(StoreError) { return try store.findConfiguration(reference) } catch { throw Problem(error) }
+        }
+        do throws(StoreError) {
+            var found = try store.findConfiguration(shipped.digest.hex)
+            found.name = reference
+            return found
+        } catch  where error.code == .notFound {
+            throw Problem(
+                .notFound, "\(reference) ships with the program and was not used yet; /v1/kernels/\(reference) has it")
+        } catch { throw Problem(error) }
+    }
+
+    /// The content that a reference means, kept or shipped.
+    func digest(_ reference: String) throws(Problem) -> Digest {
+        if let shipped = try shippedTable(reference) { return shipped.digest }
+        return try findConfiguration(reference).digest
+    }
+
+    /// The table that a reference means, kept or shipped.
+    func resolve(_ reference: String) throws(Problem) -> EntryTable {
+        if let shipped = try shippedTable(reference) { return shipped }
+        return try storedTable(try findConfiguration(reference))
     }
 
     func storedDocument(_ configuration: StoredConfiguration) throws(Problem) -> String {
@@ -168,8 +215,7 @@ extension Application {
         try request.allow(["platform", "routine"])
         let format = try request.format(among: [.text])
         let platform = try request.choice("platform", Platform.self) ?? .bareMetalIntel
-        let found = try findConfiguration(reference)
-        let table = try storedTable(found)
+        let table = try resolve(reference)
         let routine = try request.parameter("routine")
         let image: EntryImage
         do throws(InvalidConfiguration) {
@@ -182,17 +228,19 @@ extension Application {
         }
         return Answer(
             .ok, format, [UInt8](text.utf8),
-            fields: [.eTag: "\"\(found.digest.hex.prefix(32))-\(platform.rawValue)-\(routine ?? "")-\(modelVersion)\""])
+            fields: [.eTag: "\"\(table.digest.hex.prefix(32))-\(platform.rawValue)-\(routine ?? "")-\(modelVersion)\""])
     }
 
     func listConfigurations(_ request: Request) throws(Problem) -> Answer {
         try request.allow(["name", "kernel", "limit", "cursor"])
         let format = try request.format(among: [.json, .text, .ndjson])
         let rows = try request.integer("limit", in: 1...limits.pageRowsMaximum) ?? limits.pageRows
+        let name = try request.parameter("name")
+        let meant = try name.flatMap { (name) throws(Problem) in try shippedTable(name)?.digest }
         let page: Page<StoredConfiguration>
         do throws(StoreError) {
             page = try store.configurations(
-                name: request.optional("name"), kernel: request.optional("kernel"), limit: rows,
+                name: name, meant: meant, kernel: request.optional("kernel"), limit: rows,
                 cursor: request.optional("cursor"))
         } catch { throw Problem(error) }
         return list(
@@ -203,12 +251,7 @@ extension Application {
     func deleteConfiguration(_ request: Request, _ reference: String) throws(Problem) -> Answer {
         try request.allow([])
         let found = try findConfiguration(reference)
-        let tags = [Format.json, .text].map { Application.tag(found, $0) }
-        if let condition = request.fields[.ifMatch],
-            !tags.contains(where: { HTTPFields.matches(condition, $0, weakly: false) })
-        {
-            throw Problem(.preconditionFailed, "If-Match names another version")
-        }
+        try request.requireMatch([Format.json, .text].map { Application.tag(found, $0) })
         do throws(StoreError) { try store.perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }
         cache.clear()
         return Answer(.noContent)
@@ -241,6 +284,11 @@ extension Application {
     }
 }
 
+extension EntryTable {
+    /// The identity of its content.
+    var digest: Digest { Digest(of: document.text.utf8) }
+}
+
 /// The rule id of entries that nothing leads to: a warning, no obstacle.
 enum UnreachableEntryID { static let value = "unreachable-entry" }
 
@@ -258,6 +306,15 @@ extension Problem {
 }
 
 extension Request {
+    /// Throws `precondition-failed` where If-Match has neither `*` nor one of the tags of what is there.
+    func requireMatch(_ tags: [String]) throws(Problem) {
+        guard let condition = fields[.ifMatch] else { return }
+        let matches =
+            HTTPFields.matches(condition, "*", weakly: false)
+            || tags.contains { HTTPFields.matches(condition, $0, weakly: false) }
+        if !matches { throw Problem(.preconditionFailed, "If-Match names another version") }
+    }
+
     /// The value of a parameter where a `StoreError` context does not let a `Problem` through; checked before by `allow`.
     func optional(_ name: String) -> String? { query.first { $0.name == name }?.value }
 }

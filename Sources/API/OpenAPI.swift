@@ -17,9 +17,11 @@ enum OpenAPI {
         switch name {
         case "limit": return ("Rows of the page", .object([JSON.Member("type", "integer"), JSON.Member("minimum", 1)]))
         case "cursor": return text("Opaque; from the Link field or the member next of the page before")
-        case "name": return text("Name of the configuration")
+        case "name":
+            return text("Name of the configuration; lists show what it means and what had it as the last name")
         case "kernel": return text("Name of a kernel")
-        case "configuration": return text("Id, unique prefix of 8 or more digits, or name")
+        case "configuration":
+            return text("Id, unique prefix of 8 or more digits, or name; a shipped name means the shipped table")
         case "verdict": return choice("Only this verdict", StoredVerdict.allCases.map(\.rawValue))
         case "state": return choice("Only this state", StoredState.allCases.map(\.rawValue))
         case "platform": return choice("One platform", Platform.allCases.map(\.rawValue))
@@ -28,11 +30,10 @@ enum OpenAPI {
         case "xen": return choice("Release of Xen", XenRelease.supported)
         case "nesting":
             return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
-        case "rule": return choice("Only scenarios that break this rule", Rule.all.map(\.id))
+        case "rule": return choice("Only scenarios with a violation or a warning of this rule", Rule.all.map(\.id))
         case "stop_at_first":
             return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
         case "routine": return text("One routine of the listing")
-        case "format": return text("Form of the answer, before Accept")
         case "verbose": return text("List every check")
         default: return text("")
         }
@@ -47,8 +48,23 @@ enum OpenAPI {
         case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
         case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
-        case (.delete, _), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"): []
+        case (.delete, _), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"),
+            (.get, "/v1/simulations/{id}/scenarios/{name...}"):
+            []
         default: ["format"]
+        }
+    }
+
+    /// Forms of the answer, the first for whoever does not choose.
+    private static func formats(_ template: String, _ method: HTTPRequest.Method) -> [Format] {
+        switch (method, template) {
+        case (.post, "/v1/simulations"), (.get, "/v1/simulations/{id}"), (.post, "/v1/checks"):
+            Application.reportFormats
+        case (.get, "/v1/configurations"), (.get, "/v1/simulations"), (.get, "/v1/simulations/{id}/scenarios"),
+            (.get, "/v1/simulations/{id}/scenarios/{name...}/trace"):
+            [.json, .text, .ndjson]
+        case (.get, "/problems"): [.text, .json]
+        default: [.json, .text]
         }
     }
 
@@ -96,6 +112,7 @@ enum OpenAPI {
         }
         return .object([
             JSON.Member("required", true),
+            JSON.Member("description", "At most 1 MiB, as it is or with Content-Encoding: gzip"),
             JSON.Member(
                 "content",
                 .object([JSON.Member("application/json", .object([JSON.Member("schema", schema)]))])),
@@ -115,6 +132,23 @@ enum OpenAPI {
                 paths.append((path, [member]))
             }
         }
+        let fault = JSON.object([
+            JSON.Member("type", "object"),
+            JSON.Member("required", .array(["code", "message"])),
+            JSON.Member(
+                "properties",
+                .object(
+                    [
+                        ("pointer", "JSON pointer into the body"), ("parameter", "Name of a query parameter"),
+                        ("code", "Stable word for the kind of fault"), ("message", "What is wrong"),
+                    ].map { name, description in
+                        JSON.Member(
+                            name,
+                            .object([
+                                JSON.Member("type", "string"), JSON.Member("description", .string(description)),
+                            ]))
+                    })),
+        ])
         let problem = JSON.object([
             JSON.Member("type", "object"),
             JSON.Member("required", .array(["type", "title", "status", "detail", "instance"])),
@@ -125,7 +159,7 @@ enum OpenAPI {
                         JSON.Member($0, .object([JSON.Member("type", "string")]))
                     } + [
                         JSON.Member("status", .object([JSON.Member("type", "integer")])),
-                        JSON.Member("errors", .object([JSON.Member("type", "array")])),
+                        JSON.Member("errors", .object([JSON.Member("type", "array"), JSON.Member("items", fault)])),
                     ])),
         ])
         return .object([
@@ -159,7 +193,13 @@ enum OpenAPI {
                 ]))
         }
         for name in self.parameters(route.template, route.method) {
-            let (description, schema) = parameterSchema(name)
+            let formats = formats(route.template, route.method).map { JSON.string($0.rawValue) }
+            let (description, schema) =
+                name == "format"
+                ? (
+                    "Form of the answer, before Accept",
+                    JSON.object([JSON.Member("type", "string"), JSON.Member("enum", .array(formats))])
+                ) : parameterSchema(name)
             parameters.append(
                 .object([
                     JSON.Member("name", .string(name)), JSON.Member("in", "query"),

@@ -6,15 +6,51 @@ package import Store
 package struct Problem: Error, Sendable {
     /// One fault of the request's content.
     package struct Item: Sendable, Hashable {
-        /// JSON pointer into the body; or the name of a query parameter or field.
-        package var pointer: String
+        /// Where it is.
+        package enum Place: Sendable, Hashable {
+            /// JSON pointer into the body; empty for the body itself.
+            case pointer(String)
+            /// Name of a query parameter.
+            case parameter(String)
+        }
+
+        package var place: Place
         package var code: String
         package var message: String
 
         package init(pointer: String, code: String, message: String) {
-            self.pointer = pointer
+            self.init(.pointer(pointer), code: code, message: message)
+        }
+
+        package init(parameter: String, code: String, message: String) {
+            self.init(.parameter(parameter), code: code, message: message)
+        }
+
+        package init(_ place: Place, code: String, message: String) {
+            self.place = place
             self.code = code
             self.message = message
+        }
+
+        fileprivate var json: JSON {
+            let place =
+                switch place {
+                case .pointer(let pointer): JSON.Member("pointer", .string(pointer))
+                case .parameter(let name): JSON.Member("parameter", .string(name))
+                }
+            return .object([
+                place, JSON.Member("code", .string(code)), JSON.Member("message", .string(message)),
+            ])
+        }
+
+        fileprivate var line: String {
+            let place =
+                switch place {
+                case .pointer(""): "(document)"
+                case .pointer(let pointer): pointer
+                case .parameter(let name): "?" + name
+                }
+            return "\(place): \(message)"
         }
     }
 
@@ -39,16 +75,7 @@ package struct Problem: Error, Sendable {
             JSON.Member("instance", .string(instance)), JSON.Member("code", .string(kind.rawValue)),
         ]
         if !items.isEmpty {
-            members.append(
-                JSON.Member(
-                    "errors",
-                    .array(
-                        items.map {
-                            .object([
-                                JSON.Member("pointer", .string($0.pointer)), JSON.Member("code", .string($0.code)),
-                                JSON.Member("message", .string($0.message)),
-                            ])
-                        })))
+            members.append(JSON.Member("errors", .array(items.map(\.json))))
         }
         return .object(members)
     }
@@ -57,8 +84,7 @@ package struct Problem: Error, Sendable {
     package var text: String {
         var lines = "\(kind.status) \(kind.title)\n\(Problem.line(detail))\n"
         for item in items {
-            let place = item.pointer.isEmpty ? "(document)" : item.pointer
-            lines += "  \(Problem.line("\(place): \(item.message)")) [\(item.code)]\n"
+            lines += "  \(Problem.line(item.line)) [\(item.code)]\n"
         }
         return lines
     }
@@ -89,12 +115,15 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case notAcceptable = "not-acceptable"
     case conflict
     case preconditionFailed = "precondition-failed"
+    case requestTimeout = "request-timeout"
     case contentTooLarge = "content-too-large"
+    case fieldsTooLarge = "fields-too-large"
     case unsupportedMediaType = "unsupported-media-type"
     case invalidDocument = "invalid-document"
     case ambiguousReference = "ambiguous-reference"
     case idempotencyMismatch = "idempotency-mismatch"
     case notRunnable = "not-runnable"
+    case noScenario = "no-scenario"
     case overloaded
     case storageFull = "storage-full"
     case storageFailed = "storage-failed"
@@ -108,9 +137,11 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .notAcceptable: 406
         case .conflict, .ambiguousReference: 409
         case .preconditionFailed: 412
+        case .requestTimeout: 408
         case .contentTooLarge: 413
+        case .fieldsTooLarge: 431
         case .unsupportedMediaType: 415
-        case .invalidDocument, .idempotencyMismatch, .notRunnable: 422
+        case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
         case .internalError: 500
         case .overloaded: 503
         case .storageFull: 507
@@ -129,12 +160,15 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .notAcceptable: "No acceptable format"
         case .conflict: "Conflict with the present state"
         case .preconditionFailed: "Precondition failed"
+        case .requestTimeout: "Request timeout"
         case .contentTooLarge: "Content too large"
+        case .fieldsTooLarge: "Header fields too large"
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidDocument: "The document has faults"
         case .ambiguousReference: "Ambiguous reference"
         case .idempotencyMismatch: "Idempotency key used for another request"
         case .notRunnable: "The table cannot be run"
+        case .noScenario: "No scenario matches"
         case .overloaded: "Overloaded"
         case .storageFull: "Storage is full"
         case .storageFailed: "Storage failed"
@@ -154,13 +188,16 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .notAcceptable: "Ask for a format that the error lists, by Accept or ?format=."
         case .conflict: "Wait until what runs has ended, or cancel it."
         case .preconditionFailed: "Fetch the resource again and use its ETag."
+        case .requestTimeout: "The body came too slowly; send it again."
         case .contentTooLarge: "An entry table has at most 1 MiB."
+        case .fieldsTooLarge: "Send fewer or shorter fields."
         case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
         case .invalidDocument:
             "errors[] has a JSON pointer for every fault; the schema is at /schemas/entry-table.json."
         case .ambiguousReference: "Use more digits of the id."
         case .idempotencyMismatch: "Use a new key for a new request."
         case .notRunnable: "The configuration's reasons say what is missing."
+        case .noScenario: "Ask without 'scenarios' and list the names under /v1/simulations/{id}/scenarios."
         case .overloaded: "Try again after the seconds that Retry-After names."
         case .storageFull: "Free space on the disk of the database."
         case .storageFailed: "See the service's log; the write was not acknowledged and may be tried again."
@@ -178,7 +215,8 @@ extension Problem {
             self.init(
                 .ambiguousReference, error.message,
                 items: error.candidates.map { Item(pointer: "", code: "candidate", message: $0.hex) })
-        case .referenceTooShort, .invalidName, .invalidCursor, .invalidValue:
+        case .referenceTooShort: self.init(.notFound, error.message)
+        case .invalidName, .invalidCursor, .invalidValue:
             self.init(.invalidParameter, error.message)
         case .tooLarge: self.init(.contentTooLarge, error.message)
         case .duplicate, .simulationRunning, .simulationEnded: self.init(.conflict, error.message)
@@ -192,7 +230,8 @@ extension Problem {
     /// Faults of a document; `prefix` is where the document stands in the body.
     package init(_ faults: TableFaults, prefix: String = "") {
         let items = faults.faults.map { Item(pointer: prefix + $0.pointer, code: $0.code, message: $0.message) }
-        let count = items.count == 1 ? "1 fault" : "\(items.count) faults"
+        let listed = faults.count > items.count ? ", the first \(items.count) of them listed" : ""
+        let count = faults.count == 1 ? "1 fault" : "\(faults.count) faults\(listed)"
         let first = faults.faults.first?.message ?? ""
         if faults.isTooLarge {
             self.init(.contentTooLarge, first, items: items)

@@ -15,11 +15,13 @@ package struct Request: Sendable {
     package var body: [UInt8]
 
     /// Takes a request apart; throws `malformed-request` for a path or query that cannot be decoded.
-    package init(_ incoming: IncomingRequest) throws(Problem) {
-        method = incoming.head.method
-        fields = incoming.head.headerFields
-        body = incoming.body
-        let target = incoming.head.path ?? "/"
+    package init(_ incoming: IncomingRequest) throws(Problem) { try self.init(incoming.head, body: incoming.body) }
+
+    package init(_ head: HTTPRequest, body: [UInt8]) throws(Problem) {
+        method = head.method
+        fields = head.headerFields
+        self.body = body
+        let target = head.path ?? "/"
         let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         path = parts.first.map(String.init) ?? "/"
         segments = []
@@ -46,7 +48,7 @@ package struct Request: Sendable {
         if values.count > 1 {
             throw Problem(
                 .invalidParameter, "the parameter '\(name)' stands more than once",
-                items: [Problem.Item(pointer: "?" + name, code: "duplicate-parameter", message: "give it once")])
+                items: [Problem.Item(parameter: name, code: "duplicate-parameter", message: "give it once")])
         }
         return values.first?.value
     }
@@ -57,7 +59,7 @@ package struct Request: Sendable {
             let nearest = nearestName(to: parameter.name, among: known + ["format"])
             let shown = String(parameter.name.prefix(64))
             return Problem.Item(
-                pointer: "?" + shown, code: "unknown-parameter",
+                parameter: shown, code: "unknown-parameter",
                 message: nearest.map { "unknown parameter '\(shown)'; did you mean '\($0)'?" }
                     ?? "unknown parameter '\(shown)'; known are: \((known + ["format"]).joined(separator: ", "))")
         }
@@ -71,7 +73,7 @@ package struct Request: Sendable {
         guard let value = Int(text), range.contains(value) else {
             throw Problem(
                 .invalidParameter, "'\(name)' is a number from \(range.lowerBound) to \(range.upperBound)",
-                items: [Problem.Item(pointer: "?" + name, code: "out-of-range", message: "not a number in that range")])
+                items: [Problem.Item(parameter: name, code: "out-of-range", message: "not a number in that range")])
         }
         return value
     }
@@ -84,7 +86,7 @@ package struct Request: Sendable {
         guard let value = T(rawValue: text) else {
             throw Problem(
                 .invalidParameter, "'\(name)' is one of: \(T.allCases.map(\.rawValue).joined(separator: ", "))",
-                items: [Problem.Item(pointer: "?" + name, code: "invalid-value", message: "not one of them")])
+                items: [Problem.Item(parameter: name, code: "invalid-value", message: "not one of them")])
         }
         return value
     }

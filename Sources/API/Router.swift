@@ -3,6 +3,16 @@ package import HTTPTypes
 /// A handler of one route. It runs on a worker thread and may block on the store.
 package typealias RouteHandler = @Sendable (Request, [String: String]) throws(Problem) -> Answer
 
+/// On which threads a route is answered.
+package enum RouteWork: Sendable, Hashable {
+    /// At once on the event loop: nothing that waits or computes.
+    case none
+    /// On the threads for short requests: a few reads or writes of the store.
+    case short
+    /// On the threads that simulate.
+    case computing
+}
+
 /// One method of one resource.
 package struct Route: Sendable {
     package var method: HTTPRequest.Method
@@ -10,14 +20,17 @@ package struct Route: Sendable {
     package var template: String
     /// One line for the OpenAPI document.
     package var summary: String
+    package var work: RouteWork
     package var handler: RouteHandler
 
     package init(
-        _ method: HTTPRequest.Method, _ template: String, _ summary: String, _ handler: @escaping RouteHandler
+        _ method: HTTPRequest.Method, _ template: String, _ summary: String, _ work: RouteWork,
+        _ handler: @escaping RouteHandler
     ) {
         self.method = method
         self.template = template
         self.summary = summary
+        self.work = work
         self.handler = handler
     }
 }
@@ -31,8 +44,11 @@ package struct Router: Sendable {
 
     private var compiled: [Compiled]
     package var routes: [Route] { compiled.map(\.route) }
+    /// Paths of the routes that need no work; they have no parameters.
+    let pathsWithoutWork: [String]
 
     package init(_ routes: [Route]) {
+        pathsWithoutWork = routes.filter { $0.work == .none }.map(\.template)
         compiled = routes.map { route in
             Compiled(segments: route.template.split(separator: "/").map(String.init), route: route)
         }

@@ -5,17 +5,17 @@ extension Application {
     func makeRoutes() -> [Route] {
         var routes: [Route] = []
         func add(
-            _ method: HTTPRequest.Method, _ template: String, _ summary: String,
+            _ method: HTTPRequest.Method, _ template: String, _ summary: String, _ work: RouteWork = .short,
             _ handler: @escaping @Sendable (Application, Request, [String: String]) throws(Problem) -> Answer
         ) {
             routes.append(
-                Route(method, template, summary) { [unowned self] (request, values) throws(Problem) in
+                Route(method, template, summary, work) { [unowned self] (request, values) throws(Problem) in
                     try handler(self, request, values)
                 })
         }
-        add(.get, "/livez", "The process answers") { app, request, _ throws(Problem) in try app.live(request) }
+        add(.get, "/livez", "The process answers", .none) { app, request, _ throws(Problem) in try app.live(request) }
         add(.get, "/readyz", "The service takes work") { app, request, _ throws(Problem) in try app.ready(request) }
-        add(.get, "/version", "Version of the program and the model") { app, request, _ throws(Problem) in
+        add(.get, "/version", "Version of the program and the model", .none) { app, request, _ throws(Problem) in
             try app.versions(request)
         }
         add(.get, "/openapi.json", "This description") { app, request, _ throws(Problem) in try app.openAPI(request) }
@@ -25,7 +25,7 @@ extension Application {
         add(.get, "/schemas/entry-table.json", "JSON Schema of the entry table") { app, request, _ throws(Problem) in
             try app.schema(request)
         }
-        add(.post, "/v1/configurations", "Submit an entry table") { app, request, _ throws(Problem) in
+        add(.post, "/v1/configurations", "Submit an entry table", .computing) { app, request, _ throws(Problem) in
             try app.submitConfiguration(request)
         }
         add(.get, "/v1/configurations", "List entry tables") { app, request, _ throws(Problem) in
@@ -37,10 +37,10 @@ extension Application {
         add(.delete, "/v1/configurations/{ref}", "Remove an entry table and its simulations") {
             app, request, values throws(Problem) in try app.deleteConfiguration(request, values["ref"] ?? "")
         }
-        add(.get, "/v1/configurations/{ref}/listing", "The entry code it expands to") {
+        add(.get, "/v1/configurations/{ref}/listing", "The entry code it expands to", .computing) {
             app, request, values throws(Problem) in try app.configurationListing(request, values["ref"] ?? "")
         }
-        add(.post, "/v1/simulations", "Simulate an entry table") { app, request, _ throws(Problem) in
+        add(.post, "/v1/simulations", "Simulate an entry table", .computing) { app, request, _ throws(Problem) in
             try app.startSimulation(request)
         }
         add(.get, "/v1/simulations", "List simulations") { app, request, _ throws(Problem) in
@@ -55,14 +55,14 @@ extension Application {
         add(.get, "/v1/simulations/{id}/scenarios", "Verdict per scenario") { app, request, values throws(Problem) in
             try app.scenarios(request, values["id"] ?? "")
         }
-        add(.get, "/v1/simulations/{id}/scenarios/{name...}/trace", "Every step of a scenario") {
+        add(.get, "/v1/simulations/{id}/scenarios/{name...}/trace", "Every step of a scenario", .computing) {
             app, request, values throws(Problem) in
             try app.trace(request, values["id"] ?? "", values["name"] ?? "")
         }
         add(.get, "/v1/simulations/{id}/scenarios/{name...}", "One scenario") { app, request, values throws(Problem) in
             try app.scenario(request, values["id"] ?? "", values["name"] ?? "")
         }
-        add(.post, "/v1/checks", "A table in, the report out") { app, request, _ throws(Problem) in
+        add(.post, "/v1/checks", "A table in, the report out", .computing) { app, request, _ throws(Problem) in
             try app.check(request)
         }
         add(.get, "/v1/kernels", "Entry tables that ship with the program") { app, request, _ throws(Problem) in

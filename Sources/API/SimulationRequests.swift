@@ -55,7 +55,10 @@ struct SimulationOrder: Sendable {
         if let first = reader.faults.first {
             throw Problem(
                 .invalidParameter, first.message,
-                items: reader.faults.map { Problem.Item(pointer: $0.pointer, code: $0.code, message: $0.message) })
+                items: reader.faults.map {
+                    Problem.Item(
+                        parameter: String($0.pointer.drop { $0 == "?" }), code: $0.code, message: $0.message)
+                })
         }
     }
 
@@ -68,7 +71,12 @@ struct SimulationOrder: Sendable {
         if let value = members["scenarios"] { readScenarios(value, "/scenarios", limits, &reader) }
         if let value = members["xen"] { readXen(value, "/xen", &reader) }
         if let value = members["nesting"] { readNesting(value, "/nesting", &reader) }
-        request.stopAtFirst = reader.bool(members["stop_at_first"], "/stop_at_first", default: false)
+        switch members["stop_at_first"] {
+        case nil: break
+        case .bool(let stops): request.stopAtFirst = stops
+        case .some(let value):
+            reader.fault("/stop_at_first", "wrong-type", "expected true or false, found \(value.kindName)")
+        }
     }
 
     private mutating func readPlatforms(_ value: JSON, _ place: String, _ reader: inout TableReader) {
@@ -118,6 +126,42 @@ struct SimulationOrder: Sendable {
         if depth > 0 {
             reader.fault(place, "nesting-not-modelled", "nested events are not modelled by this version; use 0")
         }
+    }
+}
+
+extension SimulationOrder {
+    /// Whether the table has a scenario that the order selects, or cannot be run, which its verdict then says.
+    func selectsAny(of table: EntryTable, kernels: KernelLibrary) -> Bool {
+        var isConfigured = false
+        for platform in request.selection.platforms where !platform.isXen || table.options["XEN_PV"] != false {
+            isConfigured = true
+            do throws(InvalidConfiguration) {
+                let image = try table.expand(for: platform, xen: request.xen ?? table.defaultXen, kernels: kernels)
+                if image.scenarios().contains(where: { request.selection.includes($0.name) }) { return true }
+            } catch { return true }
+        }
+        return !isConfigured
+    }
+}
+
+extension Problem {
+    /// Nothing was selected: a verdict would be about nothing. `scenarios` is where the request has its patterns.
+    static func noScenario(_ order: SimulationOrder, scenarios: Item.Place) -> Problem {
+        let patterns = order.request.selection.patterns
+        guard !patterns.isEmpty else {
+            return Problem(
+                .noScenario, "the table has no scenario on these platforms: no gate that is modelled leads anywhere")
+        }
+        let shown = patterns.prefix(4).map { "'\($0.prefix(64))'" }.joined(separator: ", ")
+        return Problem(
+            .noScenario,
+            "no scenario of the table matches \(shown)\(patterns.count > 4 ? ", ..." : "") on these platforms; "
+                + "GET /v1/simulations/{id}/scenarios lists the names after a simulation without 'scenarios'",
+            items: [
+                Item(
+                    scenarios, code: "no-match",
+                    message: "names are platform/event/context/probe, such as xen-pv/int3/*")
+            ])
     }
 }
 

@@ -34,31 +34,40 @@ extension Application {
             elapsedSeconds: elapsed, report: report.bytes,
             scenarios: result.results.map { row in
                 let record = ScenarioRecord(row, simulation: id.text)
+                var further: [String] = []
+                for rule in row.violations.map(\.rule) where rule != record.rule && !further.contains(rule) {
+                    further.append(rule)
+                }
                 return NewScenario(
                     name: record.name, platform: record.platform,
                     verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: record.rule,
-                    record: record.bytes)
+                    furtherRules: further, record: record.bytes)
             }, finishedAt: environment.now())
         return (report, outcome)
     }
 
-    /// Simulates now and keeps configuration, report and scenarios before it answers.
+    /// Simulates now and keeps configuration, report and scenarios before it answers; throws `no-scenario` and keeps
+    /// nothing where nothing was selected.
     ///
-    /// `name` is given to the configuration; the report shows the table's own where nothing is given: a table that was
-    /// found by reference keeps the names it has.
+    /// `name` is given to the configuration, to one that has a name only with `renames`; the report shows the table's
+    /// own where nothing is given: a table that was found by reference keeps the names it has.
     func runAndKeep(
-        _ table: EntryTable, _ order: SimulationOrder, name: String?
+        _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
+        renames: Bool = false
     ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
-        let digest = Digest(of: table.document.text.utf8)
+        let digest = table.digest
         let id = newSimulationID()
         let (report, outcome) = run(table, digest: digest, name: name ?? table.name, id: id, order)
+        if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
+            throw Problem.noScenario(order, scenarios: place)
+        }
         // A run on every platform has met every obstacle; after one on some, the others are still to be looked at.
         let isKnownValid =
             report.verdict != Verdict.invalid.rawValue && !order.request.stopAtFirst
             && Set(order.request.selection.platforms) == Set(Platform.allCases)
         let findings = isKnownValid ? [] : obstacles(table)
         do throws(StoreError) {
-            try store.perform(.insertConfiguration(newConfiguration(table, name: name, findings)))
+            try store.perform(.insertConfiguration(newConfiguration(table, name: name, renames: renames, findings)))
             try store.perform(
                 .insertSimulation(
                     NewSimulation(
@@ -85,8 +94,13 @@ extension Application {
         return Answer(
             status, format, body,
             fields: [
-                .eTag: "\"\(id.text.suffix(8))-\(format.rawValue)\"", .location: "/v1/simulations/\(id.text)",
+                .eTag: Application.tag(id, format), .location: "/v1/simulations/\(id.text)",
             ])
+    }
+
+    /// The strong tag of a report in a form; a report never changes.
+    private static func tag(_ id: SimulationID, _ format: Format) -> String {
+        "\"\(id.text.suffix(8))-\(format.rawValue)\""
     }
 
     // MARK: Checks
@@ -100,14 +114,15 @@ extension Application {
                 "'base' goes with a patch, and patches are not read by this version; send a whole table",
                 items: [
                     Problem.Item(
-                        pointer: "?base", code: "not-supported", message: "patches are not read by this version")
+                        parameter: "base", code: "not-supported", message: "patches are not read by this version")
                 ])
         }
         let order = try SimulationOrder(query: request, limits: limits)
-        try requireJSON(request)
-        let table = try readTable(request.body)
+        let table = try readTable(try jsonBody(request))
         let name = try submittedName(request, table)
-        let kept = try runAndKeep(table, order, name: name)
+        let kept = try runAndKeep(
+            table, order, scenarios: .parameter("scenarios"), name: name,
+            renames: try request.parameter("name") != nil)
         return try reportAnswer(
             .ok, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
     }
@@ -117,10 +132,10 @@ extension Application {
     func startSimulation(_ request: Request) throws(Problem) -> Answer {
         try request.allow([])
         let format = try request.format(among: Application.reportFormats)
-        try requireJSON(request)
+        let body = try jsonBody(request)
         let parsed: JSONDocument
         do throws(JSONSyntaxError) {
-            parsed = try JSON.parse(request.body, limits: limits.table.json)
+            parsed = try JSON.parse(body, limits: limits.table.json)
         } catch {
             throw Problem(
                 error.code == "json-too-large" ? .contentTooLarge : .malformedJSON,
@@ -132,7 +147,7 @@ extension Application {
             reader.fault(pointer, "duplicate-key", "this key already stands in the same object")
         }
         guard let members = reader.object(parsed.value, "", keys: SimulationOrder.bodyKeys) else {
-            throw Problem(TableFaults(faults: reader.faults))
+            throw Problem(reader.found)
         }
         let order = SimulationOrder(members: members, limits: limits, &reader)
         var inline: EntryTable?
@@ -143,7 +158,7 @@ extension Application {
             do throws(TableFaults) {
                 inline = try EntryTable.read(members["configuration"] ?? .null, kernels: kernels, limits: limits.table)
             } catch {
-                for fault in error.faults { reader.fault("/configuration" + fault.pointer, fault.code, fault.message) }
+                reader.adopt(error, at: "/configuration")
             }
         case nil:
             reader.fault("", "missing-key", "the key 'configuration' is required: a reference, or a table")
@@ -151,7 +166,7 @@ extension Application {
             reader.fault(
                 "/configuration", "wrong-type", "a reference (id, prefix of 8 or more, name) or a table is expected")
         }
-        if !reader.faults.isEmpty { throw Problem(TableFaults(faults: reader.faults)) }
+        if !reader.faults.isEmpty { throw Problem(reader.found) }
 
         let table = if let inline { inline } else { try resolve(reference ?? "") }
         let preferences = Preferences(request.fields[.prefer])
@@ -161,7 +176,7 @@ extension Application {
                 table, order, name: inline?.name, applied: preferences.respondsAsync ? "respond-async" : "wait=0")
         }
         let start = environment.uptime_seconds()
-        let kept = try runAndKeep(table, order, name: inline?.name)
+        let kept = try runAndKeep(table, order, scenarios: .pointer("/scenarios"), name: inline?.name)
         var answer = try reportAnswer(
             .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
         // A wait that was exceeded was not applied, and must not be said to be (RFC 7240, section 3).
@@ -171,23 +186,18 @@ extension Application {
         return answer
     }
 
-    /// A stored configuration, or a shipped table by its name.
-    func resolve(_ reference: String) throws(Problem) -> EntryTable {
-        do throws(Problem) {
-            return try storedTable(try findConfiguration(reference))
-        } catch {
-            guard error.kind == .notFound, let kernel = kernels.kernel(named: reference) else { throw error }
-            return try readTable(kernel.document, prefix: "")
-        }
-    }
-
     private func startLater(
         _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String
     ) throws(Problem) -> Answer {
-        let digest = Digest(of: table.document.text.utf8)
+        // Before anything is promised: a 202 has no way to say it later but by failing.
+        if !order.selectsAny(of: table, kernels: kernels) {
+            throw Problem.noScenario(order, scenarios: .pointer("/scenarios"))
+        }
+        let digest = table.digest
         let id = newSimulationID()
         do throws(StoreError) {
-            try store.perform(.insertConfiguration(newConfiguration(table, name: name, obstacles(table))))
+            try store.perform(
+                .insertConfiguration(newConfiguration(table, name: name, renames: false, obstacles(table))))
             try store.perform(
                 .insertSimulation(
                     NewSimulation(
@@ -277,7 +287,8 @@ extension Application {
             if !stored.state.isEnd { fields[.retryAfter] = "1" }
             let body = Application.json(stored)
             if format == .json || format == .ndjson { return Answer(.ok, .json, body.bytes, fields: fields) }
-            return Answer(.ok, .text, [UInt8]("\(stored.id.text) \(stored.state.rawValue)\n".utf8), fields: fields)
+            let line = "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? "")\n"
+            return Answer(.ok, .text, [UInt8](line.utf8), fields: fields)
         }
         let bytes: [UInt8]
         do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
@@ -287,6 +298,11 @@ extension Application {
         answer.fields[.cacheControl] = "private, max-age=86400, immutable"
         answer.fields[.location] = nil
         return answer
+    }
+
+    /// Why a simulation failed, behind its state.
+    private static func because(_ failure: String) -> String {
+        failure == "interrupted" ? ": interrupted, the service stopped before it ended" : ": \(failure)"
     }
 
     /// Reads a stored report back.
@@ -319,7 +335,7 @@ extension Application {
         let verdict = try request.choice("verdict", StoredVerdict.self)
         let state = try request.choice("state", StoredState.self)
         var digest: Digest?
-        if let reference = try request.parameter("configuration") { digest = try findConfiguration(reference).digest }
+        if let reference = try request.parameter("configuration") { digest = try self.digest(reference) }
         let page: Page<StoredSimulation>
         do throws(StoreError) {
             page = try store.simulations(
@@ -334,6 +350,9 @@ extension Application {
     func deleteSimulation(_ request: Request, _ text: String) throws(Problem) -> Answer {
         try request.allow([])
         let stored = try storedSimulation(text)
+        // Before it is finished it has no tag, and only * matches.
+        let tags = stored.state == .finished ? Application.reportFormats.map { Application.tag(stored.id, $0) } : []
+        try request.requireMatch(tags)
         do throws(StoreError) {
             if stored.state.isEnd {
                 try store.perform(.deleteSimulation(stored.id))
@@ -358,7 +377,7 @@ extension Application {
             let nearest = nearestName(to: rule, among: Rule.all.map(\.id)).map { "; did you mean '\($0)'?" } ?? ""
             throw Problem(
                 .invalidParameter, "there is no rule of this name; /v1/rules lists them\(nearest)",
-                items: [Problem.Item(pointer: "?rule", code: "unknown-rule", message: "not the id of a rule")])
+                items: [Problem.Item(parameter: "rule", code: "unknown-rule", message: "not the id of a rule")])
         }
         let stored = try storedSimulation(text)
         let page: Page<StoredScenario>

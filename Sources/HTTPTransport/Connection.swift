@@ -205,6 +205,10 @@ final class Connection {
             case .head(let stream, let head, let endsRequest):
                 if endsRequest {
                     dispatch(stream, head, body: [])
+                } else if let (response, body) = loop.handler.refusal(of: head) {
+                    loop.counters.requestBegan()
+                    loop.counters.requestEnded()
+                    codec.respond(to: stream, response, body: body, now: now)
                 } else {
                     uploads[stream] = Upload(head: head)
                 }

@@ -99,6 +99,7 @@ extension HTTP2Connection {
     private func gotRequestHead(_ slot: StreamSlot) -> Int32 {
         slot.headCompleted = now
         slot.bodyProgress = now
+        slot.path = head.path
         if head.isTooLarge { return refuse(slot, .headerListTooLarge) }
         guard let request = head.finish() else { return HTTP2Callbacks.temporal }
         slot.isHeadRequest = request.method == .head

@@ -56,7 +56,7 @@ extension HTTP2Connection {
     func refuse(_ slot: StreamSlot, _ answer: StandardAnswer) -> Int32 {
         slot.discardsBody = true
         if !slot.isAnswered {
-            let (response, body) = answer.response
+            let (response, body) = answer.response(path: slot.path)
             let wasDelivered = slot.isDelivered
             self.answer(slot, response, body: body)
             if wasDelivered {
@@ -82,14 +82,14 @@ extension HTTP2Connection {
         var body = body
         if case .bytes(let bytes) = body, parkedBytes + bytes.count > limits.parkedResponseBytes {
             emit(.tripped(.parkedResponses, closes: false))
-            (response, body) = StandardAnswer.tooMuchWaiting.response
+            (response, body) = StandardAnswer.tooMuchWaiting.response(path: slot.path)
         }
         var status = response.status.code
         responseFields.begin(response, status: status)
         // 1xx is not a final answer, and an oversized list would fail the whole session while it is sent.
         if !responseFields.fits || !(200...999).contains(status) {
             if case .source(let source) = body { source.cancel() }
-            (response, body) = StandardAnswer.unanswered.response
+            (response, body) = StandardAnswer.unanswered.response(path: slot.path)
             status = response.status.code
             responseFields.begin(response, status: status)
         }

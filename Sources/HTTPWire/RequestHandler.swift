@@ -14,10 +14,16 @@ package protocol RequestHandler: AnyObject, Sendable {
     ///
     /// Called on the connection's event-loop thread for every request: a look-up, no more.
     func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer?
+
+    /// The answer to a request whose body is not worth reading; `handle` is then not called, and the body is dropped.
+    ///
+    /// Called on the connection's event-loop thread for every request with a body, before any of it is read.
+    func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)?
 }
 
 extension RequestHandler {
     package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { nil }
+    package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? { nil }
 }
 
 /// A complete request.

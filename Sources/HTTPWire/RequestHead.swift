@@ -20,7 +20,7 @@ struct RequestHead {
     private var method: HTTPRequest.Method?
     private var scheme: String?
     private var authority: String?
-    private var path: String?
+    private(set) var path: String?
     private var host: String?
     private var fields = HTTPFields()
 

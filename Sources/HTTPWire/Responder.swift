@@ -23,7 +23,7 @@ package final class Responder: Sendable {
     deinit {
         // A handler that forgot its request must not leave the peer waiting, nor the place in work taken.
         if !answered.load(ordering: .relaxed) {
-            let (response, body) = StandardAnswer.unanswered.response
+            let (response, body) = StandardAnswer.unanswered.response(path: nil)
             sink.deliver(response, body: body, to: exchange)
         }
     }

@@ -1,7 +1,7 @@
 import HTTPTypes
 
-/// The answers that the wire itself gives, as problem documents (RFC 9457).
-enum StandardAnswer {
+/// The answers that the wire itself gives, as problem documents (RFC 9457) like those of the application.
+enum StandardAnswer: CaseIterable {
     /// 400: `host` and `:authority` disagree.
     case conflictingAuthority
     /// 408: the request body came too slowly.
@@ -15,19 +15,21 @@ enum StandardAnswer {
     /// 503: too much waits for this peer.
     case tooMuchWaiting
 
-    /// The response and its body.
-    var response: (HTTPResponse, ResponseBody) {
+    /// The response and its body; the instance is the path, where it is known.
+    func response(path: String?) -> (HTTPResponse, ResponseBody) {
         var response = HTTPResponse(status: status)
         response.headerFields.append(HTTPField(name: .contentType, value: "application/problem+json"))
+        let instance =
+            path.map { #","instance":"\#(Self.escaped(String($0.prefix { $0 != "?" }.prefix(512))))""# } ?? ""
         let text = """
-            {"type":"about:blank","title":"\(status.reasonPhrase)","status":\(status.code),\
-            "code":"\(code)","detail":"\(detail)"}
+            {"type":"/problems#\(code)","title":"\(title)","status":\(status.code),"detail":"\(detail)"\
+            \(instance),"code":"\(code)"}
 
             """
         return (response, .bytes(Array(text.utf8)))
     }
 
-    private var status: HTTPResponse.Status {
+    var status: HTTPResponse.Status {
         switch self {
         case .conflictingAuthority: .badRequest
         case .bodyTimeout: .requestTimeout
@@ -38,14 +40,40 @@ enum StandardAnswer {
         }
     }
 
-    private var code: String {
+    /// The content of a JSON string.
+    private static func escaped(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case "\u{0}"..<" ": result += "?"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+
+    /// Word of the kind of problem, as `/problems` lists it.
+    var code: String {
         switch self {
-        case .conflictingAuthority: "conflicting-authority"
-        case .bodyTimeout: "body-timeout"
-        case .bodyTooLarge: "body-too-large"
-        case .headerListTooLarge: "header-list-too-large"
-        case .unanswered: "no-answer"
-        case .tooMuchWaiting: "too-much-waiting"
+        case .conflictingAuthority: "malformed-request"
+        case .bodyTimeout: "request-timeout"
+        case .bodyTooLarge: "content-too-large"
+        case .headerListTooLarge: "fields-too-large"
+        case .unanswered: "internal-error"
+        case .tooMuchWaiting: "overloaded"
+        }
+    }
+
+    /// The title that goes with the word.
+    private var title: String {
+        switch self {
+        case .conflictingAuthority: "The request is malformed"
+        case .bodyTimeout: "Request timeout"
+        case .bodyTooLarge: "Content too large"
+        case .headerListTooLarge: "Header fields too large"
+        case .unanswered: "Internal error"
+        case .tooMuchWaiting: "Overloaded"
         }
     }
 

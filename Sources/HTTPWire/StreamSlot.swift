@@ -9,6 +9,8 @@ final class StreamSlot {
     var isDelivered = false
     var isAnswered = false
     var isHeadRequest = false
+    /// The path of the request, as far as it was read.
+    var path: String?
     /// The peer sent END_STREAM.
     var requestEnded = false
     /// Body bytes are counted and thrown away, because the answer does not depend on them any more.
@@ -55,6 +57,7 @@ final class StreamSlot {
     /// Forgets the stream and drops what it holds.
     func end() {
         stream = StreamID(0)
+        path = nil
         bytes = []
         source = nil
     }

@@ -11,8 +11,11 @@ package struct ServiceConfiguration: Sendable {
     /// Path of the database file.
     package var database: String
     package var eventLoops = 1
+    /// Threads that simulate.
     package var workers = 4
-    /// Pieces of work that wait for a worker.
+    /// Threads for requests that only read or write the store.
+    package var shortWorkers = 4
+    /// Pieces of work that wait for either kind of thread.
     package var queueLimit = 1024
     /// How long requests in work may take after a stop was asked for.
     package var grace_seconds = 10
@@ -41,6 +44,7 @@ package final class GatehouseService: Sendable {
     package let application: Application
     package let server: Server
     private let pool: WorkerPool
+    private let shortPool: WorkerPool
     private let configuration: ServiceConfiguration
     private let logger: Logger
 
@@ -61,7 +65,9 @@ package final class GatehouseService: Sendable {
         if store.opening.interruptedSimulations > 0 {
             logger.notice("\(store.opening.interruptedSimulations) simulations were interrupted by the last stop")
         }
-        pool = WorkerPool(threads: configuration.workers, limit: configuration.queueLimit)
+        pool = WorkerPool(name: "worker", threads: configuration.workers, limit: configuration.queueLimit)
+        // Of their own: a read of the store must not wait until a simulation is done.
+        shortPool = WorkerPool(name: "short", threads: configuration.shortWorkers, limit: configuration.queueLimit)
         let log = logger
         let environment = Environment(
             now: { GatehouseService.now() },
@@ -71,11 +77,13 @@ package final class GatehouseService: Sendable {
                 return generator.next()
             }, log: { log.notice("\($0)") })
         application = Application(
-            store: store, queue: pool, environment: environment, limits: configuration.limits, version: programVersion)
+            store: store, queue: pool, shortQueue: shortPool, environment: environment, limits: configuration.limits,
+            version: programVersion)
         server = Server(handler: application, limits: configuration.transport)
         do {
             try server.start(on: configuration.addresses, threads: configuration.eventLoops)
         } catch {
+            shortPool.close()
             pool.close()
             try? store.close()
             throw ServiceError("cannot listen: \(error)")
@@ -93,6 +101,8 @@ package final class GatehouseService: Sendable {
     package func stop() {
         application.startDraining()
         server.stop(gracePeriod: .seconds(configuration.grace_seconds))
+        // First the pool that hands work to the other.
+        shortPool.close()
         pool.close()
         do throws(StoreError) {
             try store.close()

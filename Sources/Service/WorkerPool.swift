@@ -16,13 +16,14 @@ package final class WorkerPool: WorkQueue {
     private let limit: Int
 
     /// - Parameters:
+    ///   - name: What its threads are called.
     ///   - threads: Number of threads.
     ///   - limit: Largest number of pieces of work that wait.
-    package init(threads: Int, limit: Int) {
+    package init(name: String = "worker", threads: Int, limit: Int) {
         self.limit = limit
         for index in 0..<threads {
             let thread = Thread { [self] in work() }
-            thread.name = "worker-\(index)"
+            thread.name = "\(name)-\(index)"
             // Simulations keep their state on the heap; parsing recurses to the depth that its limit allows.
             thread.stackSize = 4 << 20
             thread.start()

@@ -3,7 +3,7 @@ import GRDB
 extension ResultStore {
     /// Finds a configuration by id, by 8 or more first digits of an id, or by name.
     ///
-    /// A name means the content it was given to last. Throws `not-found`, `ambiguous-reference` with the candidates,
+    /// A name means the content it was given to last, and what is found by a name shows that name. Throws `not-found`, `ambiguous-reference` with the candidates,
     /// `reference-too-short` for fewer digits that are no name.
     package func findConfiguration(_ reference: String) throws(StoreError) -> StoredConfiguration {
         let nibbles = Digest.nibbles(reference)
@@ -13,7 +13,10 @@ extension ResultStore {
             }
             let named = try StoredConfiguration.fetchAll(
                 db, "JOIN names ON names.configuration = configurations.id WHERE names.name = ?", [reference])
-            if let configuration = named.first { return configuration }
+            if var configuration = named.first {
+                configuration.name = reference
+                return configuration
+            }
             guard nibbles == nil || reference.isEmpty else {
                 throw StoreError(.referenceTooShort, "no configuration of this name; an id needs at least 8 digits")
             }
@@ -35,23 +38,35 @@ extension ResultStore {
     /// Lists configurations, the newest first.
     ///
     /// - Parameters:
-    ///   - name: only content that this name was the last one given to.
+    ///   - name: only content that this name means, or that it was the last one given to; shown with this name.
+    ///   - meant: content that the name means besides.
     ///   - kernel: only tables of this kernel.
     ///   - limit: rows, 1 to `Limits.pageRows`; other values are brought into that range.
     ///   - cursor: `next` of the page before. Throws `invalid-cursor`.
     package func configurations(
-        name: String? = nil, kernel: String? = nil, limit: Int, cursor: String? = nil
+        name: String? = nil, meant: Digest? = nil, kernel: String? = nil, limit: Int, cursor: String? = nil
     ) throws(StoreError) -> Page<StoredConfiguration> {
         var query = ListQuery(order: "configurations.id", limit: limit, limits: limits)
         if let cursor { query.filter("configurations.id < ?", try Cursor(cursor, of: .configurations).number) }
-        if let name { query.filter("configurations.name = ?", name) }
+        if let name {
+            query.filter(
+                """
+                (configurations.name = ? OR digest = ?
+                    OR configurations.id IN (SELECT configuration FROM names WHERE names.name = ?))
+                """,
+                name, meant?.data, name)
+        }
         if let kernel { query.filter("kernel = ?", kernel) }
         return try read { db in
             try query.page(
                 .configurations,
                 try Row.fetchAll(
                     db.cachedStatement(sql: StoredConfiguration.select + query.sql), arguments: query.arguments)
-            ) { try StoredConfiguration(row: $0) }
+            ) { row in
+                var configuration = try StoredConfiguration(row: row)
+                if let name { configuration.name = name }
+                return configuration
+            }
         }
     }
 
@@ -103,16 +118,16 @@ struct ListQuery {
     private let order: String
     private let limit: Int
     private var conditions: [String] = []
-    private var values: [any DatabaseValueConvertible] = []
+    private var values: [(any DatabaseValueConvertible)?] = []
 
     init(order: String, limit: Int, limits: Limits) {
         self.order = order
         self.limit = min(max(limit, 1), max(1, limits.pageRows))
     }
 
-    mutating func filter(_ condition: String, _ value: any DatabaseValueConvertible) {
+    mutating func filter(_ condition: String, _ values: (any DatabaseValueConvertible)?...) {
         conditions.append(condition)
-        values.append(value)
+        self.values += values
     }
 
     var sql: String {

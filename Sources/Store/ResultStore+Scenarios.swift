@@ -4,6 +4,7 @@ extension ResultStore {
     /// Lists the scenarios of a simulation in order; empty before it is finished.
     ///
     /// - Parameters:
+    ///   - rule: only scenarios with a violation or warning of this rule.
     ///   - withRecords: false leaves `record` empty and is faster.
     ///   - limit: rows, 1 to `Limits.pageRows`; other values are brought into that range.
     ///   - cursor: `next` of the page before.
@@ -25,8 +26,8 @@ extension ResultStore {
                 values.append(verdict.rawValue)
             }
             if let rule {
-                conditions += " AND rule = ?"
-                values.append(rule)
+                conditions += " AND (rule = ? OR EXISTS (SELECT 1 FROM json_each(further) WHERE value = ?))"
+                values += [rule, rule]
             }
             if let platform {
                 conditions += " AND platform = ?"
@@ -78,7 +79,8 @@ extension StoredScenario {
                      entry.value ->> 2 AS verdict,
                      entry.value ->> 3 AS rule,
                      (entry.value ->> 4) + 1 AS start,
-                     entry.value ->> 5 AS length
+                     entry.value ->> 5 AS length,
+                     entry.value -> 6 AS further
               FROM scenario_blocks, json_each(directory) AS entry)
         """
     }

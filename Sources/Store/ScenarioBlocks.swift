@@ -4,7 +4,9 @@ import Foundation
 struct ScenarioBlocks: Sendable {
     struct Block: Sendable {
         let firstOrdinal: Int
-        /// JSON, see the migration.
+        /// JSON: `[[name, platform, verdict, rule or null, offset, length, [further rules]], …]`.
+        ///
+        /// The last element is left out where there are no further rules; rows of 0.1.0 never have it.
         let directory: String
         let records: Data
     }
@@ -38,7 +40,12 @@ struct ScenarioBlocks: Sendable {
                     directory.append(UInt8(ascii: ","))
                 }
                 if let rule = scenario.rule { directory.appendJSON(rule) } else { directory += "null".utf8 }
-                directory += ",\(records.count),\(scenario.record.count)]".utf8
+                directory += ",\(records.count),\(scenario.record.count)".utf8
+                for (index, rule) in scenario.furtherRules.enumerated() {
+                    directory += (index == 0 ? ",[" : ",").utf8
+                    directory.appendJSON(rule)
+                }
+                directory += (scenario.furtherRules.isEmpty ? "]" : "]]").utf8
                 records.append(contentsOf: scenario.record)
             }
             directory.append(UInt8(ascii: "]"))

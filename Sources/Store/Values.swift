@@ -2,8 +2,10 @@
 package struct NewConfiguration: Sendable {
     /// The canonical document, JSON; its digest is the identity.
     package var document: String
-    /// A name for it, which leaves any content that had it before.
+    /// A name for it, which means this content from then on.
     package var name: String?
+    /// Whether the name is given to content that has one already, too.
+    package var renames = true
     /// The kernel it describes, for lists.
     package var kernel: String
     /// Why the table cannot be run, JSON; nil for a valid one.
@@ -12,10 +14,12 @@ package struct NewConfiguration: Sendable {
     package var createdAt: Timestamp
 
     package init(
-        document: String, name: String? = nil, kernel: String, invalidReason: String? = nil, createdAt: Timestamp
+        document: String, name: String? = nil, renames: Bool = true, kernel: String, invalidReason: String? = nil,
+        createdAt: Timestamp
     ) {
         self.document = document
         self.name = name
+        self.renames = renames
         self.kernel = kernel
         self.invalidReason = invalidReason
         self.createdAt = createdAt
@@ -26,8 +30,8 @@ package struct NewConfiguration: Sendable {
 package struct StoredConfiguration: Sendable, Equatable {
     /// SHA-256 of the document.
     package let digest: Digest
-    /// The last name given to this content; the name may mean other content by now.
-    package let name: String?
+    /// The name that it was found by; otherwise the last name given to this content, which may mean other content by now.
+    package var name: String?
     package let kernel: String
     /// Why the table cannot be run, JSON; nil for a valid one.
     package let invalidReason: String?
@@ -152,14 +156,20 @@ package struct NewScenario: Sendable {
     package var verdict: StoredVerdict
     /// The rule of its first cause, where one was violated.
     package var rule: String?
+    /// Other rules that it violates or has a warning of; a list by rule finds it under each.
+    package var furtherRules: [String]
     /// Whatever else there is to say, opaque bytes.
     package var record: [UInt8]
 
-    package init(name: String, platform: String, verdict: StoredVerdict, rule: String? = nil, record: [UInt8]) {
+    package init(
+        name: String, platform: String, verdict: StoredVerdict, rule: String? = nil, furtherRules: [String] = [],
+        record: [UInt8]
+    ) {
         self.name = name
         self.platform = platform
         self.verdict = verdict
         self.rule = rule
+        self.furtherRules = furtherRules
         self.record = record
     }
 }

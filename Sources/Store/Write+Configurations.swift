@@ -3,7 +3,8 @@ import GRDB
 extension Write where Value == InsertedConfiguration {
     /// Keeps a configuration, or finds it where the same content is kept already.
     ///
-    /// A name given with it means this content from now on. Throws here `too-large`, `invalid-name`; at the
+    /// A name given with it means this content from now on, unless the content has a name already and `renames` is
+    /// false. Throws here `too-large`, `invalid-name`; at the
     /// commit `invalid-value` for a document or reason that is not JSON.
     package static func insertConfiguration(
         _ new: NewConfiguration, limits: Limits = Limits()
@@ -27,7 +28,8 @@ extension Write where Value == InsertedConfiguration {
                 byteCount, new.createdAt.milliseconds, new.document,
             ])
             let created = db.changesCount == 1
-            if let name = new.name {
+            let isNamed = try !created && StoredConfiguration.fetch(db, digest: digest)?.name != nil
+            if let name = new.name, new.renames || !isNamed {
                 try db.cachedStatement(sql: "UPDATE configurations SET name = ?1 WHERE digest = ?2 AND name IS NOT ?1")
                     .execute(arguments: [name, digest.data])
                 try db.cachedStatement(

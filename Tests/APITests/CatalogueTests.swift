@@ -120,6 +120,28 @@ struct CatalogueTests {
         #expect(described.count == routes.count)
     }
 
+    /// The forms that the description names are offered, and no others.
+    @Test func theDescriptionNamesTheFormsOfEveryRoute() throws {
+        let stage = try Stage(.router)
+        let document = try #require(try stage.get("/openapi.json").json)
+        var reports = 0
+        for path in document["paths"]?.objectValue ?? [] {
+            for method in path.value.objectValue ?? [] {
+                let parameters = method.value["parameters"]?.arrayValue ?? []
+                guard let format = parameters.first(where: { $0.text("name") == "format" }) else { continue }
+                let offered = (format.at("schema/enum")?.arrayValue ?? []).compactMap(\.stringValue)
+                if offered.contains("csv") { reports += 1 }
+                let here = path.key.replacing("{ref}", with: "x1").replacing("{id}", with: "x1")
+                    .replacing("{name}", with: "x")
+                for form in Format.allCases.map(\.rawValue) {
+                    let reply = try stage.send(method.key.uppercased(), "\(here)?format=\(form)")
+                    #expect((reply.status == 406) == !offered.contains(form), "\(method.key) \(path.key) \(form)")
+                }
+            }
+        }
+        #expect(reports == 3)
+    }
+
     /// Every query parameter that the description names is taken by its route, and no route takes another.
     @Test func theDescriptionNamesTheParametersThatRoutesTake() throws {
         let stage = try Stage(.router)
@@ -135,7 +157,7 @@ struct CatalogueTests {
                 }
                 let reply = try stage.send(method.key.uppercased(), "\(here)?no_such_parameter=1")
                 #expect(reply.status == 400, "\(method.key) \(path.key)")
-                #expect(reply.json?.text("errors/0/pointer") == "?no_such_parameter", "\(method.key) \(path.key)")
+                #expect(reply.json?.text("errors/0/parameter") == "no_such_parameter", "\(method.key) \(path.key)")
             }
         }
     }

@@ -100,6 +100,23 @@ struct CurlClient: APIClient {
     }
 }
 
+/// Compresses with the tool that people use.
+func gzip(_ bytes: [UInt8]) throws -> [UInt8] {
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("gatehouse-gzip-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: file) }
+    try Data(bytes).write(to: file)
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/gzip")
+    process.arguments = ["-c", "-n", file.path]
+    let output = Pipe()
+    process.standardOutput = output
+    try process.run()
+    let compressed = output.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    try #require(process.terminationStatus == 0)
+    return [UInt8](compressed)
+}
+
 extension JSONLimits {
     /// Answers are larger than what the service reads.
     static var ofAnswers: JSONLimits {

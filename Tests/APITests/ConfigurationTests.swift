@@ -38,7 +38,9 @@ struct ConfigurationTests {
         ] {
             #expect(try stage.get("/v1/configurations/\(reference)").status == 404, "\(reference)")
         }
-        #expect(try stage.get("/v1/configurations/abc").status == 400, "too short for an id, and no name")
+        let short = try stage.get("/v1/configurations/abc")
+        #expect(short.status == 404, "too short for an id, and no name")
+        #expect(short.json?.text("detail")?.contains("8 digits") == true)
     }
 
     @Test func anAmbiguousPrefixNamesItsCandidates() throws {
@@ -71,6 +73,58 @@ struct ConfigurationTests {
         #expect(fresh.json?.text("name") == "other")
     }
 
+    @Test(arguments: Carrier.allCases) func aShippedNameMeansTheShippedTable(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let missing = try stage.get("/v1/configurations/linux-5.3")
+        #expect(missing.status == 404)
+        #expect(missing.json?.text("detail")?.contains("/v1/kernels/linux-5.3") == true)
+        let upload = try stage.post("/v1/configurations", #"{"kernel": "linux-5.2", "name": "linux-5.3"}"#)
+        #expect(upload.status == 201)
+        let id = try #require(upload.json?.text("id"))
+        #expect(try stage.get("/v1/configurations/linux-5.3").status == 404, "the shipped table was not used yet")
+        #expect(try stage.get("/v1/configurations/linux-5.3/listing").status == 200)
+        #expect(try stage.get("/v1/simulations?configuration=linux-5.3").json?.at("items")?.arrayValue?.count == 0)
+        let order = #"{"configuration": "linux-5.3", "scenarios": "\#(selfTest)"}"#
+        let report = try stage.post("/v1/simulations", order)
+        #expect(report.json?.text("verdict") == "holds", "the table that ships, and not the upload of its name")
+        let shipped = try #require(report.json?.text("configuration/id"))
+        #expect(shipped != id)
+        let found = try stage.get("/v1/configurations/linux-5.3")
+        #expect(found.json?.text("id") == shipped)
+        #expect(found.json?.text("name") == "linux-5.3")
+        #expect(try stage.get("/v1/configurations/\(id)").json?.text("name") == "linux-5.3", "the upload has its id")
+        let listed = try stage.get("/v1/configurations?name=linux-5.3").json?.at("items")?.arrayValue ?? []
+        #expect(Set(listed.compactMap { $0.text("id") }) == [id, shipped])
+        #expect(
+            try stage.get("/v1/simulations?configuration=linux-5.3").json?.text("items/0/configuration/id") == shipped)
+        #expect(try stage.send("DELETE", "/v1/configurations/linux-5.3").status == 204)
+        #expect(try stage.get("/v1/configurations/\(id)").status == 200)
+    }
+
+    @Test(arguments: Carrier.allCases) func whatANameFindsItLists(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let document = #"{"kernel": "linux-5.2", "name": "of-the-document"}"#
+        let id = try #require(try stage.post("/v1/configurations?name=mine", document).json?.text("id"))
+        for path in ["/v1/checks?scenarios=\(selfTest)", "/v1/checks?scenarios=\(selfTest)&name=second"] {
+            #expect(try stage.post(path, document).status == 200)
+            for preference in ["wait=60", "respond-async"] {
+                let order = #"{"configuration": \#(document), "scenarios": "\#(selfTest)"}"#
+                #expect(try stage.post("/v1/simulations", order, [("Prefer", preference)]).status / 100 == 2)
+            }
+            let found = try stage.get("/v1/configurations/mine")
+            #expect(found.json?.text("id") == id)
+            #expect(found.json?.text("name") == "mine", "it shows the name that it was asked for by")
+            let listed = try stage.get("/v1/configurations?name=mine").json?.at("items")?.arrayValue ?? []
+            #expect(listed.map { $0.text("id") } == [id])
+            #expect(listed.map { $0.text("name") } == ["mine"])
+            #expect(try stage.get("/v1/configurations/of-the-document").status == 404, "nobody gave it this name")
+            let last = path.hasSuffix("second") ? "second" : "mine"
+            #expect(try stage.get("/v1/configurations/\(id)").json?.text("name") == last)
+        }
+        let report = try stage.post("/v1/simulations", #"{"configuration": "mine", "scenarios": "\#(selfTest)"}"#)
+        #expect(report.json?.text("configuration/name") == "mine")
+    }
+
     @Test(arguments: Carrier.allCases) func badNamesAreRefused(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
         for name in [
@@ -79,7 +133,7 @@ struct ConfigurationTests {
         ] {
             let reply = try stage.post("/v1/configurations?name=\(name)", table("a"))
             #expect(reply.status == 400, "'\(name)'")
-            #expect(reply.json?.text("errors/0/pointer") == "?name", "'\(name)'")
+            #expect(reply.json?.text("errors/0/parameter") == "name", "'\(name)'")
         }
         for name in ["deadbeef", "DEADBEEF", "-a", "a b", ""] {
             let reply = try stage.post("/v1/configurations", #"{"kernel": "linux-5.2", "name": "\#(name)"}"#)

@@ -1,9 +1,11 @@
 import EntryCode
+import HTTPTypes
 import Store
 import Synchronization
 import Testing
 
 @testable import API
+@testable import HTTPWire
 
 /// Status, fields and forms that hold for every resource.
 struct DisciplineTests {
@@ -108,13 +110,61 @@ struct DisciplineTests {
                 #expect(reply.status == 415, "\(path) \(type)")
                 #expect(reply.fields["accept-post"] == "application/json", "\(path) \(type)")
             }
-            let encoded = try stage.post(path, "{}", [("Content-Encoding", "gzip")])
-            #expect(encoded.status == 415)
-            #expect(encoded.fields["accept-encoding"] == "identity")
+            for coding in ["br", "deflate", "gzip, gzip", "zstd", ""] where !(coding.isEmpty && carrier == .live) {
+                let encoded = try stage.post(path, "{}", [("Content-Encoding", coding)])
+                #expect(encoded.status == 415, "\(coding)")
+                #expect(encoded.fields["accept-encoding"] == "gzip, identity")
+            }
             #expect(
                 try stage.send("POST", path, [("Content-Type", "Application/JSON; charset=utf-8")], [UInt8]("[]".utf8))
                     .status == 422)
         }
+    }
+
+    @Test(arguments: Carrier.allCases) func compressedBodiesAreExpanded(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        func post(_ body: [UInt8], _ coding: String = "gzip") throws -> Reply {
+            try stage.send(
+                "POST", "/v1/configurations", [("Content-Type", "application/json"), ("Content-Encoding", coding)], body
+            )
+        }
+        let plain = try stage.post("/v1/configurations", table("compressed"))
+        let compressed = try gzip([UInt8](table("compressed").utf8))
+        for (body, coding) in [
+            (compressed, "gzip"), (compressed, "GZIP"), (compressed, "x-gzip"),
+            ([UInt8](table("compressed").utf8), "identity"),
+            // Members one after the other are one content (RFC 1952, 2.2).
+            (
+                try gzip([UInt8](#"{"kernel": "linux-5.2", "#.utf8))
+                    + gzip([UInt8](#""description": "compressed"}"#.utf8)), "gzip"
+            ),
+        ] {
+            let reply = try post(body, coding)
+            #expect(reply.status == 200, "\(coding): \(reply.text)")
+            #expect(reply.json?.text("id") == plain.json?.text("id"))
+        }
+        let order = try gzip([UInt8](#"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#.utf8))
+        let simulated = try stage.send(
+            "POST", "/v1/simulations", [("Content-Type", "application/json"), ("Content-Encoding", "gzip")], order)
+        #expect(simulated.status == 201)
+        var flipped = compressed
+        flipped[compressed.count / 2] ^= 0xFF
+        for damaged in [
+            [], [0x1F], Array(compressed.dropLast()), compressed + [0], flipped, [UInt8](table("compressed").utf8),
+            Array(compressed.prefix(12)),
+        ] {
+            let reply = try post(damaged)
+            #expect(reply.status == 400, "\(damaged.count)")
+            #expect(reply.json?.text("code") == "malformed-request")
+        }
+        // Far larger than it looks, and one byte too many.
+        for size in [64 << 20, (1 << 20) + 1] {
+            let bomb = try post(try gzip([UInt8](repeating: 0x20, count: size)))
+            #expect(bomb.status == 413)
+            #expect(bomb.json?.text("detail")?.contains("1048576 bytes") == true)
+        }
+        let brim = try post(try gzip([UInt8](repeating: 0x20, count: 1 << 20)))
+        #expect(brim.json?.text("code") == "malformed-json", "as many bytes as are read, all of them spaces")
     }
 
     @Test(arguments: Carrier.allCases) func malformedJSONIsPlaced(_ carrier: Carrier) throws {
@@ -144,6 +194,53 @@ struct DisciplineTests {
         let large = #"{"kernel": "linux-5.2", "description": ""# + String(repeating: "x", count: 1 << 20) + "\"}"
         for path in ["/v1/configurations", "/v1/simulations", "/v1/checks"] {
             #expect(try stage.post(path, large).status == 413, "\(path)")
+        }
+    }
+
+    /// By the length that the head announces, before the body comes.
+    @Test func largeBodiesAreRefusedByTheirHead() throws {
+        let application = try makeApplication()
+        defer { try? application.store.close() }
+        func refusal(_ path: String, _ length: String?, accept: String = "*/*") -> (status: Int, text: String)? {
+            var head = HTTPRequest(method: .post, scheme: "http", authority: "test", path: path)
+            head.headerFields[.accept] = accept
+            head.headerFields[.contentLength] = length
+            guard let (response, body) = application.refusal(of: head), case .bytes(let bytes) = body else {
+                return nil
+            }
+            return (response.status.code, String(decoding: bytes, as: UTF8.self))
+        }
+        for path in ["/v1/configurations", "/v1/simulations", "/v1/checks?format=text"] {
+            #expect(refusal(path, "1048576") == nil)
+            #expect(refusal(path, nil) == nil)
+            #expect(refusal(path, "x") == nil)
+            let refused = try #require(refusal(path, "1048577"))
+            #expect(refused.status == 413)
+            let json = try JSON.parse([UInt8](refused.text.utf8)).value
+            #expect(json.text("type") == "/problems#content-too-large")
+            #expect(json.text("title") == "Content too large")
+            #expect(json.at("status") == 413)
+            #expect(json.text("detail") == "the body has 1048577 bytes; at most 1048576 are read")
+            #expect(json.text("instance") == String(path.prefix { $0 != "?" }))
+        }
+        #expect(
+            refusal("/v1/checks", "9999999", accept: "text/plain")?.text.hasPrefix("413 Content too large\n") == true)
+        #expect(refusal("/nowhere", "9999999")?.status == 404)
+        #expect(refusal("/v1/rules", "9999999")?.status == 405)
+    }
+
+    /// The wire answers some errors by itself, in the same terms.
+    @Test func theWireKnowsTheSameProblems() throws {
+        for answer in StandardAnswer.allCases {
+            let kind = try #require(ProblemKind(rawValue: answer.code))
+            let (response, body) = answer.response(path: "/v1/checks?x=1")
+            guard case .bytes(let bytes) = body else { continue }
+            let json = try JSON.parse(bytes).value
+            #expect(response.status.code == kind.status && json.at("status") == .integer(Int64(kind.status)))
+            #expect(json.text("title") == kind.title)
+            #expect(json.text("type") == "/problems#\(kind.rawValue)")
+            #expect(json.text("instance") == "/v1/checks")
+            #expect(json.text("detail")?.isEmpty == false)
         }
     }
 
@@ -178,6 +275,29 @@ struct DisciplineTests {
         let near = try stage.post("/v1/configurations", #"{"kernel": "linux-5.4"}"#)
         #expect(near.json?.text("errors/0/pointer") == "/kernel")
         #expect(near.json?.text("errors/0/message")?.contains("linux-5.") == true)
+    }
+
+    @Test(arguments: Carrier.allCases) func faultsThatAreNotListedAreCounted(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        func table(_ rows: Int) -> String {
+            #"{"kernel": "linux-5.2", "idt": [\#([String](repeating: "5", count: rows).joined(separator: ","))]}"#
+        }
+        for (path, rows, sent, count) in [
+            ("/v1/checks", 100, table(100), "100 faults; the first: "),
+            ("/v1/checks", 130, table(130), "130 faults, the first 100 of them listed; the first: "),
+            (
+                "/v1/simulations", 130, #"{"nesting": 9, "configuration": \#(table(130))}"#,
+                "131 faults, the first 100 of them listed; the first: "
+            ),
+        ] {
+            let reply = try stage.post(path, sent)
+            #expect(reply.status == 422)
+            #expect(reply.json?["errors"]?.arrayValue?.count == 100)
+            #expect(
+                reply.json?.text("detail")?.hasPrefix(count) == true, "\(rows): \(reply.json?.text("detail") ?? "")")
+            let text = try stage.post(path, sent, [("Accept", "text/plain")])
+            #expect(text.text.contains("\n" + count))
+        }
     }
 
     @Test(arguments: Carrier.allCases) func parametersStandOnceAndAreKnown(_ carrier: Carrier) throws {

@@ -24,7 +24,7 @@ struct QueueTests {
         let application = try makeApplication(queue: queue)
         defer { try? application.store.close() }
         let sink = Sink()
-        let head = HTTPRequest(method: .get, scheme: "http", authority: "test", path: "/livez")
+        let head = HTTPRequest(method: .get, scheme: "http", authority: "test", path: "/v1/rules")
         let incoming = IncomingRequest(head: head, body: [], peer: PeerAddress(host: "127.0.0.1", port: 1))
         for stream in [1, 3] as [Int32] {
             application.handle(
@@ -38,7 +38,8 @@ struct QueueTests {
         #expect(sink.responses.withLock { $0.map(\.status.code) } == [503, 200])
     }
 
-    @Test func aLiveServiceRefusesWhatItCannotQueue() throws {
+    /// While every thread that simulates is taken, what does not simulate is answered, and the rest is refused.
+    @Test func aLiveServiceRefusesWhatItCannotQueueAndAnswersTheRest() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
             "gatehouse-queue-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -62,15 +63,41 @@ struct QueueTests {
             })
         entered.wait()
         #expect(service.application.queue.submit {})
-        let reply = try client.send("GET", "/v1/rules", [], [])
-        #expect(reply.status == 503)
-        #expect(reply.fields["retry-after"] == "1")
-        #expect(reply.fields["content-type"] == "application/problem+json")
-        #expect(reply.json?.text("instance") == "/v1/rules")
+        for (method, path, status) in [
+            ("GET", "/livez", 200), ("HEAD", "/livez", 200), ("GET", "/livez?verbose", 200), ("GET", "/version", 200),
+            ("GET", "/readyz", 200), ("GET", "/v1/rules", 200), ("GET", "/v1/simulations", 200),
+            ("GET", "/v1/configurations/nobody", 404), ("DELETE", "/v1/simulations/x", 404), ("GET", "/nowhere", 404),
+            ("GET", "/livezz", 404), ("DELETE", "/livez", 405), ("GET", "/version?format=csv", 406),
+        ] { #expect(try client.send(method, path, [], []).status == status, "\(method) \(path)") }
+        for (method, path) in [
+            ("POST", "/v1/checks"), ("POST", "/v1/configurations"), ("GET", "/v1/configurations/x/listing"),
+            ("GET", "/v1/configurations/x/%6cisting"), ("GET", "/v1/simulations/x/scenarios/a/b/c/d/trace"),
+        ] {
+            let reply = try client.send(method, path, [], [])
+            #expect(reply.status == 503, "\(method) \(path)")
+            #expect(reply.fields["retry-after"] == "1")
+            #expect(reply.fields["content-type"] == "application/problem+json")
+            #expect(reply.json?.text("instance") == path)
+        }
         release.signal()
-        var after = try client.send("GET", "/v1/rules", [], [])
-        while after.status == 503 { after = try client.send("GET", "/v1/rules", [], []) }
-        #expect(after.status == 200)
+        var after = try client.send("GET", "/v1/configurations/x/listing", [], [])
+        while after.status == 503 { after = try client.send("GET", "/v1/configurations/x/listing", [], []) }
+        #expect(after.status == 404)
+    }
+
+    /// The answers that the event loop gives need no queue at all.
+    @Test func healthNeedsNoQueue() throws {
+        let application = try makeApplication(queue: HeldQueue(limit: 0))
+        defer { try? application.store.close() }
+        let sink = Sink()
+        for (number, path) in ["/livez", "/version", "/v1/rules"].enumerated() {
+            let head = HTTPRequest(method: .get, scheme: "http", authority: "test", path: path)
+            application.handle(
+                IncomingRequest(head: head, body: [], peer: PeerAddress(host: "127.0.0.1", port: 1)),
+                responder: Responder(
+                    sink: sink, exchange: ExchangeID(connection: 1, stream: StreamID(Int32(2 * number + 1)))))
+        }
+        #expect(sink.responses.withLock { $0.map(\.status.code) } == [200, 200, 503])
     }
 
     @Test func aPoolDoesWhatItAcceptedBeforeItCloses() {

@@ -24,15 +24,15 @@ struct ScenarioTests {
         #expect(try names("verdict=holds&limit=1000").count + violated.count == all.count)
         #expect(try names("rule=live-frame-overwritten").contains(selfTest))
         #expect(try names("rule=triple-fault").isEmpty)
-        for (query, pointer) in [
-            ("rule=none", "?rule"), ("verdict=bad", "?verdict"), ("platform=arm", "?platform"), ("limit=0", "?limit"),
-            ("limit=1001", "?limit"), ("limit=-1", "?limit"), ("limit=x", "?limit"), ("limit=", "?limit"),
-            ("limit=99999999999999999999", "?limit"), ("limit=1&limit=2", "?limit"),
-            ("verdict=holds&verdict=violated", "?verdict"),
+        for (query, parameter) in [
+            ("rule=none", "rule"), ("verdict=bad", "verdict"), ("platform=arm", "platform"), ("limit=0", "limit"),
+            ("limit=1001", "limit"), ("limit=-1", "limit"), ("limit=x", "limit"), ("limit=", "limit"),
+            ("limit=99999999999999999999", "limit"), ("limit=1&limit=2", "limit"),
+            ("verdict=holds&verdict=violated", "verdict"),
         ] {
             let reply = try stage.get("\(path)?\(query)")
             #expect(reply.status == 400, "\(query)")
-            #expect(reply.json?.text("errors/0/pointer") == pointer, "\(query): \(reply.text)")
+            #expect(reply.json?.text("errors/0/parameter") == parameter, "\(query): \(reply.text)")
         }
         for cursor in ["x", "", "%00", "AAAA", String(repeating: "A", count: 3000)] {
             #expect(try stage.get("\(path)?cursor=\(cursor)").status == 400, "\(cursor)")
@@ -49,6 +49,24 @@ struct ScenarioTests {
         let foreign = try #require(
             try stage.get("\(path)?limit=1").json?.text("next")?.split(separator: "cursor=").last)
         #expect(try stage.get("/v1/simulations?cursor=\(foreign)").status == 400, "a cursor belongs to its list")
+    }
+
+    @Test(arguments: Carrier.allCases) func everyRuleOfAScenarioFindsIt(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let path = try simulated(stage, "*/page_fault/user/*") + "/scenarios"
+        let all = try stage.get("\(path)?limit=1000").json?.at("items")?.arrayValue ?? []
+        var expected: [String: Set<String>] = [:]
+        var isMixed = false
+        for item in all {
+            let rules = (item.at("violations")?.arrayValue ?? []).compactMap { $0.text("rule") }
+            if rules.contains(where: { $0 != item.text("rule") }) { isMixed = true }
+            for rule in rules { expected[rule, default: []].insert(item.text("name") ?? "") }
+        }
+        #expect(isMixed, "some scenario has more than its first rule")
+        for (rule, names) in expected {
+            let found = try stage.get("\(path)?limit=1000&rule=\(rule)").json?.at("items")?.arrayValue ?? []
+            #expect(Set(found.compactMap { $0.text("name") }) == names, "\(rule)")
+        }
     }
 
     @Test(arguments: Carrier.allCases) func oneScenarioByItsName(_ carrier: Carrier) throws {

@@ -1,5 +1,6 @@
 import EntryCode
 import HTTPTypes
+import Store
 import Testing
 
 @testable import API
@@ -51,7 +52,8 @@ struct SimulationTests {
         #expect(reply.json?.text("configuration/name") == "linux-5.3", "a report names what was asked for")
         #expect(reply.json?.at("request/platforms") == .array(["xen-pv"]))
         #expect(
-            try stage.get("/v1/configurations/linux-5.3").status == 404, "a shipped name is not taken by running it")
+            try stage.get("/v1/configurations/linux-5.3").json?.text("id") == reply.json?.text("configuration/id"),
+            "a shipped name finds what was kept for it")
     }
 
     @Test(arguments: Carrier.allCases) func reportsHaveTheKeysOfTheContract(_ carrier: Carrier) throws {
@@ -149,7 +151,8 @@ struct SimulationTests {
         #expect(refused.status == 503, "the queue is full")
         #expect(refused.fields["retry-after"] == "1")
         #expect(try client.send("GET", "/v1/simulations", [], []).json?.at("items")?.arrayValue?.count == 1)
-        #expect(try client.send("DELETE", location, [], []).status == 204)
+        #expect(try client.send("DELETE", location, [("If-Match", "\"x\"")], []).status == 412, "it has no tag yet")
+        #expect(try client.send("DELETE", location, [("If-Match", "*")], []).status == 204)
         #expect(try client.send("GET", location, [], []).json?.text("state") == "cancelled")
         queue.drain()
         #expect(try client.send("GET", location, [], []).json?.text("state") == "cancelled", "it stays so")
@@ -198,6 +201,8 @@ struct SimulationTests {
             (#""platforms": ["xen"]"#, "/platforms/0", "xen-pv"), (#""platforms": []"#, "/platforms", "xen-pv"),
             (#""platforms": "xen-pv""#, "/platforms", "array"), (#""nesting": 1"#, "/nesting", "not modelled"),
             (#""nesting": -1"#, "/nesting", "0"), (#""stop_at_first": "yes""#, "/stop_at_first", "true or false"),
+            (#""stop_at_first": 1"#, "/stop_at_first", "true or false"),
+            (#""stop_at_first": null"#, "/stop_at_first", "true or false"),
             (#""scenario": "x""#, "/scenario", "did you mean 'scenarios'?"),
             (#""scenarios": 5"#, "/scenarios", "string"),
         ] {
@@ -206,15 +211,50 @@ struct SimulationTests {
             #expect(reply.json?.text("errors/0/pointer") == pointer, "\(members): \(reply.text)")
             #expect(reply.json?.text("errors/0/message")?.contains(hint) == true, "\(members): \(reply.text)")
         }
-        for (query, pointer) in [
-            ("xen=4.5", "?xen"), ("platforms=xen-pv,sparc", "?platforms"), ("nesting=x", "?nesting"),
-            ("nesting=2", "?nesting"), ("stop_at_first=maybe", "?stop_at_first"), ("platforms=", "?platforms"),
-            ("base=x", "?base"),
+        for (query, parameter) in [
+            ("xen=4.5", "xen"), ("platforms=xen-pv,sparc", "platforms"), ("nesting=x", "nesting"),
+            ("nesting=2", "nesting"), ("stop_at_first=maybe", "stop_at_first"), ("platforms=", "platforms"),
+            ("base=x", "base"),
         ] {
             let reply = try stage.post("/v1/checks?\(query)", Self.nominal)
             #expect(reply.status == 400, "\(query)")
-            #expect(reply.json?.text("errors/0/pointer") == pointer, "\(query): \(reply.text)")
+            #expect(reply.json?.text("errors/0/parameter") == parameter, "\(query): \(reply.text)")
         }
+    }
+
+    @Test(arguments: Carrier.allCases) func aSelectionOfNothingIsNoVerdict(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for (path, body, place) in [
+            ("/v1/checks?scenarios=nothing", Self.nominal, "errors/0/parameter"),
+            ("/v1/checks?scenarios=xen-pv/*&platforms=bare-metal-amd", Self.nominal, "errors/0/parameter"),
+            (
+                "/v1/simulations", #"{"configuration": "linux-5.2", "scenarios": ["nothing/*", "x"]}"#,
+                "errors/0/pointer"
+            ),
+        ] {
+            for preference in ["wait=60", "respond-async", "wait=0"] {
+                let reply = try stage.post(path, body, [("Prefer", preference)])
+                #expect(reply.status == 422, "\(path) \(preference)")
+                #expect(reply.json?.text("code") == "no-scenario")
+                #expect(reply.json?.text(place)?.hasSuffix("scenarios") == true, "\(reply.text)")
+                #expect(reply.json?.text("detail")?.contains("/v1/simulations/{id}/scenarios") == true)
+            }
+        }
+        #expect(try stage.get("/v1/simulations").json?.at("items")?.arrayValue?.isEmpty == true)
+        #expect(try stage.get("/v1/configurations").json?.at("items")?.arrayValue?.isEmpty == true)
+    }
+
+    @Test(arguments: Carrier.allCases) func whatCannotBeRunIsInvalidWhateverIsSelected(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        #expect(try stage.post("/v1/checks?scenarios=nothing", danglingTable).json?.text("verdict") == "invalid")
+        let order = #"{"configuration": \#(danglingTable), "scenarios": "nothing"}"#
+        #expect(try stage.post("/v1/simulations", order).json?.text("verdict") == "invalid")
+        #expect(try stage.post("/v1/simulations", order, [("Prefer", "respond-async")]).status == 202)
+        let withoutXen = table("no Xen", #""options": {"XEN_PV": false}"#)
+        let xen = try stage.post("/v1/checks?scenarios=nothing&platforms=xen-pv", withoutXen)
+        #expect(xen.json?.text("verdict") == "invalid", "\(xen.text)")
+        let all = try stage.post("/v1/checks?scenarios=nothing", withoutXen)
+        #expect(all.status == 422, "the other platforms run")
     }
 
     @Test(arguments: Carrier.allCases) func stoppingAtTheFirstViolationStops(_ carrier: Carrier) throws {
@@ -266,6 +306,37 @@ struct SimulationTests {
         for id in ["x", "0123456789abcdef", "..%2f..", String(repeating: "a", count: 65), "%F0%9F%92%A9"] {
             #expect(try stage.get("/v1/simulations/\(id)").status == 404, "\(id)")
         }
+    }
+
+    @Test(arguments: Carrier.allCases) func removalIsConditional(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        for form in ["json", "text", "wide", "csv", "ndjson", nil] {
+            let path = try #require(
+                try stage.post("/v1/simulations", #"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#)
+                    .fields["location"])
+            let tag = try form.map { try #require(try stage.get("\(path)?format=\($0)").fields["etag"]) } ?? "*"
+            for other in ["\"other\"", "W/" + tag, "\"\(tag)\""] where other != "W/*" {
+                #expect(try stage.send("DELETE", path, [("If-Match", other)]).status == 412, "\(other)")
+            }
+            #expect(try stage.get(path).status == 200)
+            #expect(try stage.send("DELETE", path, [("If-Match", "\"other\", \(tag)")]).status == 204)
+            #expect(try stage.get(path).status == 404)
+        }
+    }
+
+    @Test func aFailedSimulationSaysWhy() throws {
+        let application = try makeApplication(queue: HeldQueue(limit: 1))
+        defer { try? application.store.close() }
+        let client = RouterClient(application: application)
+        let queued = try client.send(
+            "POST", "/v1/simulations", [("Content-Type", "application/json"), ("Prefer", "respond-async")],
+            [UInt8](#"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#.utf8))
+        let location = try #require(queued.fields["location"])
+        let id = try #require(SimulationID(String(location.split(separator: "/").last ?? "")))
+        try application.store.perform(.failSimulation(id, failure: "interrupted", at: Timestamp(milliseconds: 1)))
+        #expect(try client.send("GET", location, [], []).json?.text("failure") == "interrupted")
+        let text = try client.send("GET", location + "?format=text", [], []).text
+        #expect(text == "\(id.text) failed: interrupted, the service stopped before it ended\n")
     }
 
     /// A kept answer must not come back after a removal that ran while it was made.

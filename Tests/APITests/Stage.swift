@@ -124,6 +124,7 @@ final class Stage: Sendable {
     }
 
     /// POST of JSON.
+    @discardableResult
     func post(
         _ path: String, _ body: String, _ fields: [(name: String, value: String)] = [],
         sourceLocation: SourceLocation = #_sourceLocation

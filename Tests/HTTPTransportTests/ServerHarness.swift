@@ -8,9 +8,16 @@ import Synchronization
 /// A handler made of a closure.
 final class ClosureHandler: RequestHandler {
     private let body: @Sendable (IncomingRequest, Responder) -> Void
+    private let refusedPath: String?
 
-    init(_ body: @escaping @Sendable (IncomingRequest, Responder) -> Void) {
+    init(refusedPath: String? = nil, _ body: @escaping @Sendable (IncomingRequest, Responder) -> Void) {
+        self.refusedPath = refusedPath
         self.body = body
+    }
+
+    func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
+        guard let refusedPath, head.path == refusedPath else { return nil }
+        return (HTTPResponse(status: .contentTooLarge), .bytes(Array("refused".utf8)))
     }
 
     func handle(_ request: IncomingRequest, responder: Responder) {
@@ -24,13 +31,13 @@ final class ServerHarness {
     let port: UInt16
 
     init(
-        threads: Int = 1, limits: (inout TransportLimits) -> Void = { _ in },
+        threads: Int = 1, refusedPath: String? = nil, limits: (inout TransportLimits) -> Void = { _ in },
         _ handler: @escaping @Sendable (IncomingRequest, Responder) -> Void
     ) throws {
         var all = TransportLimits()
         all.penaltyMilliseconds = 0
         limits(&all)
-        server = Server(handler: ClosureHandler(handler), limits: all)
+        server = Server(handler: ClosureHandler(refusedPath: refusedPath, handler), limits: all)
         try server.start(on: ["127.0.0.1:0"].compactMap { SocketAddress($0) }, threads: threads)
         port = server.addresses.first?.port ?? 0
     }

@@ -43,6 +43,29 @@ import Testing
         #expect(client.view.responses.values.allSatisfy { $0.status == "202" && $0.body == [3, 2, 1] })
     }
 
+    /// The answer comes while the body is still to come, and what comes of it is dropped.
+    @Test func aHandlerRefusesABodyByItsHead() async throws {
+        let handled = Atomic<Int>(0)
+        let harness = try ServerHarness(refusedPath: "/refused") { _, responder in
+            handled.wrappingAdd(1, ordering: .relaxed)
+            responder.respond(HTTPResponse(status: .ok))
+        }
+        let client = try harness.client()
+        client.send(.get(1, path: "/refused", method: "POST", ends: false))
+        #expect(await client.read { $0.responses[1]?.isComplete == true })
+        #expect(client.view.responses[1]?.status == "413")
+        #expect(client.view.responses[1]?.body == Array("refused".utf8))
+        client.send(.data(1, [1, 2, 3], ends: true))
+        client.send(.get(3, method: "POST", ends: false), .data(3, [1], ends: true))
+        client.send(.get(5, path: "/refused"))
+        #expect(await client.read { $0.responses[3]?.isComplete == true && $0.responses[5]?.isComplete == true })
+        #expect(client.view.responses[3]?.status == "200")
+        #expect(client.view.responses[5]?.status == "200", "there is no body to refuse")
+        #expect(handled.load(ordering: .relaxed) == 2)
+        #expect(harness.server.counters.requests == 3)
+        #expect(harness.server.counters.requestsInWork == 0)
+    }
+
     @Test func manyBodiesShareAConnection() async throws {
         let harness = try ServerHarness { _, responder in
             responder.respond(HTTPResponse(status: .ok), body: .bytes(Self.body))

@@ -202,8 +202,11 @@ import Testing
 
     @Test func aBodyWhoseLengthIsTooLargeIsRefusedUnread() {
         let wire = WireHarness { $0.requestBodyBytes = 100 }
-        wire.send(.get(1, method: "POST", [("content-length", "101")], ends: false))
+        wire.send(.get(1, path: "/a\"b?c", method: "POST", [("content-length", "101")], ends: false))
         #expect(wire.client.responses[1]?.status == "413")
+        let document = String(decoding: wire.client.responses[1]?.body ?? [], as: UTF8.self)
+        #expect(document.contains(#""type":"/problems#content-too-large","title":"Content too large","status":413"#))
+        #expect(document.contains(#""instance":"/a\"b""#), "the path without its query: \(document)")
         #expect(wire.heads.isEmpty)
         #expect(wire.client.resets[1] == nil, "curl loses an answer that a reset follows at once")
         wire.send(.data(1, [1, 2, 3]))

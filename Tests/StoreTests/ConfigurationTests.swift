@@ -44,8 +44,31 @@ import Testing
         try store.perform(.insertConfiguration(table(1, name: "first")))
         let kept = try store.perform(.insertConfiguration(table(1, name: "second"))).configuration
         #expect(kept.name == "second")
-        #expect(try store.findConfiguration("first") == kept)
         #expect(try store.findConfiguration("second") == kept)
+        var asFirst = kept
+        asFirst.name = "first"
+        #expect(try store.findConfiguration("first") == asFirst, "what is found by a name shows it")
+        #expect(try store.configurations(name: "first", limit: 10).items == [asFirst], "and is listed by it")
+        #expect(try store.configurations(name: "second", limit: 10).items == [kept])
+        #expect(try store.configurations(name: "third", limit: 10).items.isEmpty)
+        #expect(
+            try store.configurations(name: "third", meant: kept.digest, limit: 10).items.map(\.digest) == [kept.digest])
+        #expect(try store.findConfiguration(kept.digest.hex) == kept)
+    }
+
+    @Test func aNameThatDoesNotRenameIsGivenToTheUnnamedOnly() throws {
+        let store = try memoryStore()
+        var new = table(1, name: "mine")
+        try store.perform(.insertConfiguration(new))
+        new.name = "other"
+        new.renames = false
+        #expect(try store.perform(.insertConfiguration(new)).configuration.name == "mine")
+        expectError(.notFound) { try store.findConfiguration("other") }
+        try store.perform(.insertConfiguration(table(2)))
+        var second = table(2, name: "other")
+        second.renames = false
+        #expect(try store.perform(.insertConfiguration(second)).configuration.name == "other")
+        #expect(try store.findConfiguration("other").digest == Digest(of: second.document.utf8))
     }
 
     @Test func foundByPrefix() throws {

@@ -52,6 +52,40 @@ import Testing
         #expect(try store.scenarios(of: id, rule: "progress", limit: 10).items.isEmpty)
     }
 
+    @Test func everyRuleFindsItsScenario() throws {
+        let digest = try store.findConfiguration(table(1).digestHex).digest
+        var some = scenarios(300)
+        some[7].furtherRules = ["quote\"", "stack-bounds"]
+        some[100].furtherRules = ["stack-bounds"]
+        some[299].rule = nil
+        some[299].furtherRules = ["stack-bounds"]
+        try store.perform(.insertSimulation(simulation(3, of: digest), outcome: outcome(some)))
+        func found(_ rule: String) throws -> [Int] {
+            try store.scenarios(of: simulationID(3), rule: rule, limit: 1000).items.map(\.ordinal)
+        }
+        #expect(try found("stack-bounds") == [7, 100, 299])
+        #expect(try found("quote\"") == [7])
+        #expect(try found("live-frame-overwritten") == [0, 100, 200])
+        let items = try store.scenarios(of: simulationID(3), limit: 1000).items
+        #expect(items.map(\.rule) == some.map(\.rule))
+        #expect(items.map(\.record) == some.map(\.record))
+    }
+
+    /// Rows that were written before the directory had further rules.
+    @Test func olderDirectoriesAreRead() throws {
+        try store.perform(
+            Write<Void> { db in
+                try db.execute(
+                    sql:
+                        #"UPDATE scenario_blocks SET directory = '[["a","p","violated","progress",0,1],["b","p","holds",null,1,1]]'"#
+                )
+            })
+        let items = try store.scenarios(of: id, rule: "progress", limit: 1).items
+        #expect(items.map(\.name) == ["a"])
+        #expect(try store.scenarios(of: id, rule: "stack-bounds", limit: 10).items.isEmpty)
+        #expect(try store.scenario(of: id, named: "b").rule == nil)
+    }
+
     @Test func withoutRecords() throws {
         let items = try store.scenarios(of: id, withRecords: false, limit: 1000).items
         #expect(items.map(\.name) == given.map(\.name))

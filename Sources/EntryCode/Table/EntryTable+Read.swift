@@ -53,7 +53,7 @@ extension EntryTable {
             reader.fault(duplicate, "duplicate-key", "this key already stands in the same object")
         }
         guard let members = reader.object(value, "", keys: documentKeys) else {
-            throw TableFaults(faults: reader.faults)
+            throw reader.found
         }
         let name = reader.string(members["name"], "/name")
         if let name, !isReferenceName(name) {
@@ -66,12 +66,12 @@ extension EntryTable {
             reader.fault(
                 "", "missing-key",
                 "the key 'kernel' is required: one of \(kernels.names.joined(separator: ", "))")
-            throw TableFaults(faults: reader.faults)
+            throw reader.found
         }
-        guard let kernelName = reader.string(kernelValue, "/kernel") else { throw TableFaults(faults: reader.faults) }
+        guard let kernelName = reader.string(kernelValue, "/kernel") else { throw reader.found }
         guard let kernel = kernels.kernel(named: kernelName) else {
             reader.unknown(kernelName, "/kernel", "kernel", among: kernels.names)
-            throw TableFaults(faults: reader.faults)
+            throw reader.found
         }
 
         // What the document leaves out is the kernel's own; sections replace each other as a whole, options one by one.
@@ -95,7 +95,7 @@ extension EntryTable {
         }
         _ = reader.string(members["$schema"], "/$schema", limit_bytes: 4096)
         if let routines = members["routines"] { reader.readRoutines(routines, into: &table) }
-        if !reader.faults.isEmpty { throw TableFaults(faults: reader.faults) }
+        if !reader.faults.isEmpty { throw reader.found }
         table.document = resolved(members: members, standard: standard, options: table.options)
         return table
     }

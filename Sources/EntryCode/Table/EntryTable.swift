@@ -137,13 +137,16 @@ package struct TableFault: Error, Sendable, Hashable {
 /// Every fault that was found, in the order of the document.
 package struct TableFaults: Error, Sendable {
     package var faults: [TableFault]
+    /// Faults found; those beyond `TableLimits.faults` are not listed.
+    package var count: Int
     /// The document is not JSON at all (answered 400 rather than 422).
     package var isSyntax = false
     /// The document exceeds a size limit (answered 413).
     package var isTooLarge = false
 
-    package init(faults: [TableFault], isSyntax: Bool = false, isTooLarge: Bool = false) {
+    package init(faults: [TableFault], count: Int? = nil, isSyntax: Bool = false, isTooLarge: Bool = false) {
         self.faults = faults
+        self.count = count ?? faults.count
         self.isSyntax = isSyntax
         self.isTooLarge = isTooLarge
     }

@@ -2,6 +2,8 @@
 package struct TableReader {
     /// Every fault noted so far, in the order of the document.
     package private(set) var faults: [TableFault] = []
+    /// Faults found, also those beyond `TableLimits.faults`, which are counted only.
+    package private(set) var faultCount = 0
     package let limits: TableLimits
 
     /// Starts with no faults.
@@ -9,8 +11,18 @@ package struct TableReader {
 
     /// Notes a fault, up to `TableLimits.faults`.
     package mutating func fault(_ pointer: String, _ code: String, _ message: String) {
+        faultCount += 1
         if faults.count < limits.faults { faults.append(TableFault(pointer, code, message)) }
     }
+
+    /// Notes the faults of a document that stands inside this one at `pointer`.
+    package mutating func adopt(_ inner: TableFaults, at pointer: String) {
+        for fault in inner.faults { self.fault(pointer + fault.pointer, fault.code, fault.message) }
+        faultCount += inner.count - inner.faults.count
+    }
+
+    /// What the reader found, to be thrown.
+    package var found: TableFaults { TableFaults(faults: faults, count: faultCount) }
 
     private mutating func wrongKind(_ value: JSON, _ pointer: String, _ expected: String) {
         fault(pointer, "wrong-type", "expected \(expected), found \(value.kindName)")

@@ -1,0 +1,2 @@
+// The one door to zlib; only API opens it.
+#include <zlib.h>
