@@ -19,7 +19,7 @@ struct Serve: ParsableCommand {
     @Option(help: "Event loops.")
     var loops = 1
 
-    @Option(help: "Threads for simulations and the database.")
+    @Option(help: "Threads for simulations; short requests have their own.")
     var workers = 4
 
     @Option(help: "Seconds that a stop waits for requests in work.")

@@ -19,10 +19,11 @@ func readTable(_ argument: String) throws -> EntryTable {
         }
         return try EntryTable.read(try readFile(argument))
     } catch let faults as TableFaults {
-        let lines = faults.faults.map { fault in
+        var lines = faults.faults.map { fault in
             // A key may hold a newline: one fault stays one line.
             printable("\(fault.pointer.isEmpty ? "(document)" : fault.pointer): \(fault.message) [\(fault.code)]")
         }
+        if faults.count > lines.count { lines.append("(\(faults.count) faults; the rest is not listed)") }
         throw CommandError("\(argument) is not an entry table:\n  " + lines.joined(separator: "\n  "))
     }
 }
