@@ -1,6 +1,6 @@
 import Dispatch
 import Synchronization
-package import Verification
+internal import Verification
 
 /// Runs parts on as many threads as there are processors.
 package struct ConcurrentRunner: PartRunner {

@@ -160,7 +160,7 @@ import Testing
         limits.readerWaitMilliseconds = 0
         let folder = try Folder()
         let store = try fileStore(folder, limits)
-        try store.read { _ in expectError(.busy) { try store.configurations(limit: 1) } }
+        _ = try store.read { _ in expectError(.busy) { try store.configurations(limit: 1) } }
         #expect(try store.configurations(limit: 1).items.isEmpty)
     }
 

@@ -20,7 +20,7 @@ struct OptionTests {
     @Test("one option flipped in 5.3", arguments: options)
     func flipped(option: String) throws {
         var variant = try Variant("linux-5.3")
-        let value = try #require(variant.document["options"]?[option]?.boolValue)
+        let value: Bool = try #require(variant.document["options"]?[option]?.boolValue)
         try variant.option(option, !value)
         let result = try variant.simulate()
         for scenario in result.results where scenario.verdict != .holds {
