@@ -119,6 +119,7 @@ struct Expansion {
             setSyscall(&machine, program)
         }
         findUnreachable(program)
+        findUnusedRoutines(program)
         let fatal = findings.filter { $0.rule != "unreachable-entry" }
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
         return EntryImage(

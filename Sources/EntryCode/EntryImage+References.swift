@@ -143,4 +143,33 @@ extension Expansion {
                     message: "no gate, trap-table row or callback leads to '\(entry.symbol)'"))
         }
     }
+
+    /// Routines of the table that replace nothing and that nothing leads to: a misspelt name would change nothing.
+    mutating func findUnusedRoutines(_ program: Program) {
+        if table.routines.isEmpty { return }
+        var known = listingRoutines().union(table.entries.map(\.symbol)).union(table.idt.map(\.entry))
+        known.formUnion(table.xen.thunks.map { "xen_" + $0 })
+        known.formUnion(table.xen.traps.map(\.entry))
+        known.formUnion(table.xen.callbacks.values)
+        known.formUnion(table.entries.map(\.handler))
+        known.formUnion(generation.roles.values)
+        known.formUnion(functions.map(\.name))
+        let unknown = table.routines.filter { !known.contains($0.name) }
+        if unknown.isEmpty { return }
+        var used: Set<UInt64> = []
+        for instruction in program.instructions {
+            used.insert(UInt64(bitPattern: instruction.immediate))
+            used.insert(UInt64(bitPattern: instruction.memory.displacement))
+        }
+        for routine in unknown {
+            guard let address = program.address(of: routine.name), !used.contains(address) else { continue }
+            var message = "'\(routine.name)' replaces no routine of \(table.kernel), and nothing leads to it"
+            if let nearest = nearestName(to: routine.name, among: listingRoutines().sorted()) {
+                message += "; did you mean '\(nearest)'?"
+            }
+            findings.append(
+                ConfigurationFinding(
+                    rule: "unreachable-entry", pointer: EntryCode.pointer("/routines", routine.name), message: message))
+        }
+    }
 }

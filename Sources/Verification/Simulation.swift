@@ -176,10 +176,12 @@ extension EntryTable {
 }
 
 extension PlatformPart {
-    /// The same platform in parts of at most `limit` scenarios.
+    /// The same platform in parts of about one size, at most `limit` scenarios each.
     func split(by limit: Int) -> [PlatformPart] {
-        stride(from: 0, to: scenarios.count, by: limit).map { start in
-            PlatformPart(image: image, scenarios: Array(scenarios[start..<min(start + limit, scenarios.count)]))
+        let count = (scenarios.count + limit - 1) / limit
+        return (0..<count).map { index in
+            let range = scenarios.count * index / count..<scenarios.count * (index + 1) / count
+            return PlatformPart(image: image, scenarios: Array(scenarios[range]))
         }
     }
 

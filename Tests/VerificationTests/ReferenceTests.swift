@@ -4,6 +4,19 @@ import Verification
 
 /// Names that lead nowhere and entries that nothing leads to: verdict and JSON pointer.
 struct ReferenceTests {
+    @Test("a routine whose name is misspelt changes nothing, and is told")
+    func unusedRoutine() throws {
+        var variant = try Variant("linux-5.3")
+        variant.write("eror_entry", "ret")
+        variant.write("helper", "ret")
+        variant.write("SWAPGS", "swapgs", "ret")
+        try variant.edit("error_exit", "\tTRACE_IRQS_OFF\n", "\tTRACE_IRQS_OFF\n\tcall\thelper\n")
+        let result = try variant.simulate("*/divide_error/user/return")
+        #expect(result.verdict == .holds)
+        #expect(Set(result.findings.map(\.pointer)) == ["/routines/eror_entry", "/routines/SWAPGS"])
+        #expect(result.findings.first?.message.contains("did you mean 'error_entry'?") == true)
+    }
+
     private func findings(_ variant: Variant) throws -> (verdict: Verdict, findings: [ConfigurationFinding]) {
         let result = try variant.simulate("*/divide_error/user/return")
         return (result.verdict, result.findings)

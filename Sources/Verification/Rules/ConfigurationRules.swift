@@ -14,7 +14,8 @@ enum DanglingReference {
 enum UnreachableEntry {
     static let rule = Rule(
         "unreachable-entry", severity: .warning,
-        statement: "Some gate, trap-table row, callback or routine leads to every entry.",
+        statement:
+            "Some gate, trap-table row, callback or routine leads to every entry, and every routine of a table replaces one or is used.",
         why: "Code that nothing reaches is a leftover, or the row that should name it names another.",
         sources: [
             "Linux commit b23e5844dfe7 (xen/pv: Fix a boot up hang revealed by int3 self test), which removes xenint3"
