@@ -34,11 +34,15 @@ enum UnexpectedFault: Invariant {
             "the interrupted program raises \(Console.vectorMnemonic(fault.vector)) at \(run.here) after it resumed")
     }
 
-    static func duringDelivery(_ run: ScenarioRun, of event: Event, _ delivered: Event, at point: CausePoint) -> Finding
-    {
-        Finding(
+    static func duringDelivery(
+        _ run: ScenarioRun, of event: Event, _ delivered: Event, at point: CausePoint
+    ) -> Finding {
+        let reason =
+            run.machine.idt[Int(event.vector)].isPresent
+            ? "its gate, its stack or its handler is not usable" : "the IDT has no gate for vector \(event.vector)"
+        return Finding(
             rule,
-            "delivery of \(Console.vectorMnemonic(event.vector)) raises \(Console.vectorMnemonic(delivered.vector)) with error code \(hexadecimal(UInt64(delivered.errorCode), digits: 4)): its gate, its stack or its handler is not usable",
+            "delivery of \(Console.vectorMnemonic(event.vector)) raises \(Console.vectorMnemonic(delivered.vector)) with error code \(hexadecimal(UInt64(delivered.errorCode), digits: 4)): \(reason)",
             at: point)
     }
 
