@@ -71,13 +71,19 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        .testTarget(name: "MachineTests", dependencies: ["Machine", "Assembler"], swiftSettings: settings),
+        // What tests of several targets use.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "MachineTests", dependencies: ["Machine", "Assembler", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
-        .testTarget(name: "AssemblerTests", dependencies: ["Assembler", "Machine"], swiftSettings: settings),
         .testTarget(
-            name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine"], swiftSettings: settings),
+            name: "AssemblerTests", dependencies: ["Assembler", "Machine", "TestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV"], swiftSettings: settings),
+            name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),

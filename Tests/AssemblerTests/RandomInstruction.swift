@@ -1,4 +1,5 @@
 import Machine
+import TestSupport
 
 /// Random instructions of every opcode and form, as values; the printer makes text of them.
 struct RandomInstruction {

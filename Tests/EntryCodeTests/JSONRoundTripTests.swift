@@ -1,4 +1,5 @@
 import EntryCode
+import TestSupport
 import Testing
 
 struct JSONRoundTripTests {

@@ -1,4 +1,5 @@
 import EntryCode
+import TestSupport
 import Testing
 
 /// Mutated documents: whatever comes in, a table or faults come out, and every pointer points.

@@ -2,6 +2,7 @@ import Dispatch
 import EntryCode
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 import Verification
 
