@@ -35,6 +35,8 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sigreturnBadRIP = "sigreturn-noncanonical-rip"
     /// Sets RIP and RCX to 0x800000000000: nothing but that address forbids SYSRET.
     case sysretBadRIP = "sysret-noncanonical-rip"
+    /// Changes a flag and nothing else: what SYSRET would load is not what is asked for.
+    case sysretFlags = "sysret-changed-flags"
     /// 32-bit code with SS a 16-bit segment of the LDT: bare metal returns through espfix.
     case sigreturnLDTStack = "sigreturn-16-bit-ss"
     /// Sets SS to a segment of the LDT that is not present: the fault of the IRET comes on the espfix stack (fact F30).
@@ -118,7 +120,7 @@ extension EntryImage {
         var result: [Scenario] = []
         // Two gates may lead to one entry: the second and later ones carry their vector.
         var named: Set<String> = []
-        for (vector, entry) in vectors where vector < 32 || vector == 0x80 || deviceVectors.contains(vector) {
+        for (vector, entry) in vectors {
             // PV guests never get #DF (fact F20).
             if platform.isXen && vector == Vector.doubleFault { continue }
             let event = named.insert(entry).inserted ? entry : "\(entry)-vector\(vector)"
@@ -136,6 +138,10 @@ extension EntryImage {
 
     private func probes(vector: UInt8, context: Context) -> [Probe] {
         if isSyscall(vector) { return context.isUser ? syscallProbes : [] }
+        if vector >= 32 && vector != 0x80 && !deviceVectors.contains(vector) {
+            // A gate of the table that no modelled device raises: programs may try it.
+            return context.isUser ? [.softwareInterrupt] : []
+        }
         if vector == 0x80 { return context.isUser ? [.return, .modifyUserState] : [] }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
@@ -175,6 +181,7 @@ extension EntryImage {
     private var syscallProbes: [Probe] {
         var probes: [Probe] = [
             .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sysretBadRIP,
+            .sysretFlags,
         ]
         if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
         return probes + [.sigreturnAbsentSS]
@@ -198,7 +205,7 @@ extension EntryImage {
         case .softwareInterrupt: "a program may execute INT with any vector"
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP:
             "sigreturn and ptrace let a program choose what the kernel returns to"
-        case .signal, .modifyUserState: "the process gets a signal or is debugged"
+        case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
         case .return:
             vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
                 ? "comes at any time"

@@ -98,6 +98,45 @@ struct HandlingTests {
     }
 }
 
+extension HandlingTests {
+    @Test("an NMI handled twice, though no second one came")
+    func twiceForNMI() throws {
+        var variant = try Variant("linux-5.3")
+        try variant.edit("nmi", "call\tdo_nmi\n", "call\tdo_nmi\n\tmovq\t%rsp, %rdi\n\tcall\tdo_nmi\n")
+        let result = try variant.run("bare-metal-amd/nmi/user/return")
+        #expect(result.violations.first?.rule == "progress")
+    }
+
+    @Test("a stub that calls no handler is called just that", arguments: ["int3", "divide_error"])
+    func never(event: String) throws {
+        var variant = try Variant("linux-5.3")
+        variant.write(event, "ASM_CLAC", "pushq $-1", "call error_entry", "jmp error_exit")
+        for scenario in try variant.simulate("*/\(event)/*/return").results {
+            #expect(scenario.violations.first?.rule == "progress", "\(scenario.scenario.name)")
+            #expect(scenario.violations.first?.explanation.contains("no handler has run") == true)
+        }
+    }
+
+    @Test("a gate for programs that the table adds", arguments: [0, 3])
+    func furtherGate(privilege: Int64) throws {
+        var document = try Variant("linux-5.3").document
+        let rows = try #require(document["idt"]?.arrayValue)
+        let row: [JSON.Member] = [
+            JSON.Member("vector", .integer(40)), JSON.Member("entry", "overflow"), JSON.Member("ist", .integer(0)),
+            JSON.Member("dpl", .integer(privilege)), JSON.Member("type", "interrupt"),
+        ]
+        document.set("idt", .array(rows + [.object(row)]))
+        let table = try EntryTable.read(document)
+        let result = table.simulate(
+            SimulationRequest(selection: ScenarioSelection(patterns: ["bare-metal-*/overflow-vector40/*"])))
+        #expect(result.results.count == 2)
+        for scenario in result.results {
+            #expect(scenario.scenario.probe == .softwareInterrupt)
+            #expect((scenario.verdict == .violated) == (privilege == 3))
+        }
+    }
+}
+
 /// State beside the general registers.
 struct HiddenStateTests {
     private func stub(_ lines: String...) throws -> Variant {
@@ -142,6 +181,13 @@ struct HiddenStateTests {
         let variant = try stub(
             "movq %cr3, %rax", "movq %rax, %rcx", "xorq $6, %rax", "movq %rax, %cr3", "movq %rcx, %cr3")
         #expect(try variant.run("bare-metal-intel/divide_error/kernel/return").verdict == .holds)
+    }
+
+    @Test("the kernel's page tables under the user's PCID")
+    func userPCID() throws {
+        let variant = try stub("movq %cr3, %rax", "orq $0x800, %rax", "movq %rax, %cr3")
+        let result = try variant.run("bare-metal-intel/divide_error/kernel/return")
+        #expect(result.violations.first?.rule == "kernel-page-table")
     }
 
     @Test("an NMI from user mode must not do the exit work")

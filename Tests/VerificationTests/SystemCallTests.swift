@@ -15,7 +15,7 @@ struct SystemCallTests {
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let all = try results(variant)
-        #expect(all.count == 26, sourceLocation: sourceLocation)
+        #expect(all.count == 29, sourceLocation: sourceLocation)
         for result in all {
             let found = result.violations.first { $0.severity == .violation }
             #expect(
@@ -157,6 +157,33 @@ struct SystemCallTests {
             #expect(try #require(found).result.verdict == .holds)
             let trace = try #require(found).trace
             #expect(trace.steps.contains { $0.instruction.contains("syscall") })
+        }
+    }
+
+    @Test("a number that does not reach the handler")
+    func lostNumber() throws {
+        var variant = try Variant("linux-5.3")
+        try variant.edit("entry_SYSCALL_64", "\tmovq\t%rax, %rdi\n", "")
+        try expect(variant, "pt-regs-faithful") { _ in true }
+    }
+
+    @Test("SYSRET although a flag was changed")
+    func withoutFlagsCheck() throws {
+        var variant = try Variant("linux-5.3")
+        try variant.edit(
+            "entry_SYSCALL_64", "\tcmpq\t%r11, EFLAGS(%rsp)\n\tjne\tswapgs_restore_regs_and_return_to_usermode\n", "")
+        for result in try results(variant, "*/entry_SYSCALL_64/user/sysret-changed-flags") {
+            #expect(result.violations.first?.rule == "resumption", "\(result.scenario.name)")
+        }
+    }
+
+    @Test("the selectors that a PV stub corrects are not words that it lost")
+    func culprit() throws {
+        var variant = try Variant("linux-5.3")
+        try variant.edit(
+            "entry_SYSCALL_64", "\tcmpq\t$__USER_CS, CS(%rsp)\n\tjne\tswapgs_restore_regs_and_return_to_usermode\n", "")
+        for result in try results(variant, "xen-pv/entry_SYSCALL_64/*") where result.verdict == .violated {
+            #expect(result.violations.first?.rule == "resumption", "\(result.scenario.name)")
         }
     }
 }

@@ -13,6 +13,15 @@ enum KernelPageTable: Invariant {
         ])
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        if case .cFunction = checkpoint {
+            // Bit 11 of CR3: translations of the kernel are filed under the user's PCID (SDM vol. 3, 4.10.1).
+            let differs = (run.machine.cpu.cr3 ^ run.image.layout.kernelCR3) & 0x800 != 0
+            guard differs, run.hypervisor == nil, run.isHandlingEvent else { return nil }
+            return Finding(
+                rule,
+                "\(run.here) runs with CR3 \(hexadecimal(run.machine.cpu.cr3)), the kernel's page tables under the user's PCID; the kernel's is \(hexadecimal(run.layout.kernelCR3))"
+            )
+        }
         guard case .fault = checkpoint, run.machine.isKernelMode else { return nil }
         if run.machine.cpu.hasForeignPageTables {
             // The instruction before RIP loaded CR3.

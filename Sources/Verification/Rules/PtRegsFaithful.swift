@@ -43,8 +43,20 @@ enum PtRegsFaithful: Invariant {
                 "\(run.here) finds \(hexadecimal(found)) in pt_regs->\(PtRegs.names[slot]) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) interrupted with \(hexadecimal(wanted))\(run.frameDistance(regs, activation))"
             )
         }
+        if run.modelAtRIP == .syscall, let wrong = number(&run, activation) { return wrong }
         if !isSystemCall, let wrong = marker(&run, activation, regs) { return wrong }
         return misplacedForTask(&run, activation, regs)
+    }
+
+    /// The number that `do_syscall_64` gets: RAX, or its low half with its sign (fact F27).
+    private static func number(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
+        let (found, wanted) = (run.machine[.rdi], activation.interrupted[.rax])
+        let half = UInt64(bitPattern: Int64(Int32(truncatingIfNeeded: wanted)))
+        if found == wanted || found == half || found == wanted & 0xFFFF_FFFF { return nil }
+        return Finding(
+            rule,
+            "\(run.here) receives \(hexadecimal(found)) as the number of the system call; the program asked for \(hexadecimal(wanted))"
+        )
     }
 
     /// Events from user mode leave their registers where signals, ptrace and fork look for them.

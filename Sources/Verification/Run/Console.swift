@@ -141,6 +141,8 @@ package enum Console {
         case 17: "#AC"
         case 18: "#MC"
         case 19: "#XM"
+        case Platform.syscallVector: "SYSCALL"
+        case Platform.callbackVector: "the event callback"
         default: "vector \(vector)"
         }
     }

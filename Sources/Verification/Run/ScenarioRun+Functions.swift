@@ -133,6 +133,9 @@ extension ScenarioRun {
         case .sigreturnBadRIP:
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             expectsReturnFault = true
+        case .sysretFlags:
+            let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
+            edit(regs, PtRegs.flags, flags ^ Flags.carry)
         case .sysretBadRIP:
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)

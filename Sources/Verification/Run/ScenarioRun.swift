@@ -71,6 +71,8 @@ package struct ScenarioRun: Sendable {
     var expectsReturnFault = false
     /// What could not be returned to while a #DF stands for the fault of the IRET (fact F30).
     var targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
+    /// NMIs that came so far.
+    var deliveredNMIs = 0
     /// Faults of IRETs that nothing asked for.
     var unwantedReturnFaults = 0
     var eventIsPending = false
@@ -129,6 +131,7 @@ package struct ScenarioRun: Sendable {
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
+        deliveredNMIs = 0
         eventIsPending = false
         activations.removeAll(keepingCapacity: true)
         findings.removeAll(keepingCapacity: true)
@@ -233,7 +236,8 @@ package struct ScenarioRun: Sendable {
         guard let found = findings(at: checkpoint) else { return false }
         var broke = false
         for finding in found {
-            record(finding)
+            // That no handler ran is no consequence of what the way out did to the frame.
+            record(finding, isFirstCause: checkpoint == .resumed && finding.rule.id == Progress.rule.id)
             if !finding.rule.isLatent && finding.rule.severity == .violation { broke = true }
         }
         return broke
@@ -252,7 +256,7 @@ package struct ScenarioRun: Sendable {
     }
 
     /// Records a finding: latent ones once per rule, of the others the first as cause and the last as consequence.
-    mutating func record(_ finding: Finding) {
+    mutating func record(_ finding: Finding, isFirstCause: Bool = false) {
         let point =
             finding.at ?? CausePoint(step: machine.stepNumber, instruction: machine.cpu.index)
         if finding.rule.isLatent || finding.rule.severity == .warning {
@@ -267,7 +271,7 @@ package struct ScenarioRun: Sendable {
             laterFinding = finding
             return
         }
-        if let earlier = earlierCause(than: finding) {
+        if !isFirstCause, let earlier = earlierCause(than: finding) {
             hardCause = findings.count
             findings.append(RecordedFinding(finding: earlier, at: earlier.at ?? point))
             laterFinding = finding
