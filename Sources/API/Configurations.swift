@@ -10,6 +10,11 @@ extension Application {
     /// The body, expanded where it is encoded; checks that it is JSON by its declared type.
     func jsonBody(_ request: Request) throws(Problem) -> [UInt8] {
         try requireJSON(request)
+        return try plainBody(request)
+    }
+
+    /// The body without its content coding.
+    func plainBody(_ request: Request) throws(Problem) -> [UInt8] {
         switch request.fields[.contentEncoding]?.lowercased() {
         case nil, "identity": return request.body
         case "gzip", "x-gzip": break

@@ -317,6 +317,18 @@ struct DisciplineTests {
 
 /// Requests that are sent again.
 struct IdempotencyTests {
+    @Test(arguments: Carrier.allCases) func compressionIsNoPartOfTheRequest(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let body = #"{"configuration": "linux-5.3", "scenarios": "\#(selfTest)"}"#
+        let first = try stage.post("/v1/simulations", body, [("Idempotency-Key", "compressed")])
+        #expect(first.status == 201)
+        let again = try stage.send(
+            "POST", "/v1/simulations",
+            [("Content-Type", "application/json"), ("Content-Encoding", "gzip"), ("Idempotency-Key", "compressed")],
+            try gzip([UInt8](body.utf8)))
+        #expect(again.status == 201 && again.body == first.body)
+    }
+
     @Test(arguments: Carrier.allCases) func theSameRequestIsAnsweredOnce(_ carrier: Carrier) throws {
         let stage = try Stage(carrier)
         let body = #"{"configuration": "linux-5.2", "scenarios": "\#(selfTest)"}"#
