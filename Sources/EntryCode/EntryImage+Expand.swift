@@ -47,6 +47,8 @@ struct Expansion {
     /// Vectors that events come by, in their order.
     let vectors: [(vector: UInt8, entry: String)]
     let deviceVectors: Set<UInt8>
+    /// SYSCALL is among `vectors`: the kernel has it, and the table needs its stand-in for nothing else.
+    let hasSyscall: Bool
 
     init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON) {
         self.table = table
@@ -56,10 +58,10 @@ struct Expansion {
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         // A PV guest without a callback for SYSCALL has no 64-bit programs.
-        let hasSyscall = !platform.isXen || table.xen.callbacks["syscall"] != nil
-        if hasSyscall, !taken.contains(Platform.syscallVector), let entry = generation.roles["syscall_entry"] {
-            all.append((Platform.syscallVector, entry))
-        }
+        let isPossible = !platform.isXen || table.xen.callbacks["syscall"] != nil
+        let entry = isPossible && !taken.contains(Platform.syscallVector) ? generation.roles["syscall_entry"] : nil
+        hasSyscall = entry != nil
+        if let entry { all.append((Platform.syscallVector, entry)) }
         vectors = all.sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
@@ -243,8 +245,7 @@ struct Expansion {
             let instruction =
                 vector == Vector.breakpoint
                 ? "int3"
-                : vector == Platform.syscallVector && generation.roles["syscall_entry"] != nil
-                    ? "syscall" : "int $\(vector)"
+                : vector == Platform.syscallVector && hasSyscall ? "syscall" : "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"

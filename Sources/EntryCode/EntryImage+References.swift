@@ -6,7 +6,7 @@ extension Expansion {
     /// Every handler is a C function of this kernel or a routine of the table.
     mutating func checkHandlers() {
         var known = Set(functions.map(\.name)).union(table.routines.map(\.name))
-        known.formUnion(listingRoutines())
+        known.formUnion(generation.routineNames)
         for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
             if known.contains(entry.handler) || generation.roles.values.contains(entry.handler) { continue }
             var message = "no C function or routine '\(entry.handler)' in \(table.kernel)"
@@ -17,30 +17,6 @@ extension Expansion {
             // Stand in for it, so that further faults are found in the same run.
             functions.append(CFunction(name: entry.handler, model: .exception, size_bytes: 64))
         }
-    }
-
-    /// Names between the parentheses of `ENTRY(…)` in the listings.
-    private func listingRoutines() -> Set<String> {
-        let marker = Array("ENTRY(".utf8)
-        var names: Set<String> = []
-        for listing in generation.listings {
-            let text = listing.text
-            var position = 0
-            while position + marker.count < text.count {
-                guard text[position] == marker[0], text[position..<(position + marker.count)].elementsEqual(marker)
-                else {
-                    position += 1
-                    continue
-                }
-                position += marker.count
-                let start = position
-                while position < text.count, text[position] != UInt8(ascii: ")"), text[position] != 0x0A {
-                    position += 1
-                }
-                names.insert(String(decoding: text[start..<position], as: UTF8.self))
-            }
-        }
-        return names
     }
 
     mutating func fillIDT(_ machine: inout Machine, _ program: Program) {
@@ -147,7 +123,7 @@ extension Expansion {
     /// Routines of the table that replace nothing and that nothing leads to: a misspelt name would change nothing.
     mutating func findUnusedRoutines(_ program: Program) {
         if table.routines.isEmpty { return }
-        var known = listingRoutines().union(table.entries.map(\.symbol)).union(table.idt.map(\.entry))
+        var known = generation.routineNames.union(table.entries.map(\.symbol)).union(table.idt.map(\.entry))
         known.formUnion(table.xen.thunks.map { "xen_" + $0 })
         known.formUnion(table.xen.traps.map(\.entry))
         known.formUnion(table.xen.callbacks.values)
@@ -164,7 +140,7 @@ extension Expansion {
         for routine in unknown {
             guard let address = program.address(of: routine.name), !used.contains(address) else { continue }
             var message = "'\(routine.name)' replaces no routine of \(table.kernel), and nothing leads to it"
-            if let nearest = nearestName(to: routine.name, among: listingRoutines().sorted()) {
+            if let nearest = nearestName(to: routine.name, among: generation.routineNames.sorted()) {
                 message += "; did you mean '\(nearest)'?"
             }
             findings.append(

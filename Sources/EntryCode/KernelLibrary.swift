@@ -28,6 +28,8 @@ package struct PerCPUVariable: Sendable {
 package struct Generation: Sendable {
     package var name: String
     package var listings: [SourceText] = []
+    /// Names that the listings define: those between the parentheses of `ENTRY(…)`.
+    package var routineNames: Set<String> = []
     package var functions: [CFunction] = []
     package var perCPU: [PerCPUVariable] = []
     /// Gates of device interrupts, which no table lists: the first of the common stubs and one with a handler of its own.
@@ -87,6 +89,7 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.listings.append(SourceText(name: "\(folder)/\(name)", bytes: text))
             }
+            generation.routineNames = KernelLibrary.routineNames(generation.listings)
             for member in root["c_functions"]?.objectValue ?? [] {
                 guard let text = member.value["model"]?.stringValue, let model = HandlerModel(rawValue: text) else {
                     faults.append("\(folder)/kernel.json: \(member.key) has no known model")
@@ -155,6 +158,29 @@ package struct KernelLibrary: Sendable {
         }
         self.kernels = kernels.sorted { $0.name < $1.name }
         self.faults = faults
+    }
+
+    private static func routineNames(_ listings: [SourceText]) -> Set<String> {
+        let marker = Array("ENTRY(".utf8)
+        var names: Set<String> = []
+        for listing in listings {
+            let text = listing.text
+            var position = 0
+            while position + marker.count < text.count {
+                guard text[position] == marker[0], text[position..<(position + marker.count)].elementsEqual(marker)
+                else {
+                    position += 1
+                    continue
+                }
+                position += marker.count
+                let start = position
+                while position < text.count, text[position] != UInt8(ascii: ")"), text[position] != 0x0A {
+                    position += 1
+                }
+                names.insert(String(decoding: text[start..<position], as: UTF8.self))
+            }
+        }
+        return names
     }
 
     /// A list of vectors, of pairs that are ranges, and of `event-callback`; nil where something else is in it.

@@ -87,7 +87,7 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
             return lines[start...].prefix { !$0.hasPrefix("    also:") }.joined(separator: "\n")
         }
         let scenario = "xen-pv/int3/kernel/return"
-        #expect(hint("/tmp/x.json") == "    trace: gatehouse trace /tmp/x.json \(scenario)")
+        #expect(hint("tables/x.json") == "    trace: gatehouse trace tables/x.json \(scenario)")
         #expect(hint("-") == "    trace: gatehouse trace - \(scenario)")
         #expect(hint("-x") == "    trace: gatehouse trace ./-x \(scenario)")
         #expect(hint("my table's") == "    trace: gatehouse trace 'my table'\\''s' \(scenario)")

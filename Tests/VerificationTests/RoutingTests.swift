@@ -117,6 +117,22 @@ extension HandlingTests {
         }
     }
 
+    @Test("a table's own gate of the vector that stands for SYSCALL is an ordinary gate", arguments: [0, 3])
+    func gateOfStandIn(privilege: Int64) throws {
+        var document = try Variant("linux-5.3").document
+        let rows = try #require(document["idt"]?.arrayValue)
+        let row: [JSON.Member] = [
+            JSON.Member("vector", .integer(Int64(Platform.syscallVector))), JSON.Member("entry", "overflow"),
+            JSON.Member("ist", .integer(0)), JSON.Member("dpl", .integer(privilege)), JSON.Member("type", "interrupt"),
+        ]
+        document.set("idt", .array(rows + [.object(row)]))
+        let result = try EntryTable.read(document).simulate(
+            SimulationRequest(
+                selection: ScenarioSelection(patterns: ["bare-metal-*/overflow-vector31/user/software-interrupt"])))
+        #expect(result.results.count == 2)
+        for scenario in result.results { #expect((scenario.verdict == .violated) == (privilege == 3)) }
+    }
+
     @Test("a gate for programs that the table adds", arguments: [0, 3])
     func furtherGate(privilege: Int64) throws {
         var document = try Variant("linux-5.3").document
