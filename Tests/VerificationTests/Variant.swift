@@ -141,8 +141,11 @@ struct Variant {
     func simulate(_ patterns: String..., platforms: [Platform] = Platform.allCases, xen: XenVersion? = nil) throws
         -> SimulationResult
     {
-        try table().simulate(
+        let result = try table().simulate(
             SimulationRequest(selection: ScenarioSelection(platforms: platforms, patterns: patterns), xen: xen))
+        // A loop over no scenarios expects nothing.
+        #expect(!result.results.isEmpty || result.verdict == .invalid, "no scenario matches \(patterns)")
+        return result
     }
 
     /// The one scenario of a name.
