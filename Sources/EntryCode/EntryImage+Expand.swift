@@ -5,9 +5,12 @@ package import XenPV
 extension EntryTable {
     /// Expands the table for a platform.
     ///
-    /// - Parameter xen: Release of Xen; nil for the table's own, 4.17 where it says nothing.
+    /// - Parameters:
+    ///   - xen: Release of Xen; nil for the table's own, 4.17 where it says nothing.
+    ///   - isPatched: Alternatives have been applied; false for the kernel as it boots.
     package func expand(
-        for platform: Platform, xen release: XenVersion? = nil, kernels: KernelLibrary = .shipped
+        for platform: Platform, xen release: XenVersion? = nil, kernels: KernelLibrary = .shipped,
+        isPatched: Bool = true
     ) throws(InvalidConfiguration) -> EntryImage {
         guard let kernel = kernels.kernel(named: kernel) else {
             throw InvalidConfiguration(findings: [
@@ -25,7 +28,8 @@ extension EntryTable {
             if table.options[option] != nil { table.options[option] = false }
         }
         var expansion = Expansion(
-            table: table, platform: platform, generation: kernel.generation, standard: kernel.document)
+            table: table, platform: platform, generation: kernel.generation, standard: kernel.document,
+            isPatched: isPatched)
         return try expansion.image(release: release ?? self.xen.version.flatMap(XenVersion.init) ?? .v4_17)
     }
 }
@@ -50,8 +54,12 @@ struct Expansion {
     /// SYSCALL is among `vectors`: the kernel has it, and the table needs its stand-in for nothing else.
     let hasSyscall: Bool
 
-    init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON) {
+    /// Alternatives have been applied.
+    let isPatched: Bool
+
+    init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON, isPatched: Bool) {
         self.table = table
+        self.isPatched = isPatched
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
         let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
@@ -128,7 +136,7 @@ struct Expansion {
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors,
-            findings: findings)
+            bootsUnpatched: generation.bootsUnpatched, findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
@@ -187,6 +195,12 @@ struct Expansion {
     func generatedRows() -> [(text: String, pointer: String)] {
         var rows: [(String, String)] = []
         for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
+            if let kind = entry.kind, let vector = entry.vector {
+                var line = "\(kind) \(vector), \(entry.symbol), \(entry.handler)"
+                if entry.saysErrorCode { line += ", has_error_code=\(entry.hasErrorCode ? 1 : 0)" }
+                rows.append((line, entry.pointer))
+                continue
+            }
             var line = "idtentry \(entry.symbol) \(entry.handler) has_error_code=\(entry.hasErrorCode ? 1 : 0)"
             if entry.paranoid != 0 { line += " paranoid=\(entry.paranoid)" }
             if let shift = entry.shiftIST { line += " shift_ist=\(shift) ist_offset=\(entry.istOffset)" }
@@ -274,6 +288,7 @@ struct Expansion {
     private func assemblyInput() -> AssemblyInput {
         var constants: [String: Int64] = [
             "PLATFORM_XEN_PV": platform.isXen ? 1 : 0,
+            "ALTERNATIVES_APPLIED": isPatched ? 1 : 0,
             "CPU_VENDOR_INTEL": platform == .bareMetalAMD ? 0 : 1,
             "CPU_VENDOR_AMD": platform == .bareMetalAMD ? 1 : 0,
         ]

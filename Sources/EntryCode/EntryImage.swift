@@ -22,6 +22,8 @@ package struct EntryImage: Sendable {
     package var vectors: [(vector: UInt8, entry: String)] = []
     /// Those of them that devices raise; on Xen PV the vector that stands for the event callback.
     package var deviceVectors: Set<UInt8> = []
+    /// The int3 self test of this kernel runs before alternatives are applied: on another expansion (fact F10).
+    package var bootsUnpatched = false
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -58,7 +60,9 @@ package struct ImageLayout: Sendable {
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
     /// Offsets of the per-CPU variables that C functions read.
     package var currentTaskOffset: UInt64
-    package var tssOffset: UInt64
+    /// Of the words with the top of the task's stack and of the stack that entries from user mode start on.
+    package var taskStackTopOffset: UInt64
+    package var entryStackTopOffset: UInt64
     package var vcpuInfo: UInt64
     package var current: UInt64
     package var userStackPointer: UInt64

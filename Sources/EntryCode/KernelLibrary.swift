@@ -1,4 +1,5 @@
 package import Assembler
+package import Machine
 
 /// A C function that entry code calls, and the model that stands for it.
 package struct CFunction: Sendable, Hashable {
@@ -9,6 +10,42 @@ package struct CFunction: Sendable, Hashable {
     package var events: Set<UInt8> = []
     /// It takes the vector from `pt_regs->orig_ax`, which holds the complement.
     package var readsVectorFromOrigAX = false
+    /// What RDI, RSI and RDX hold, in this order; empty for the model's usual arguments.
+    package var arguments: [Argument] = []
+    /// It reads CR2 itself, where no argument holds the fault address.
+    package var readsCR2 = false
+    /// It does the exit work and returns with interrupts disabled (`irqentry_exit`, Linux 5.8 and later).
+    package var disablesInterrupts = false
+    /// The mode that its events come from; nil for either.
+    package var origin: Origin?
+    /// What its argument points at, for models that copy `pt_regs`.
+    package var layout = RegistersLayout.returnAddress
+
+    /// An argument of a C function of entry code.
+    package enum Argument: String, Sendable, Hashable, CaseIterable {
+        case regs
+        case errorCode = "error-code"
+        /// The fault address.
+        case address
+        /// The number of a system call.
+        case number
+        /// The vector, in the low eight bits.
+        case vector
+    }
+
+    package enum Origin: String, Sendable, Hashable, CaseIterable { case user, kernel }
+
+    /// `pt_regs` alone, or with a return address below it.
+    package enum RegistersLayout: String, Sendable, Hashable, CaseIterable {
+        case returnAddress = "return-address"
+        case regs
+    }
+
+    /// The register that holds an argument; nil where the function does not get it.
+    package func register(of argument: Argument) -> Register? {
+        let places: [Register] = [.rdi, .rsi, .rdx, .rcx]
+        return arguments.firstIndex(of: argument).flatMap { places.indices.contains($0) ? places[$0] : nil }
+    }
 }
 
 /// A per-CPU variable: its offset from the per-CPU base and what it holds at the start.
@@ -38,6 +75,19 @@ package struct Generation: Sendable {
     package var optionPlatforms: [String: [Platform]] = [:]
     /// Roles that reports and models need a symbol for, such as `bad_iret`.
     package var roles: [String: String] = [:]
+    /// Per-CPU words with the top of the task's stack and of the stack that entries from user mode start on.
+    package var taskStackTop = PerCPUWord(variable: "cpu_tss_rw", offset: 12)
+    package var entryStackTop = PerCPUWord(variable: "cpu_tss_rw", offset: 4)
+    /// The per-CPU variable that C reads first of all.
+    package var current = "current_task"
+    /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
+    package var bootsUnpatched = false
+
+    /// A word of a per-CPU variable.
+    package struct PerCPUWord: Sendable, Hashable {
+        package var variable: String
+        package var offset: UInt64
+    }
 }
 
 /// An entry table that ships with the program, with the generation of code it belongs to.
@@ -99,12 +149,29 @@ package struct KernelLibrary: Sendable {
                     faults.append("\(folder)/kernel.json: \(member.key) has events that are not vectors")
                     continue
                 }
-                generation.functions.append(
-                    CFunction(
-                        name: member.key, model: model,
-                        size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
-                        readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax"))
+                var function = CFunction(
+                    name: member.key, model: model,
+                    size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
+                    readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax")
+                if let fault = KernelLibrary.readConventions(member.value, into: &function) {
+                    faults.append("\(folder)/kernel.json: \(member.key) has \(fault)")
+                }
+                generation.functions.append(function)
             }
+            for (key, path) in [
+                ("task_stack_top", \Generation.taskStackTop), ("entry_stack_top", \Generation.entryStackTop),
+            ] {
+                guard let word = root[key] else { continue }
+                guard let variable = word["variable"]?.stringValue, let offset = word["offset"]?.integerValue,
+                    offset >= 0
+                else {
+                    faults.append("\(folder)/kernel.json: \(key) is no word of a per-CPU variable")
+                    continue
+                }
+                generation[keyPath: path] = Generation.PerCPUWord(variable: variable, offset: UInt64(offset))
+            }
+            generation.current = root["current"]?.stringValue ?? generation.current
+            generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
             for member in root["per_cpu"]?.objectValue ?? [] {
                 guard let text = member.value["offset"]?.stringValue, let offset = UInt64(text.dropFirst(2), radix: 16)
                 else {
@@ -160,6 +227,32 @@ package struct KernelLibrary: Sendable {
         self.faults = faults
     }
 
+    /// How a C function is called; what is wrong with its description, or nil.
+    private static func readConventions(_ value: JSON, into function: inout CFunction) -> String? {
+        for item in value["arguments"]?.arrayValue ?? [] {
+            guard let argument = item.stringValue.flatMap(CFunction.Argument.init) else { return "an unknown argument" }
+            function.arguments.append(argument)
+        }
+        if function.arguments.isEmpty {
+            switch function.model {
+            case .exception, .doubleFault: function.arguments = [.regs, .errorCode]
+            case .syscall: function.arguments = [.number, .regs]
+            default: function.arguments = [.regs]
+            }
+        }
+        function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
+        function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
+        if let from = value["from"]?.stringValue {
+            guard let origin = CFunction.Origin(rawValue: from) else { return "an unknown origin" }
+            function.origin = origin
+        }
+        if let text = value["layout"]?.stringValue {
+            guard let layout = CFunction.RegistersLayout(rawValue: text) else { return "an unknown layout" }
+            function.layout = layout
+        }
+        return nil
+    }
+
     private static func routineNames(_ listings: [SourceText]) -> Set<String> {
         let marker = Array("ENTRY(".utf8)
         var names: Set<String> = []
@@ -194,10 +287,8 @@ package struct KernelLibrary: Sendable {
                 first <= last
             {
                 result.formUnion(first...last)
-            } else if item.stringValue == "event-callback" {
-                result.insert(Platform.callbackVector)
-            } else if item.stringValue == "syscall" {
-                result.insert(Platform.syscallVector)
+            } else if let name = item.stringValue, let vector = Platform.standInVectors[name] {
+                result.insert(vector)
             } else {
                 return nil
             }
@@ -223,6 +314,10 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     case int80Syscall = "int80-syscall"
     /// `(number, pt_regs)`: the C side of SYSCALL.
     case syscall
+    /// `do_fast_syscall_32`: a 32-bit call; the result says whether SYSRET or SYSEXIT may return.
+    case fastSyscall = "fast-syscall"
+    /// `do_SYSENTER_32`: the same for SYSENTER, which leaves neither RSP nor flags.
+    case sysenterCall = "sysenter-call"
     case debugStackSetZero = "debug-stack-set-zero"
     case debugStackReset = "debug-stack-reset"
     case preempt
@@ -232,11 +327,16 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     /// The function is what an event is delivered to, not a helper of the entry code.
     package var isEventHandler: Bool {
         switch self {
-        case .exception, .nmi, .interrupt, .doubleFault, .int80Syscall, .syscall: true
+        case .exception, .nmi, .interrupt, .doubleFault, .int80Syscall, .syscall, .fastSyscall, .sysenterCall: true
         default: false
         }
     }
 
     /// The event is a system call: `orig_ax` holds its number.
-    package var isSystemCall: Bool { self == .int80Syscall || self == .syscall }
+    package var isSystemCall: Bool {
+        switch self {
+        case .int80Syscall, .syscall, .fastSyscall, .sysenterCall: true
+        default: false
+        }
+    }
 }

@@ -101,7 +101,9 @@ struct MemoryBuilder {
             keptVariables: generation.perCPU.flatMap { variable in
                 variable.kept.map { (variable.name, perCPUBase &+ variable.offset &+ $0.offset, $0.size_bytes) }
             },
-            currentTaskOffset: perCPU["current_task"] ?? 0, tssOffset: perCPU["cpu_tss_rw"] ?? 0,
+            currentTaskOffset: perCPU[generation.current] ?? 0,
+            taskStackTopOffset: offset(generation.taskStackTop, perCPU),
+            entryStackTopOffset: offset(generation.entryStackTop, perCPU),
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
             userStackPointer: Addresses.userStackPointer,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
@@ -125,6 +127,10 @@ struct MemoryBuilder {
         fillDescriptors(&machine)
         machine.memory.freeze()
         return (machine, layout)
+    }
+
+    private func offset(_ word: Generation.PerCPUWord, _ perCPU: [String: UInt64]) -> UInt64 {
+        (perCPU[word.variable] ?? 0) &+ word.offset
     }
 
     private func interruptSites(_ prefix: String) -> [UInt8: UInt64] {

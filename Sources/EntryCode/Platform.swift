@@ -15,6 +15,17 @@ package enum Platform: String, Sendable, Hashable, CaseIterable {
     /// Stands for SYSCALL, which has no vector; reserved by the architecture and used by nobody (SDM vol. 3, table 6-1).
     package static let syscallVector: UInt8 = 31
 
+    /// SYSENTER and SYSCALL from 32-bit code; Xen's failsafe callback: likewise.
+    package static let sysenterVector: UInt8 = 27
+    package static let syscall32Vector: UInt8 = 26
+    package static let failsafeVector: UInt8 = 25
+
+    /// Events without a vector, by the name that `kernel.json` gives them.
+    package static let standInVectors: [String: UInt8] = [
+        "event-callback": callbackVector, "syscall": syscallVector, "sysenter": sysenterVector,
+        "syscall32": syscall32Vector, "failsafe": failsafeVector,
+    ]
+
     /// The processor's properties, with what the kernel's options switch on.
     ///
     /// Intel stands for processors with Meltdown and a SWAPGS that does not stop speculation, AMD for those without

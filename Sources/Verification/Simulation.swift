@@ -54,6 +54,8 @@ package struct SerialRunner: PartRunner {
 /// A table expanded for one platform, or why that is not possible.
 private struct PlatformPart: Sendable {
     var image: EntryImage?
+    /// The kernel before alternatives are applied, for the scenarios that run then.
+    var bootImage: EntryImage?
     /// Those that the request selects.
     var scenarios: [Scenario] = []
     var findings: [ConfigurationFinding] = []
@@ -151,6 +153,10 @@ extension EntryTable {
             part.findings = image.findings
             part.scenarios = image.scenarios().filter { request.selection.includes($0.name) }
             part.image = image
+            if part.scenarios.contains(where: image.runsUnpatched) {
+                part.bootImage = try expand(
+                    for: platform, xen: request.xen ?? defaultXen, kernels: kernels, isPatched: false)
+            }
         } catch {
             part.isInvalid = true
             part.findings = error.findings
@@ -163,8 +169,11 @@ extension EntryTable {
         scenario name: String, _ request: SimulationRequest, kernels: KernelLibrary = .shipped
     ) throws(InvalidConfiguration) -> (result: ScenarioResult, trace: TraceRecorder)? {
         guard let platform = Platform.allCases.first(where: { name.hasPrefix($0.rawValue + "/") }) else { return nil }
-        let image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
+        var image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
         guard let scenario = image.scenarios().first(where: { $0.name == name }) else { return nil }
+        if image.runsUnpatched(scenario) {
+            image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels, isPatched: false)
+        }
         var run = ScenarioRun(image: image, limits: request.limits)
         run.recorder = TraceRecorder(image: image, limit: request.limits.traceSteps)
         let result = run.execute(scenario)
@@ -181,7 +190,7 @@ extension PlatformPart {
         let count = (scenarios.count + limit - 1) / limit
         return (0..<count).map { index in
             let range = scenarios.count * index / count..<scenarios.count * (index + 1) / count
-            return PlatformPart(image: image, scenarios: Array(scenarios[range]))
+            return PlatformPart(image: image, bootImage: bootImage, scenarios: Array(scenarios[range]))
         }
     }
 
@@ -189,12 +198,23 @@ extension PlatformPart {
     func run(_ request: SimulationRequest) -> [ScenarioResult] {
         guard let image else { return [] }
         var run = ScenarioRun(image: image, limits: request.limits)
+        var boot: ScenarioRun?
         var results: [ScenarioResult] = []
         results.reserveCapacity(scenarios.count)
         for scenario in scenarios {
-            results.append(run.execute(scenario))
+            if let bootImage, image.runsUnpatched(scenario) {
+                if boot == nil { boot = ScenarioRun(image: bootImage, limits: request.limits) }
+                if let result = boot?.execute(scenario) { results.append(result) }
+            } else {
+                results.append(run.execute(scenario))
+            }
             if request.stopAtFirst && results.last?.verdict == .violated { break }
         }
         return results
     }
+}
+
+extension EntryImage {
+    /// The scenario belongs to the time before alternatives are applied.
+    func runsUnpatched(_ scenario: Scenario) -> Bool { bootsUnpatched && scenario.probe == .selfTest }
 }

@@ -14,16 +14,18 @@ struct Check: ParsableCommand {
     var table: String
 
     @OptionGroup var selection: SelectionOptions
+    @OptionGroup var source: KernelOptions
 
     @Option(help: "json, text, wide, csv or ndjson.")
     var format: Format = .text
 
     func run() throws {
-        let entryTable = try readTable(table)
+        let library = try source.library()
+        let entryTable = try readTable(table, library)
         let request = selection.request
         var start = timespec()
         clock_gettime(CLOCK_MONOTONIC, &start)
-        let result = entryTable.simulate(request, runner: ConcurrentRunner())
+        let result = entryTable.simulate(request, kernels: library, runner: ConcurrentRunner())
         var end = timespec()
         clock_gettime(CLOCK_MONOTONIC, &end)
         let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9

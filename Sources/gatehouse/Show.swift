@@ -18,11 +18,14 @@ struct Listing: ParsableCommand {
     @Option(help: "The platform that it is expanded for.")
     var platform: Platform = .bareMetalIntel
 
+    @OptionGroup var source: KernelOptions
+
     func run() throws {
-        let entryTable = try readTable(table)
+        let library = try source.library()
+        let entryTable = try readTable(table, library)
         let image: EntryImage
         do throws(InvalidConfiguration) {
-            image = try entryTable.expand(for: platform)
+            image = try entryTable.expand(for: platform, kernels: library)
         } catch {
             throw CommandError(describe(error, platform))
         }
@@ -66,13 +69,16 @@ struct Trace: ParsableCommand {
     @Option(help: "json, text or ndjson.")
     var format: Format = .text
 
+    @OptionGroup var source: KernelOptions
+
     func run() throws {
-        let entryTable = try readTable(table)
+        let library = try source.library()
+        let entryTable = try readTable(table, library)
         var request = SimulationRequest()
         request.xen = xen
         let traced: (result: ScenarioResult, trace: TraceRecorder)?
         do throws(InvalidConfiguration) {
-            traced = try entryTable.trace(scenario: scenario, request)
+            traced = try entryTable.trace(scenario: scenario, request, kernels: library)
         } catch {
             throw CommandError(describe(error, Platform.allCases.first { scenario.hasPrefix($0.rawValue + "/") }))
         }
@@ -100,8 +106,10 @@ struct Kernels: ParsableCommand {
     @Flag(help: "As JSON.")
     var json = false
 
+    @OptionGroup var source: KernelOptions
+
     func run() throws {
-        let library = KernelLibrary.shipped
+        let library = try source.library()
         guard let name else {
             if json {
                 try writeOutput(KernelDocument.list(library).prettyBytes)

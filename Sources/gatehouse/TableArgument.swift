@@ -9,15 +9,14 @@ import XenPV
 private let fileLimit_bytes = 2 << 20
 
 /// Reads a table from a file, from standard input (`-`), or by the name of a shipped one.
-func readTable(_ argument: String) throws -> EntryTable {
-    let library = KernelLibrary.shipped
+func readTable(_ argument: String, _ library: KernelLibrary = .shipped) throws -> EntryTable {
     do {
         if argument != "-", let kernel = library.kernel(named: argument) {
-            var table = try EntryTable.read(kernel.document)
+            var table = try EntryTable.read(kernel.document, kernels: library)
             table.name = kernel.name
             return table
         }
-        return try EntryTable.read(try readFile(argument))
+        return try EntryTable.read(try readFile(argument, library), kernels: library)
     } catch let faults as TableFaults {
         var lines = faults.faults.map { fault in
             // A key may hold a newline: one fault stays one line.
@@ -28,16 +27,20 @@ func readTable(_ argument: String) throws -> EntryTable {
     }
 }
 
-private func readFile(_ path: String) throws -> [UInt8] {
+private func readFile(_ path: String, _ library: KernelLibrary) throws -> [UInt8] {
     let descriptor = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 {
         let reason = String(cString: strerror(errno))
-        let names = KernelLibrary.shipped.names
+        let names = library.names
         let hint = nearestName(to: path, among: names).map { "; did you mean '\($0)'?" } ?? ""
         throw CommandError(
             "\(path): \(reason); give a file, '-', or a shipped table (\(names.joined(separator: ", ")))\(hint)")
     }
     defer { if path != "-" { close(descriptor) } }
+    return try readAll(descriptor, path)
+}
+
+private func readAll(_ descriptor: Int32, _ path: String) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {
@@ -91,5 +94,48 @@ struct SelectionOptions: ParsableArguments {
             selection: ScenarioSelection(
                 platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
             xen: xen, stopAtFirst: stopAtFirst)
+    }
+}
+
+/// Where kernels come from.
+struct KernelOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Take the kernels from this folder, laid out as 'kernels' in the source, instead of those that ship.",
+            valueName: "folder"))
+    var kernels: String?
+
+    /// The kernels that ship, or those of the folder; a fault of one of its files is an error.
+    func library() throws -> KernelLibrary {
+        guard let kernels else { return .shipped }
+        var files: [(path: String, text: [UInt8])] = []
+        for folder in try names(in: kernels) {
+            for name in (try? names(in: "\(kernels)/\(folder)")) ?? [] where !name.hasSuffix(".md") {
+                let path = "\(kernels)/\(folder)/\(name)"
+                let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+                if descriptor < 0 { throw CommandError("\(path): \(String(cString: strerror(errno)))") }
+                defer { close(descriptor) }
+                files.append(("\(folder)/\(name)", try readAll(descriptor, path)))
+            }
+        }
+        let library = KernelLibrary(files: files)
+        if let fault = library.faults.first { throw CommandError("\(kernels): \(fault)") }
+        if library.kernels.isEmpty { throw CommandError("\(kernels): no folder here holds a kernel.json and a table") }
+        return library
+    }
+
+    private func names(in folder: String) throws -> [String] {
+        guard let directory = opendir(folder) else {
+            throw CommandError("\(folder): \(String(cString: strerror(errno)))")
+        }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if !name.hasPrefix(".") { names.append(name) }
+        }
+        return names.sorted()
     }
 }

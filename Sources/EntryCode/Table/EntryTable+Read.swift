@@ -3,8 +3,8 @@ extension EntryTable {
         "$schema", "name", "kernel", "description", "source", "entries", "idt", "xen", "options", "machine", "routines",
     ]
     package static let entryKeys = [
-        "symbol", "handler", "has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2", "code",
-        "option",
+        "symbol", "handler", "kind", "vector", "has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap",
+        "read_cr2", "code", "option",
     ]
     package static let idtKeys = ["vector", "entry", "ist", "dpl", "type", "option"]
     package static let trapKeys = ["native", "entry", "ist_okay", "option"]
@@ -17,6 +17,8 @@ extension EntryTable {
     package static let placementKeys = ["address", "size"]
     /// Columns of the `idtentry` macro, which a hand-written stub does not have.
     package static let columnKeys = ["has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
+    /// Columns that a `DECLARE_IDTENTRY…` row does not have: its kind says it all.
+    package static let macroColumnKeys = ["paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
     package static let callbackKeys = ["event", "failsafe", "syscall"]
     package static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
     package static let selfTestKeys = [
@@ -167,6 +169,25 @@ extension TableReader {
         }
     }
 
+    /// The columns of a `DECLARE_IDTENTRY…` row: the macro that makes its stub, and the vector that the macro is told.
+    private mutating func readKind(_ keys: [String: JSON], _ place: String, into entry: inout EntryTable.Entry) {
+        entry.kind = symbol(keys["kind"], place + "/kind")
+        entry.vector = constant(keys["vector"], place + "/vector")
+        guard entry.kind != nil else {
+            if keys["vector"] != nil && keys["kind"] == nil {
+                fault(place + "/vector", "contradiction", "only a row with a kind tells its macro the vector")
+            }
+            return
+        }
+        if keys["vector"] == nil { fault(place, "missing-key", "a row with a kind needs the key 'vector'") }
+        if entry.isInListing {
+            fault(place + "/kind", "contradiction", "a hand-written stub has no kind")
+        }
+        if let column = EntryTable.macroColumnKeys.first(where: { keys[$0] != nil }) {
+            fault(place + "/" + column, "contradiction", "a row with a kind has no such column: the kind decides")
+        }
+    }
+
     mutating func readEntries(_ value: JSON, options: [String], into table: inout EntryTable) {
         guard let rows = array(value, "/entries", limit: limits.entries) else { return }
         var seen: [String: String] = [:]
@@ -187,8 +208,11 @@ extension TableReader {
                         "the only value is \"listing\": the stub is hand-written there")
                 }
             }
+            readKind(keys, place, into: &entry)
             let hasErrorCode = require(
-                keys["has_error_code"], keys["has_error_code"] != nil || entry.isInListing, place, "has_error_code")
+                keys["has_error_code"], keys["has_error_code"] != nil || entry.isInListing || entry.kind != nil, place,
+                "has_error_code")
+            entry.saysErrorCode = keys["has_error_code"] != nil
             entry.hasErrorCode = bool(hasErrorCode, place + "/has_error_code", default: false)
             entry.paranoid = Int(integer(keys["paranoid"], place + "/paranoid", in: 0...2) ?? 0)
             if let shift = keys["shift_ist"], shift != .null, shift != .integer(-1) {

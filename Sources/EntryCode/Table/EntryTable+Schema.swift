@@ -117,7 +117,23 @@ private enum Schema {
                 "handler",
                 reference("symbol", "C function that the stub calls, or a routine.", ("examples", .array(["do_int3"])))
             ),
-            ("has_error_code", reference("flag", "The event pushes an error code; required unless 'code' is given.")),
+            (
+                "kind",
+                reference(
+                    "symbol",
+                    "The macro that makes the stub, for kernels whose rows are DECLARE_IDTENTRY lines (5.8 and later); it gets vector, symbol and handler.",
+                    ("examples", .array(["IDTENTRY", "IDTENTRY_ERRORCODE", "IDTENTRY_RAW"])))
+            ),
+            (
+                "vector",
+                reference(
+                    "constant", "What the macro of 'kind' is told: number or constant.",
+                    ("examples", .array([3, "X86_TRAP_BP"])))
+            ),
+            (
+                "has_error_code",
+                reference("flag", "The event pushes an error code; required unless 'code' or 'kind' is given.")
+            ),
             (
                 "paranoid",
                 number("1: CS does not tell which GS base is loaded; 2: the stub also stays on its stack.", 0...2)

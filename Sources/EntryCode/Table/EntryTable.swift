@@ -8,6 +8,12 @@ package struct EntryTable: Sendable, Hashable {
         package var symbol: String
         package var handler: String
         package var hasErrorCode = false
+        /// The row has the column.
+        package var saysErrorCode = false
+        /// The macro that makes the stub (`IDTENTRY`, `IDTENTRY_RAW`, …: Linux 5.8 and later); nil for `idtentry` of before.
+        package var kind: String?
+        /// Name or number of the vector, for rows with a kind.
+        package var vector: String?
         /// 0, 1 or 2.
         package var paranoid = 0
         /// Name or number of the IST index to shift during the handler; nil for -1.

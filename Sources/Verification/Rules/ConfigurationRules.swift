@@ -59,10 +59,16 @@ enum Progress: Invariant {
     /// The C function at RIP handles other events than the one that was delivered.
     static func wrongHandler(_ run: inout ScenarioRun) -> Finding? {
         guard run.isHandlingEvent, !run.innermost.isUnexpected, run.targetBehindDoubleFault == nil,
-            let function = run.functionAtRIP, !function.events.isEmpty,
-            !function.events.contains(run.innermost.event.vector)
+            let function = run.functionAtRIP
         else { return nil }
         let activation = run.innermost
+        if let origin = function.origin, activation.fromUser != (origin == .user) {
+            return Finding(
+                rule,
+                "\(Console.vectorMnemonic(activation.event.vector)) (activation \(activation.number)) from \(activation.fromUser ? "user" : "kernel") mode arrives in \(function.name), which is made for events from \(origin.rawValue) mode only"
+            )
+        }
+        guard !function.events.isEmpty, !function.events.contains(activation.event.vector) else { return nil }
         let vector = activation.event.vector
         let meant = run.image.functions.filter { $0.events.contains(vector) }.map(\.name)
         let other = meant.isEmpty ? "" : "; the one for it is \(meant.joined(separator: " or "))"

@@ -18,7 +18,8 @@ enum ErrorCode: Invariant {
         guard case .handler = checkpoint, let activation = run.current, activation.handlerCalls == 0 else { return nil }
         if let shifted = shiftedFrame(&run, activation) { return shifted }
         let wanted = activation.event.pushesErrorCode ? UInt64(activation.event.errorCode) : 0
-        let found = run.machine[.rsi]
+        guard let place = run.functionAtRIP?.register(of: .errorCode) else { return nil }
+        let found = run.machine[place]
         if found == wanted || !takesErrorCode(run, activation) { return nil }
         return Finding(
             rule,

@@ -50,7 +50,8 @@ enum PtRegsFaithful: Invariant {
 
     /// The number that `do_syscall_64` gets: RAX, or its low half with its sign (fact F27).
     private static func number(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
-        let (found, wanted) = (run.machine[.rdi], activation.interrupted[.rax])
+        guard let place = run.functionAtRIP?.register(of: .number) else { return nil }
+        let (found, wanted) = (run.machine[place], activation.interrupted[.rax])
         let half = UInt64(bitPattern: Int64(Int32(truncatingIfNeeded: wanted)))
         if found == wanted || found == half || found == wanted & 0xFFFF_FFFF { return nil }
         return Finding(
@@ -78,6 +79,15 @@ enum PtRegsFaithful: Invariant {
         let address = regs &+ UInt64(PtRegs.origAX) &* 8
         guard let found = run.machine.memory.peek(address) else { return nil }
         let vector = UInt64(activation.event.vector)
+        if let place = run.functionAtRIP?.register(of: .vector), activation.event.source == .external {
+            let number = run.machine[place] & 0xFF
+            if number != vector {
+                return Finding(
+                    rule,
+                    "\(run.here) receives \(hexadecimal(number)) as the vector; the interrupt has vector \(hexadecimal(vector))"
+                )
+            }
+        }
         if run.functionAtRIP?.readsVectorFromOrigAX == true, activation.event.source == .external, ~found != vector {
             return Finding(
                 rule,

@@ -44,10 +44,10 @@ extension ScenarioRun {
         return image.functions.indices.contains(number) ? image.functions[number].model : nil
     }
 
-    /// The pt_regs that the handler at RIP gets: its first argument, but the second of a system call's.
+    /// The pt_regs that the handler at RIP gets.
     var handlerRegisters: UInt64 {
         @inline(__always)
-        mutating get { modelAtRIP == .syscall ? machine[.rsi] : machine[.rdi] }
+        mutating get { machine[functionAtRIP?.register(of: .regs) ?? .rdi] }
     }
 
     var isAtEventHandler: Bool { modelAtRIP?.isEventHandler ?? false }

@@ -9,29 +9,27 @@ extension ScenarioRun {
             ending = .halted
             return
         }
-        let model = image.functions[number].model
         check(.cFunction)
         guard recorder != nil else {
-            runBody(model)
+            runBody(image.functions[number])
             return
         }
         let before = machine.cpu
         machine.writes.removeAll(keepingCapacity: true)
-        runBody(model)
+        runBody(image.functions[number])
         recorder?.amend(before: before, machine: machine)
     }
 
-    private mutating func runBody(_ model: HandlerModel) {
+    private mutating func runBody(_ function: CFunction) {
         do throws(Fault) {
             try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
-            switch model {
-            case .exception, .doubleFault, .nmi, .int80Syscall, .syscall, .interrupt:
-                try runHandler(model)
-            default:
+            if function.model.isEventHandler {
+                try runHandler(function)
+            } else {
                 // Tracing may fault at any time; it matters to events that have a fault address to lose.
                 let mayFault = activations.indices.contains { activations[$0].event.vector == Vector.pageFault }
                 let result = try EntryHelpers.run(
-                    model, &machine, &hypervisor, tssOffset: layout.tssOffset, tracingMayFault: mayFault)
+                    function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
                 CFunctionCall.leave(&machine, result: result)
             }
         } catch {
@@ -40,7 +38,8 @@ extension ScenarioRun {
     }
 
     /// Runs the handler that the event was meant for, or that the kernel fell into.
-    private mutating func runHandler(_ model: HandlerModel) throws(Fault) {
+    private mutating func runHandler(_ function: CFunction) throws(Fault) {
+        let model = function.model
         let regs = handlerRegisters
         let isFirstCall = activations.last?.handlerCalls == 0
         if isFirstCall {
@@ -49,9 +48,10 @@ extension ScenarioRun {
                 ending = .wrongHandler(functionAtRIP?.name ?? "")
                 return
             }
-            // Since 5.3 the C handler takes the address as its third argument; before, it reads CR2 itself.
-            let takesAddress = image.table.options["READ_CR2_IN_ENTRY"] ?? false
-            let address = takesAddress ? machine[.rdx] : nil
+            // 5.3 hands the address over as third argument; before and after, the C handler reads CR2 itself.
+            let handsOver = image.table.options["READ_CR2_IN_ENTRY"] ?? false
+            let place = function.register(of: .address) ?? (handsOver && !function.readsCR2 ? .rdx : nil)
+            let address = place.map { machine[$0] }
             if let finding = FaultAddress.check(&self, receives: address) {
                 record(finding)
             }
@@ -71,7 +71,7 @@ extension ScenarioRun {
         // user_mode(regs)
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         let fromUser = cs & 3 != 0
-        let errorCode = machine[.rsi]
+        let errorCode = function.register(of: .errorCode).map { machine[$0] } ?? 0
         if model == .doubleFault, activation.isUnexpected || scenario.probe != .oops {
             if try rewriteEspfixFault(regs) {
                 CFunctionCall.leave(&machine)
@@ -95,6 +95,7 @@ extension ScenarioRun {
         if enables && flags & Flags.interrupt != 0 {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
         }
+        if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
         if model.isSystemCall {
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
             edit(regs, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38))
@@ -242,7 +243,7 @@ extension ScenarioRun {
         let rsp = try machine.load(regs &+ UInt64(PtRegs.rsp) &* 8, .quad)
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         guard rip == iret, cs & 3 == 0, layout.espfixWindow.contains(rsp) else { return false }
-        let sp0 = try CFunctionCall.perCPU(layout.tssOffset &+ 4, &machine)
+        let sp0 = try CFunctionCall.perCPU(layout.entryStackTopOffset, &machine)
         let slots = sp0 &- 6 &* 8
         try CFunctionCall.copy(words: 5, from: rsp, to: slots &+ 8, &machine)
         try machine.store(0, at: slots, .quad, owner: Owner(.data, activation: machine.activation))
