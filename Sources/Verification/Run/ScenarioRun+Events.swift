@@ -111,7 +111,7 @@ extension ScenarioRun {
                 frame = base &+ 2 &* 8
                 // Xen clears DF for SYSRET before it shows the flags (fact F22).
                 interrupted.flags = machine.memory.peek(frame &+ 2 &* 8) ?? 0
-                interrupted[.r11] = machine.memory.peek(base &+ 8) ?? 0
+                interrupted[.r11] = interrupted.flags
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
