@@ -41,7 +41,13 @@ package struct SimulationResult: Sendable {
     package var nestedRuns: UInt64 = 0
     package var boundaries: UInt64 = 0
 
-    package var instructions: UInt64 { results.reduce(0) { $0 + $1.cost.instructions } }
+    /// Instructions of nested events that were undone.
+    var exploredInstructions: UInt64 = 0
+
+    /// Instructions that were executed in all.
+    package var instructions: UInt64 {
+        exploredInstructions > 0 ? exploredInstructions : results.reduce(0) { $0 + $1.cost.instructions }
+    }
 }
 
 /// Runs independent parts of a simulation; the caller of the core decides on which threads.
@@ -86,6 +92,7 @@ struct PartResult: Sendable {
     var results: [ScenarioResult] = []
     var nestedRuns: UInt64 = 0
     var boundaries: UInt64 = 0
+    var instructions: UInt64 = 0
 }
 
 /// What came of it.
@@ -150,7 +157,7 @@ extension EntryTable {
         }
         return SimulationResult(
             verdict: verdict, results: results, findings: findings, xen: request.xen ?? defaultXen,
-            nestedRuns: total.nestedRuns, boundaries: total.boundaries)
+            nestedRuns: total.nestedRuns, boundaries: total.boundaries, exploredInstructions: total.instructions)
     }
 
     private func make(_ part: Part, _ request: SimulationRequest, kernels: KernelLibrary) -> Product {
@@ -212,6 +219,7 @@ extension PartResult {
         results += other.results
         nestedRuns += other.nestedRuns
         boundaries += other.boundaries
+        instructions += other.instructions
     }
 }
 
@@ -262,6 +270,7 @@ extension PlatformPart {
         for explorer in [run.explorer, boot?.explorer].compactMap({ $0 }) {
             part.nestedRuns += explorer.runs
             part.boundaries += explorer.boundaries
+            part.instructions += explorer.instructions
         }
         return part
     }

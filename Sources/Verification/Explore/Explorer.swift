@@ -9,6 +9,8 @@ package struct Explorer: Sendable {
     package var runs: UInt64 = 0
     /// Instruction boundaries that were looked at.
     package var boundaries: UInt64 = 0
+    /// Instructions that were executed, those of paths that were undone included.
+    package var instructions: UInt64 = 0
     /// Results of scenarios with nested events that do not hold.
     package var results: [ScenarioResult] = []
     /// Every boundary is tried, whatever is known: what the shortcuts are compared with.
@@ -144,6 +146,7 @@ package struct Explorer: Sendable {
     /// One instruction of the running paths.
     @inline(__always)
     mutating func note(_ dependence: Dependence) {
+        instructions &+= 1
         var level = inherited.count - 1
         while level >= 0 {
             looked[level] |= dependence.uses & inherited[level]

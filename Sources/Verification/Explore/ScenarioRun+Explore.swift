@@ -75,9 +75,19 @@ extension ScenarioRun {
             return !eventsAreMasked && (hypervisor != nil || cpu.acceptsInterrupts)
         case .pageFault:
             return body?.mayFault == true && !isInside(Vector.doubleFault) && !isInside(Vector.machineCheck)
+                && !interruptsEntryCode(Vector.debug)
         case .breakpoint:
             return body?.mayFault == true && !isInside(Vector.breakpoint) && !isInside(Vector.debug)
                 && !isInside(Vector.machineCheck) && !isInside(Vector.doubleFault)
+        }
+    }
+
+    /// An event of this vector came while entry code ran: its handler keeps away from memory that may be absent.
+    private func interruptsEntryCode(_ vector: UInt8) -> Bool {
+        activations.contains { activation in
+            guard activation.event.vector == vector, activation.isInjected else { return false }
+            let index = Int(program.index(at: activation.interrupted.rip))
+            return index >= 0 && program.instructions[index].opcode != .model
         }
     }
 
@@ -173,6 +183,21 @@ extension ScenarioRun {
     private func routineName(_ index: Int32) -> String {
         guard index >= 0, Int(index) < program.routineOf.count else { return "nowhere" }
         return program.routines[Int(program.routineOf[Int(index)])].name
+    }
+}
+
+extension ScenarioRun {
+    /// Notes that NMIs are open inside the NMI that the innermost event interrupted; false where there is none.
+    ///
+    /// Such an NMI may be followed by another at once; the one that is handled is not over.
+    mutating func noteOpenNMIs() -> Bool {
+        guard let outer = activations.dropLast().lastIndex(where: { $0.event.source == .nmi }) else { return false }
+        activations[outer].hasOpenNMIs = true
+        // Whatever lies between was interrupted with NMIs blocked, and resumes with them open.
+        for index in outer..<activations.count - 1 where index > outer {
+            activations[index].expected.nmiBlocked = false
+        }
+        return true
     }
 }
 

@@ -64,7 +64,7 @@ extension ScenarioRun {
             return
         }
         // Tracing may fault at any time; it matters to events that have a fault address to lose.
-        let mayFault = activations.indices.contains { activations[$0].event.vector == Vector.pageFault }
+        let mayFault = activations.last?.event.vector == Vector.pageFault
         let result = try EntryHelpers.run(body.function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
         CFunctionCall.leave(&machine, result: result)
     }
