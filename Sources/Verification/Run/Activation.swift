@@ -44,6 +44,10 @@ package struct Activation: Sendable {
     package var enteredWithEventsMasked = true
     /// Nothing in the scenario asked for this event.
     package var isUnexpected = false
+    /// An NMI whose nested exception has returned: NMIs are open though it is not over.
+    package var hasOpenNMIs = false
+    /// A nested event: its handler returns, whatever the scenario's own does.
+    package var isInjected = false
 
     package var fromUser: Bool { !interrupted.isKernelMode }
 }
