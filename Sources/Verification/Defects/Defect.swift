@@ -63,6 +63,8 @@ package struct DefectModel: Sendable {
     package var rule: String
     /// Words of the explanation: found for this reason and no other.
     package var evidence: String
+    /// Pattern of the scenarios in which it is to be found, nested events included.
+    package var foundIn: String
     /// How the model differs from history, where it does.
     package var note: String
 }
@@ -74,7 +76,8 @@ extension Defect {
     ]
     static let triggerKeys = ["event", "context", "platform", "nested", "test"]
     static let modelKeys = [
-        "kernel", "both", "broken", "fixed", "scenarios", "platforms", "xen", "nesting", "rule", "evidence", "note",
+        "kernel", "both", "broken", "fixed", "scenarios", "platforms", "xen", "nesting", "rule", "evidence", "found_in",
+        "note",
     ]
 
     /// Reads a file of `defects/`; every fault of it has a pointer.
@@ -141,7 +144,8 @@ extension TableReader {
         let kernel = require(string(keys["kernel"], "/model/kernel"), keys["kernel"] != nil, "/model", "kernel") ?? ""
         var model = DefectModel(
             kernel: kernel, both: [], broken: [], fixed: [], scenarios: strings(keys["scenarios"], "/model/scenarios"),
-            platforms: Platform.allCases, xen: nil, nesting: 0, rule: "", evidence: "", note: "")
+            platforms: Platform.allCases, xen: nil, nesting: 0, rule: "", evidence: "", foundIn: "*",
+            note: "")
         if let both = keys["both"] { model.both = edits(both, "/model/both") }
         if let broken = keys["broken"] { model.broken = edits(broken, "/model/broken") }
         if let fixed = keys["fixed"] { model.fixed = edits(fixed, "/model/fixed") }
@@ -170,6 +174,7 @@ extension TableReader {
         model.rule = rule
         let evidence = require(keys["evidence"], keys["evidence"] != nil, "/model", "evidence")
         model.evidence = string(evidence, "/model/evidence", limit_bytes: 512) ?? ""
+        model.foundIn = string(keys["found_in"], "/model/found_in", limit_bytes: 256) ?? "*"
         model.note = string(keys["note"], "/model/note", limit_bytes: 2048) ?? ""
         return model
     }

@@ -51,7 +51,9 @@ package struct DefectCheck: Sendable {
 extension DefectModel {
     /// The scenarios that both tables run.
     package var request: SimulationRequest {
-        SimulationRequest(selection: ScenarioSelection(platforms: platforms, patterns: scenarios), xen: xen)
+        SimulationRequest(
+            selection: ScenarioSelection(platforms: platforms, patterns: scenarios), xen: xen,
+            nesting: nesting)
     }
 }
 
@@ -106,7 +108,8 @@ extension DefectModel {
         var others: [String] = []
         for scenario in result.results {
             // Each is a cause of its own; what follows from one is its consequence.
-            if scenario.violations.contains(where: { $0.rule == rule && $0.explanation.contains(evidence) }) {
+            let isMeant = glob(foundIn, matches: scenario.scenario.name)
+            if isMeant, scenario.violations.contains(where: { $0.rule == rule && $0.explanation.contains(evidence) }) {
                 check.found.append(scenario.scenario.name)
             } else if let other = scenario.violations.first(where: { $0.severity == .violation }) {
                 others.append("\(scenario.scenario.name): \(other.rule): \(other.explanation)")
