@@ -205,9 +205,7 @@ extension ScenarioRun.Body {
     /// C code of this kind may touch memory that is not there, and may hold a probe.
     var mayFault: Bool {
         switch function.model {
-        case .exception, .nmi, .interrupt, .trace, .enterFromUser, .exitToUser, .int80Syscall, .syscall, .fastSyscall,
-            .sysenterCall:
-            true
+        case .exception, .nmi, .interrupt, .trace, .enterFromUser, .exitToUser, .int80Syscall, .syscall, .fastSyscall, .sysenterCall: true
         default: false
         }
     }
