@@ -7,6 +7,9 @@ import Machine
 package struct Explorer: Sendable {
     /// Injected events, each followed to its end.
     package var runs: UInt64 = 0
+    /// Of these, those that left something behind, so that the way on was followed to the end.
+    package var followedRuns: UInt64 = 0
+    var dbg: [String: Int] = [:]
     /// Instruction boundaries that were looked at.
     package var boundaries: UInt64 = 0
     /// Instructions that were executed, those of paths that were undone included.
@@ -86,6 +89,7 @@ package struct Explorer: Sendable {
         if cpu.guestKernelMode { bits |= 16 }
         if run.hypervisor?.nmiMasked == true { bits |= 32 }
         bits |= UInt64(run.machine.idt[Int(Vector.debug)].ist) << 8
+        bits |= UInt64(clamping: run.machine.debugTableUsers) << 16
         sum = mix(sum, bits)
         sum = mix(sum, run.machine[.rsp])
         sum = mix(sum, run.machine.liveActivations)

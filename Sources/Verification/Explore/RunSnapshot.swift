@@ -15,6 +15,7 @@ struct RunSnapshot {
     let softwareInterruptIndex: Int32
     let interruptsWereEnabledAtReturn: Bool
     let debugIST: UInt8
+    let debugTableUsers: Int
     let hypervisorNMI: Bool
     let hypervisorMask: Bool
     let activations: [Activation]
@@ -47,7 +48,7 @@ extension ScenarioRun {
             liveActivations: machine.liveActivations, interruptedAt: machine.interruptedAt,
             softwareInterruptIndex: machine.softwareInterruptIndex,
             interruptsWereEnabledAtReturn: machine.interruptsWereEnabledAtReturn,
-            debugIST: machine.idt[Int(Vector.debug)].ist, hypervisorNMI: hypervisor?.nmiMasked ?? false,
+            debugIST: machine.idt[Int(Vector.debug)].ist, debugTableUsers: machine.debugTableUsers, hypervisorNMI: hypervisor?.nmiMasked ?? false,
             hypervisorMask: hypervisor?.eventsWereMaskedAtReturn ?? false, activations: activations,
             findings: findings, hardCause: hardCause, laterFinding: laterFinding, console: console,
             stackExpectations: stackExpectations, faultAtHand: faultAtHand, nextActivation: nextActivation,
@@ -70,6 +71,7 @@ extension ScenarioRun {
         machine.softwareInterruptIndex = snapshot.softwareInterruptIndex
         machine.interruptsWereEnabledAtReturn = snapshot.interruptsWereEnabledAtReturn
         machine.idt[Int(Vector.debug)].ist = snapshot.debugIST
+        machine.debugTableUsers = snapshot.debugTableUsers
         hypervisor?.nmiMasked = snapshot.hypervisorNMI
         hypervisor?.eventsWereMaskedAtReturn = snapshot.hypervisorMask
         activations = snapshot.activations
@@ -107,6 +109,7 @@ extension ScenarioRun {
             now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
             now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
+            machine.debugTableUsers == snapshot.debugTableUsers,
             (hypervisor?.nmiMasked ?? false) == snapshot.hypervisorNMI, owesNMI == snapshot.owesNMI
         else { return false }
         for register in Register.general where now[register] != then[register] { return false }

@@ -153,7 +153,9 @@ extension ScenarioRun {
             remaining = 0
         } else {
             let key = Explorer.exactKey(processor, event, depth, &self)
+            explorer?.dbg["\(event)", default: 0] += 1
             if explorer?.follows(key) == false { return }
+            explorer?.followedRuns += 1
         }
         if ending == nil, let body { leaveAfterNested(body) }
         while ending == nil { advance() }
@@ -228,6 +230,7 @@ extension ScenarioRun {
     mutating func execute(_ scenario: Scenario, nesting: Int) -> [ScenarioResult] {
         remaining = explorer == nil ? 0 : nesting
         machine.memory.tracking.isOn = remaining > 0
+        machine.memory.recordsGivenUpWords = remaining > 0 || !scenario.injections.isEmpty
         var own = execute(scenario)
         guard let explorer else { return [own] }
         if explorer.isExhausted && own.verdict == .holds {

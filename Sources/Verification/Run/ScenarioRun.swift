@@ -143,6 +143,7 @@ package struct ScenarioRun: Sendable {
         machine.memory.reset()
         machine.cpu = image.machine.cpu
         machine.idt[Int(Vector.debug)].ist = machine.debugGateIST
+        machine.debugTableUsers = 0
         machine.cost = Cost()
         machine.stepNumber = 0
         machine.activation = 0
