@@ -96,7 +96,9 @@ extension ScenarioRun {
     }
 
     /// The nested event left everything as the snapshot has it, as far as anybody needs it.
-    func isBack(at snapshot: RunSnapshot) -> Bool {
+    ///
+    /// - Parameter strange: Registers that were given strange values in between.
+    func isBack(at snapshot: RunSnapshot, strange: UInt32 = 0) -> Bool {
         let (now, then) = (machine.cpu, snapshot.cpu)
         // The fault address matters to a page fault whose handler has not read it.
         let needsAddress = activations.contains { $0.event.vector == Vector.pageFault && $0.handlerCalls == 0 }
@@ -112,7 +114,10 @@ extension ScenarioRun {
             machine.debugTableUsers == snapshot.debugTableUsers,
             (hypervisor?.nmiMasked ?? false) == snapshot.hypervisorNMI, owesNMI == snapshot.owesNMI
         else { return false }
-        for register in Register.general where now[register] != then[register] { return false }
+        for (number, register) in Register.general.enumerated() {
+            let isStrange = strange >> UInt32(number) & 1 != 0
+            if now[register] != (isStrange ? ScenarioRun.strangeValue(number) : then[register]) { return false }
+        }
         let addressWord = needsAddress ? nil : hypervisor.map { $0.vcpuInfo &+ 16 }
         var isSame = true
         machine.memory.changedWords(since: snapshot.mark, step: snapshot.stepNumber) { address, owner, kind in

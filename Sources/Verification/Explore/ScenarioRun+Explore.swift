@@ -120,29 +120,75 @@ extension ScenarioRun {
 
     // MARK: Trying one
 
+    /// Tries an event here, unless the state looks like one that was tried.
+    ///
+    /// First with strange values in the registers: a path that restores them restores any. What is not found transparent
+    /// so is run again as it is, and followed.
     private mutating func attempt(_ event: NestedEvent, _ symbol: String, _ processor: UInt64, in body: Body?) {
         let depth = remaining
         if let key = explorer?.key(processor, event, depth, &machine), explorer?.outcome(key) != nil { return }
-        guard machine.memory.tracking.begin(at: machine.stepNumber) else { return }
-        explorer?.runs += 1
-        explorer?.begin()
-        let snapshot = takeSnapshot()
-        let floor = activations.count
-        remaining -= 1
         path.append(
             Injection(event: event, symbol: symbol, routine: routineName(machine.cpu.index), step: machine.stepNumber))
+        defer { path.removeLast() }
+        if isTransparent(event, depth) {
+            if let key = explorer?.key(processor, event, depth, &machine) { explorer?.keep(.transparent, for: key) }
+            return
+        }
+        guard let snapshot = beginNested() else { return }
+        let floor = activations.count
         raise(event)
         runNested(above: floor)
         let broke = findings.count > snapshot.findings.count || ending != nil
-        let isTransparent = !broke && isBack(at: snapshot)
-        if !isTransparent { followOn(event, depth, processor, snapshot, broke: broke, in: body) }
-        path.removeLast()
+        if broke || !isBack(at: snapshot) { followOn(event, depth, processor, snapshot, broke: broke, in: body) }
+        _ = endNested(snapshot, event, depth)
+        if isProbing > 0 {
+            // Whoever is probing learns that something breaks inside, and runs it again to report it.
+            if broke || didBreakInside { didBreakInside = true }
+        } else if broke, let key = explorer?.key(processor, event, depth, &machine) {
+            explorer?.keep(.reported, for: key)
+        }
+    }
+
+    /// Whether an event restores the state of this boundary, whatever the registers hold that it only carries.
+    private mutating func isTransparent(_ event: NestedEvent, _ depth: Int) -> Bool {
+        guard let snapshot = beginNested() else { return false }
+        let floor = activations.count
+        let carried = explorer?.carriedRegisters(event, depth) ?? 0
+        for number in 0..<16 where carried >> UInt32(number) & 1 != 0 {
+            machine.cpu[Register.general[number]] = ScenarioRun.strangeValue(number)
+        }
+        let brokeBefore = didBreakInside
+        didBreakInside = false
+        raise(event)
+        isProbing += 1
+        runNested(above: floor)
+        isProbing -= 1
+        let isBack =
+            findings.count == snapshot.findings.count && ending == nil && !didBreakInside
+            && isBack(at: snapshot, strange: carried)
+        // The outer one that is being probed has it inside as well.
+        didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
+        let isSurprised = endNested(snapshot, event, depth)
+        return isBack && !isSurprised
+    }
+
+    /// A value that nothing else has, for each register one.
+    static func strangeValue(_ number: Int) -> UInt64 { 0x5EED_0000_0000_0000 | UInt64(number) << 8 | 0x5A }
+
+    private mutating func beginNested() -> RunSnapshot? {
+        guard machine.memory.tracking.begin(at: machine.stepNumber) else { return nil }
+        explorer?.runs += 1
+        explorer?.begin()
+        let snapshot = takeSnapshot()
+        remaining -= 1
+        return snapshot
+    }
+
+    /// Puts everything back; true if the path has looked at a register that it was not known to look at.
+    private mutating func endNested(_ snapshot: RunSnapshot, _ event: NestedEvent, _ depth: Int) -> Bool {
         let footprint = machine.memory.tracking.end()
         restore(snapshot)
-        explorer?.end(event, depth, footprint)
-        if isTransparent || broke, let key = explorer?.key(processor, event, depth, &machine) {
-            explorer?.keep(broke ? .reported : .transparent, for: key)
-        }
+        return explorer?.end(event, depth, footprint) ?? false
     }
 
     /// The nested event left something behind, or broke something: what comes of it is seen at the end.
@@ -153,7 +199,6 @@ extension ScenarioRun {
             remaining = 0
         } else {
             let key = Explorer.exactKey(processor, event, depth, &self)
-            explorer?.dbg["\(event)", default: 0] += 1
             if explorer?.follows(key) == false { return }
             explorer?.followedRuns += 1
         }
@@ -171,6 +216,11 @@ extension ScenarioRun {
 
     /// Keeps what the run with its nested events found and the one without them did not.
     private mutating func reportNested(_ snapshot: RunSnapshot) {
+        // With strange registers nothing is reported: what breaks is run again as it is.
+        if isProbing > 0 {
+            didBreakInside = true
+            return
+        }
         let known = firstFindings(snapshot)
         var result = result(from: known)
         result.scenario.injections = path

@@ -72,6 +72,10 @@ package struct ScenarioRun: Sendable {
     package var explorer: Explorer?
     /// Events that may still be injected.
     var remaining = 0
+    /// Nested events that are being tried with strange values in the registers.
+    var isProbing = 0
+    /// A nested event of one that is being probed breaks something.
+    var didBreakInside = false
     /// Events that were injected.
     var path: [Injection] = []
     /// Events of the plan whose step the run did not reach.
