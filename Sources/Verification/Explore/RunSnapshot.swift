@@ -35,6 +35,7 @@ struct RunSnapshot {
     let stopAddress: UInt64?
     let isSpeculating: Bool
     let remaining: Int
+    let suspended: [(floor: Int, body: ScenarioRun.Body)]
     let sums: MemoryTracking.Sums
     let overwrites: [Overwrite]
     let registers: [UInt32]
@@ -55,7 +56,7 @@ extension ScenarioRun {
             expectsReturnFault: expectsReturnFault, targetBehindDoubleFault: targetBehindDoubleFault,
             deliveredNMIs: deliveredNMIs, owesNMI: owesNMI, unwantedReturnFaults: unwantedReturnFaults,
             eventIsPending: eventIsPending, stopAddress: stopAddress, isSpeculating: speculation.isArmed,
-            remaining: remaining, sums: machine.memory.tracking.sums, overwrites: machine.memory.overwrites,
+            remaining: remaining, suspended: suspended, sums: machine.memory.tracking.sums, overwrites: machine.memory.overwrites,
             registers: explorer?.registerState ?? [], mark: machine.memory.startJournal())
     }
 
@@ -92,6 +93,7 @@ extension ScenarioRun {
         stopAddress = snapshot.stopAddress
         speculation.isArmed = snapshot.isSpeculating
         remaining = snapshot.remaining
+        suspended = snapshot.suspended
         explorer?.registerState = snapshot.registers
     }
 

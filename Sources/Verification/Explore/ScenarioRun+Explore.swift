@@ -53,7 +53,7 @@ extension ScenarioRun {
         explorer?.boundaries += 1
         let processor = Explorer.processorKey(&self, inBody: body != nil)
         for (event, _, symbol) in nestedEvents where admits(event, in: body) {
-            attempt(event, symbol, processor, in: body)
+            attempt(event, symbol, processor)
         }
     }
 
@@ -65,6 +65,9 @@ extension ScenarioRun {
         if !machine.isKernelMode { return false }
         switch event {
         case .nmi:
+            // Linux keeps breakpoints away from its NMI entry, and takes a machine check there for fatal: neither opens NMIs
+            // before the first one's frame is safe.
+            if hypervisor == nil && activations.contains(where: { $0.openNMIs == .inEntryCode }) { return false }
             return hypervisor.map { !$0.nmiMasked } ?? cpu.acceptsNMI
         case .machineCheck:
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
@@ -124,7 +127,7 @@ extension ScenarioRun {
     ///
     /// First with strange values in the registers: a path that restores them restores any. What is not found transparent
     /// so is run again as it is, and followed.
-    private mutating func attempt(_ event: NestedEvent, _ symbol: String, _ processor: UInt64, in body: Body?) {
+    private mutating func attempt(_ event: NestedEvent, _ symbol: String, _ processor: UInt64) {
         let depth = remaining
         if let key = explorer?.key(processor, event, depth, &machine), explorer?.outcome(key) != nil { return }
         path.append(
@@ -139,7 +142,7 @@ extension ScenarioRun {
         raise(event)
         runNested(above: floor)
         let broke = findings.count > snapshot.findings.count || ending != nil
-        if broke || !isBack(at: snapshot) { followOn(event, depth, processor, snapshot, broke: broke, in: body) }
+        if broke || !isBack(at: snapshot) { followOn(event, depth, processor, snapshot, broke: broke) }
         _ = endNested(snapshot, event, depth)
         if isProbing > 0 {
             // Whoever is probing learns that something breaks inside, and runs it again to report it.
@@ -193,7 +196,7 @@ extension ScenarioRun {
 
     /// The nested event left something behind, or broke something: what comes of it is seen at the end.
     private mutating func followOn(
-        _ event: NestedEvent, _ depth: Int, _ processor: UInt64, _ snapshot: RunSnapshot, broke: Bool, in body: Body?
+        _ event: NestedEvent, _ depth: Int, _ processor: UInt64, _ snapshot: RunSnapshot, broke: Bool
     ) {
         if broke {
             remaining = 0
@@ -202,15 +205,30 @@ extension ScenarioRun {
             if explorer?.follows(key) == false { return }
             explorer?.followedRuns += 1
         }
-        if ending == nil, let body { leaveAfterNested(body) }
-        while ending == nil { advance() }
+        runOn()
         reportNested(snapshot)
+    }
+
+    /// Runs to the end, through the C functions that nested events have interrupted.
+    private mutating func runOn() {
+        while ending == nil {
+            if let last = suspended.last, activations.count <= last.floor {
+                suspended.removeLast()
+                leaveAfterNested(last.body)
+            } else {
+                advance()
+            }
+        }
     }
 
     /// Goes on with the C function that a nested event interrupted.
     private mutating func leaveAfterNested(_ body: Body) {
         guard isAtFunction, machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes else { return }
-        if remaining > 0 { considerNestedEvents(in: body) }
+        if remaining > 0 {
+            suspended.append((activations.count, body))
+            considerNestedEvents(in: body)
+            suspended.removeLast()
+        }
         if ending == nil { finish(body) }
     }
 
@@ -244,7 +262,9 @@ extension ScenarioRun {
     /// Such an NMI may be followed by another at once; the one that is handled is not over.
     mutating func noteOpenNMIs() -> Bool {
         guard let outer = activations.dropLast().lastIndex(where: { $0.event.source == .nmi }) else { return false }
-        activations[outer].hasOpenNMIs = true
+        let index = Int(program.index(at: innermost.interrupted.rip))
+        let isInC = index >= 0 && program.instructions[index].opcode == .model
+        if activations[outer].openNMIs != .inEntryCode { activations[outer].openNMIs = isInC ? .inC : .inEntryCode }
         // Whatever lies between was interrupted with NMIs blocked, and resumes with them open.
         for index in outer..<activations.count - 1 where index > outer {
             activations[index].expected.nmiBlocked = false

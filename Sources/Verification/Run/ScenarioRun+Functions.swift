@@ -42,7 +42,9 @@ extension ScenarioRun {
         if remaining == 0 && plan.isEmpty { return true }
         let index = machine.cpu.index
         machine[.rsp] = body.stackPointer &- CFunctionCall.frame_bytes
+        suspended.append((activations.count, body))
         considerNestedEvents(in: body)
+        suspended.removeLast()
         guard ending == nil, machine.cpu.index == index else { return false }
         machine[.rsp] = body.stackPointer
         return true
