@@ -44,6 +44,11 @@ package struct Dependence: Sendable, Hashable {
         case .xor where instruction.form == .registerToRegister && instruction.register == instruction.source,
             .sub where instruction.form == .registerToRegister && instruction.register == instruction.source:
             defines = register | Dependence.flags
+        // A no-operation of two bytes or more.
+        case .xchg where instruction.form == .registerToRegister && instruction.register == instruction.source: break
+        case .bt, .bts, .btr, .btc:
+            uses |= register | source
+            defines = Dependence.flags
         case .add, .sub, .and, .or, .xor, .cmp, .test, .neg:
             uses |= register | source
             defines = Dependence.flags

@@ -32,6 +32,8 @@ package struct Machine: Sendable {
     package var idt: [Gate]
     /// The IST of the #DB gate in the ordinary IDT; kernels that shift it load another IDT for a while.
     package var debugGateIST: UInt8 = 0
+    /// How many times the IDT without that IST was asked for (Linux 5.2 `arch/x86/kernel/traps.c`, `debug_idt_ctr`).
+    package var debugTableUsers = 0
     package var gdt: [Descriptor?]
     package var ldt: [Descriptor?]
     package var cost = Cost()
@@ -243,7 +245,11 @@ package struct Machine: Sendable {
     private mutating func noteOverwrite(_ value: UInt64, at address: UInt64, offset: Int, old: Owner, new: Owner) {
         let oldValue = memory.word(atOffset: offset)
         if oldValue == value { return }
-        if isDead(address, of: old.activation) { return }
+        if isDead(address, of: old.activation) {
+            // Below its stack pointer a word is given up; a loss it is only if the owner returns by it all the same.
+            let mayMatter = memory.recordsGivenUpWords && old.kind == .hardwareFrame && old.activation != activation
+            if !mayMatter { return }
+        }
         memory.record(
             Overwrite(
                 address: address, word: Int32(truncatingIfNeeded: offset >> 3), oldOwner: old, newOwner: new,

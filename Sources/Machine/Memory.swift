@@ -80,6 +80,9 @@ package struct Memory: Sendable {
     /// Largest number of overwrites kept per run; later ones are not recorded.
     package static let overwriteLimit = 64
     package private(set) var overwrites: [Overwrite] = []
+    /// Writes onto frames below the stack pointer of their activation are recorded too: where events nest, one that
+    /// comes between may write there.
+    package var recordsGivenUpWords = false
     /// Anything was recorded since the last reset; kept apart from the array because every load asks.
     package private(set) var hasOverwrites = false
 

@@ -205,6 +205,7 @@ extension EntryTable {
         }
         var run = ScenarioRun(image: image, limits: request.limits)
         run.recorder = TraceRecorder(image: image, limit: request.limits.traceSteps)
+        run.machine.memory.recordsGivenUpWords = !scenario.injections.isEmpty
         let result = run.execute(scenario)
         if !run.missedInjections.isEmpty { return nil }
         let picture = run.picture("at the end")

@@ -7,6 +7,8 @@ import Machine
 package struct Explorer: Sendable {
     /// Injected events, each followed to its end.
     package var runs: UInt64 = 0
+    /// Of these, those that left something behind, so that the way on was followed to the end.
+    package var followedRuns: UInt64 = 0
     /// Instruction boundaries that were looked at.
     package var boundaries: UInt64 = 0
     /// Instructions that were executed, those of paths that were undone included.
@@ -86,15 +88,10 @@ package struct Explorer: Sendable {
         if cpu.guestKernelMode { bits |= 16 }
         if run.hypervisor?.nmiMasked == true { bits |= 32 }
         bits |= UInt64(run.machine.idt[Int(Vector.debug)].ist) << 8
+        bits |= UInt64(clamping: run.machine.debugTableUsers) << 16
         sum = mix(sum, bits)
         sum = mix(sum, run.machine[.rsp])
         sum = mix(sum, run.machine.liveActivations)
-        // A value that happens to be zero is restored by code that forgets to restore it.
-        var zeroes: UInt64 = 0
-        for number in 0..<16 as Range<UInt64> {
-            if run.machine[Register.general[Int(number)]] == 0 { zeroes |= 1 << number }
-        }
-        sum = mix(sum, zeroes)
         for activation in run.activations {
             let place = UInt64(activation.event.source.rawValue) << 8 | UInt64(activation.event.vector)
             sum = mix(sum, place << 8 | (activation.isUnexpected ? 1 : 0) | UInt64(min(activation.handlerCalls, 3)) << 1)
@@ -163,12 +160,20 @@ package struct Explorer: Sendable {
         set { inherited = newValue }
     }
 
-    mutating func end(_ event: NestedEvent, _ remaining: Int, _ footprint: MemoryTracking.Footprint) {
+    /// - Returns: The path has looked at a register that none of this event did before.
+    mutating func end(_ event: NestedEvent, _ remaining: Int, _ footprint: MemoryTracking.Footprint) -> Bool {
         let registers = looked.popLast() ?? 0
         _ = inherited.popLast()
         let slot = Explorer.slot(event, remaining)
         dependences[slot].memory.formUnion(footprint)
+        let isNew = registers & 0xFFFF & ~dependences[slot].registers != 0
         dependences[slot].registers |= registers
+        return isNew
+    }
+
+    /// Registers that no known path of an event looks at, and RSP aside.
+    func carriedRegisters(_ event: NestedEvent, _ remaining: Int) -> UInt32 {
+        ~dependences[Explorer.slot(event, remaining)].registers & 0xFFEF
     }
 
     // MARK: Results

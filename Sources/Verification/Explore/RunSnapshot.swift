@@ -15,6 +15,7 @@ struct RunSnapshot {
     let softwareInterruptIndex: Int32
     let interruptsWereEnabledAtReturn: Bool
     let debugIST: UInt8
+    let debugTableUsers: Int
     let hypervisorNMI: Bool
     let hypervisorMask: Bool
     let activations: [Activation]
@@ -34,6 +35,7 @@ struct RunSnapshot {
     let stopAddress: UInt64?
     let isSpeculating: Bool
     let remaining: Int
+    let suspended: [(floor: Int, body: ScenarioRun.Body)]
     let sums: MemoryTracking.Sums
     let overwrites: [Overwrite]
     let registers: [UInt32]
@@ -47,14 +49,14 @@ extension ScenarioRun {
             liveActivations: machine.liveActivations, interruptedAt: machine.interruptedAt,
             softwareInterruptIndex: machine.softwareInterruptIndex,
             interruptsWereEnabledAtReturn: machine.interruptsWereEnabledAtReturn,
-            debugIST: machine.idt[Int(Vector.debug)].ist, hypervisorNMI: hypervisor?.nmiMasked ?? false,
+            debugIST: machine.idt[Int(Vector.debug)].ist, debugTableUsers: machine.debugTableUsers, hypervisorNMI: hypervisor?.nmiMasked ?? false,
             hypervisorMask: hypervisor?.eventsWereMaskedAtReturn ?? false, activations: activations,
             findings: findings, hardCause: hardCause, laterFinding: laterFinding, console: console,
             stackExpectations: stackExpectations, faultAtHand: faultAtHand, nextActivation: nextActivation,
             expectsReturnFault: expectsReturnFault, targetBehindDoubleFault: targetBehindDoubleFault,
             deliveredNMIs: deliveredNMIs, owesNMI: owesNMI, unwantedReturnFaults: unwantedReturnFaults,
             eventIsPending: eventIsPending, stopAddress: stopAddress, isSpeculating: speculation.isArmed,
-            remaining: remaining, sums: machine.memory.tracking.sums, overwrites: machine.memory.overwrites,
+            remaining: remaining, suspended: suspended, sums: machine.memory.tracking.sums, overwrites: machine.memory.overwrites,
             registers: explorer?.registerState ?? [], mark: machine.memory.startJournal())
     }
 
@@ -70,6 +72,7 @@ extension ScenarioRun {
         machine.softwareInterruptIndex = snapshot.softwareInterruptIndex
         machine.interruptsWereEnabledAtReturn = snapshot.interruptsWereEnabledAtReturn
         machine.idt[Int(Vector.debug)].ist = snapshot.debugIST
+        machine.debugTableUsers = snapshot.debugTableUsers
         hypervisor?.nmiMasked = snapshot.hypervisorNMI
         hypervisor?.eventsWereMaskedAtReturn = snapshot.hypervisorMask
         activations = snapshot.activations
@@ -90,11 +93,14 @@ extension ScenarioRun {
         stopAddress = snapshot.stopAddress
         speculation.isArmed = snapshot.isSpeculating
         remaining = snapshot.remaining
+        suspended = snapshot.suspended
         explorer?.registerState = snapshot.registers
     }
 
     /// The nested event left everything as the snapshot has it, as far as anybody needs it.
-    func isBack(at snapshot: RunSnapshot) -> Bool {
+    ///
+    /// - Parameter strange: Registers that were given strange values in between.
+    func isBack(at snapshot: RunSnapshot, strange: UInt32 = 0) -> Bool {
         let (now, then) = (machine.cpu, snapshot.cpu)
         // The fault address matters to a page fault whose handler has not read it.
         let needsAddress = activations.contains { $0.event.vector == Vector.pageFault && $0.handlerCalls == 0 }
@@ -107,9 +113,13 @@ extension ScenarioRun {
             now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
             now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
+            machine.debugTableUsers == snapshot.debugTableUsers,
             (hypervisor?.nmiMasked ?? false) == snapshot.hypervisorNMI, owesNMI == snapshot.owesNMI
         else { return false }
-        for register in Register.general where now[register] != then[register] { return false }
+        for (number, register) in Register.general.enumerated() {
+            let isStrange = strange >> UInt32(number) & 1 != 0
+            if now[register] != (isStrange ? ScenarioRun.strangeValue(number) : then[register]) { return false }
+        }
         let addressWord = needsAddress ? nil : hypervisor.map { $0.vcpuInfo &+ 16 }
         var isSame = true
         machine.memory.changedWords(since: snapshot.mark, step: snapshot.stepNumber) { address, owner, kind in

@@ -53,7 +53,7 @@ extension ScenarioRun {
         explorer?.boundaries += 1
         let processor = Explorer.processorKey(&self, inBody: body != nil)
         for (event, _, symbol) in nestedEvents where admits(event, in: body) {
-            attempt(event, symbol, processor, in: body)
+            attempt(event, symbol, processor)
         }
     }
 
@@ -65,6 +65,9 @@ extension ScenarioRun {
         if !machine.isKernelMode { return false }
         switch event {
         case .nmi:
+            // Linux keeps breakpoints away from its NMI entry, and takes a machine check there for fatal: neither opens NMIs
+            // before the first one's frame is safe.
+            if hypervisor == nil && activations.contains(where: { $0.openNMIs == .inEntryCode }) { return false }
             return hypervisor.map { !$0.nmiMasked } ?? cpu.acceptsNMI
         case .machineCheck:
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
@@ -120,55 +123,122 @@ extension ScenarioRun {
 
     // MARK: Trying one
 
-    private mutating func attempt(_ event: NestedEvent, _ symbol: String, _ processor: UInt64, in body: Body?) {
+    /// Tries an event here, unless the state looks like one that was tried.
+    ///
+    /// First with strange values in the registers: a path that restores them restores any. What is not found transparent
+    /// so is run again as it is, and followed.
+    private mutating func attempt(_ event: NestedEvent, _ symbol: String, _ processor: UInt64) {
         let depth = remaining
         if let key = explorer?.key(processor, event, depth, &machine), explorer?.outcome(key) != nil { return }
-        guard machine.memory.tracking.begin(at: machine.stepNumber) else { return }
-        explorer?.runs += 1
-        explorer?.begin()
-        let snapshot = takeSnapshot()
-        let floor = activations.count
-        remaining -= 1
         path.append(
             Injection(event: event, symbol: symbol, routine: routineName(machine.cpu.index), step: machine.stepNumber))
+        defer { path.removeLast() }
+        if isTransparent(event, depth) {
+            if let key = explorer?.key(processor, event, depth, &machine) { explorer?.keep(.transparent, for: key) }
+            return
+        }
+        guard let snapshot = beginNested() else { return }
+        let floor = activations.count
         raise(event)
         runNested(above: floor)
         let broke = findings.count > snapshot.findings.count || ending != nil
-        let isTransparent = !broke && isBack(at: snapshot)
-        if !isTransparent { followOn(event, depth, processor, snapshot, broke: broke, in: body) }
-        path.removeLast()
+        if broke || !isBack(at: snapshot) { followOn(event, depth, processor, snapshot, broke: broke) }
+        _ = endNested(snapshot, event, depth)
+        if isProbing > 0 {
+            // Whoever is probing learns that something breaks inside, and runs it again to report it.
+            if broke || didBreakInside { didBreakInside = true }
+        } else if broke, let key = explorer?.key(processor, event, depth, &machine) {
+            explorer?.keep(.reported, for: key)
+        }
+    }
+
+    /// Whether an event restores the state of this boundary, whatever the registers hold that it only carries.
+    private mutating func isTransparent(_ event: NestedEvent, _ depth: Int) -> Bool {
+        guard let snapshot = beginNested() else { return false }
+        let floor = activations.count
+        let carried = explorer?.carriedRegisters(event, depth) ?? 0
+        for number in 0..<16 where carried >> UInt32(number) & 1 != 0 {
+            machine.cpu[Register.general[number]] = ScenarioRun.strangeValue(number)
+        }
+        let brokeBefore = didBreakInside
+        didBreakInside = false
+        raise(event)
+        isProbing += 1
+        runNested(above: floor)
+        isProbing -= 1
+        let isBack =
+            findings.count == snapshot.findings.count && ending == nil && !didBreakInside
+            && isBack(at: snapshot, strange: carried)
+        // The outer one that is being probed has it inside as well.
+        didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
+        let isSurprised = endNested(snapshot, event, depth)
+        return isBack && !isSurprised
+    }
+
+    /// A value that nothing else has, for each register one.
+    static func strangeValue(_ number: Int) -> UInt64 { 0x5EED_0000_0000_0000 | UInt64(number) << 8 | 0x5A }
+
+    private mutating func beginNested() -> RunSnapshot? {
+        guard machine.memory.tracking.begin(at: machine.stepNumber) else { return nil }
+        explorer?.runs += 1
+        explorer?.begin()
+        let snapshot = takeSnapshot()
+        remaining -= 1
+        return snapshot
+    }
+
+    /// Puts everything back; true if the path has looked at a register that it was not known to look at.
+    private mutating func endNested(_ snapshot: RunSnapshot, _ event: NestedEvent, _ depth: Int) -> Bool {
         let footprint = machine.memory.tracking.end()
         restore(snapshot)
-        explorer?.end(event, depth, footprint)
-        if isTransparent || broke, let key = explorer?.key(processor, event, depth, &machine) {
-            explorer?.keep(broke ? .reported : .transparent, for: key)
-        }
+        return explorer?.end(event, depth, footprint) ?? false
     }
 
     /// The nested event left something behind, or broke something: what comes of it is seen at the end.
     private mutating func followOn(
-        _ event: NestedEvent, _ depth: Int, _ processor: UInt64, _ snapshot: RunSnapshot, broke: Bool, in body: Body?
+        _ event: NestedEvent, _ depth: Int, _ processor: UInt64, _ snapshot: RunSnapshot, broke: Bool
     ) {
         if broke {
             remaining = 0
         } else {
             let key = Explorer.exactKey(processor, event, depth, &self)
             if explorer?.follows(key) == false { return }
+            explorer?.followedRuns += 1
         }
-        if ending == nil, let body { leaveAfterNested(body) }
-        while ending == nil { advance() }
+        runOn()
         reportNested(snapshot)
+    }
+
+    /// Runs to the end, through the C functions that nested events have interrupted.
+    private mutating func runOn() {
+        while ending == nil {
+            if let last = suspended.last, activations.count <= last.floor {
+                suspended.removeLast()
+                leaveAfterNested(last.body)
+            } else {
+                advance()
+            }
+        }
     }
 
     /// Goes on with the C function that a nested event interrupted.
     private mutating func leaveAfterNested(_ body: Body) {
         guard isAtFunction, machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes else { return }
-        if remaining > 0 { considerNestedEvents(in: body) }
+        if remaining > 0 {
+            suspended.append((activations.count, body))
+            considerNestedEvents(in: body)
+            suspended.removeLast()
+        }
         if ending == nil { finish(body) }
     }
 
     /// Keeps what the run with its nested events found and the one without them did not.
     private mutating func reportNested(_ snapshot: RunSnapshot) {
+        // With strange registers nothing is reported: what breaks is run again as it is.
+        if isProbing > 0 {
+            didBreakInside = true
+            return
+        }
         let known = firstFindings(snapshot)
         var result = result(from: known)
         result.scenario.injections = path
@@ -192,7 +262,9 @@ extension ScenarioRun {
     /// Such an NMI may be followed by another at once; the one that is handled is not over.
     mutating func noteOpenNMIs() -> Bool {
         guard let outer = activations.dropLast().lastIndex(where: { $0.event.source == .nmi }) else { return false }
-        activations[outer].hasOpenNMIs = true
+        let index = Int(program.index(at: innermost.interrupted.rip))
+        let isInC = index >= 0 && program.instructions[index].opcode == .model
+        if activations[outer].openNMIs != .inEntryCode { activations[outer].openNMIs = isInC ? .inC : .inEntryCode }
         // Whatever lies between was interrupted with NMIs blocked, and resumes with them open.
         for index in outer..<activations.count - 1 where index > outer {
             activations[index].expected.nmiBlocked = false
@@ -228,6 +300,7 @@ extension ScenarioRun {
     mutating func execute(_ scenario: Scenario, nesting: Int) -> [ScenarioResult] {
         remaining = explorer == nil ? 0 : nesting
         machine.memory.tracking.isOn = remaining > 0
+        machine.memory.recordsGivenUpWords = remaining > 0 || !scenario.injections.isEmpty
         var own = execute(scenario)
         guard let explorer else { return [own] }
         if explorer.isExhausted && own.verdict == .holds {

@@ -22,7 +22,7 @@ enum NMIMasking: Invariant {
                 rule,
                 "\(run.here) runs for an NMI: it enables interrupts for its work, and the IRET of the first one opens NMIs while this one's frame is still needed"
             )
-        case .handler where run.innermost.event.source == .nmi && !blocked && !run.innermost.hasOpenNMIs:
+        case .handler where run.innermost.event.source == .nmi && !blocked && run.innermost.openNMIs == .no:
             return Finding(rule, "NMIs are open when \(run.here) starts: an IRET was executed on the way")
         case .resumed where blocked != run.innermost.expected.nmiBlocked:
             // Every IRET opens NMIs: that of an exception inside an NMI too, which the NMI entry must be ready for (F36).

@@ -42,7 +42,9 @@ extension ScenarioRun {
         if remaining == 0 && plan.isEmpty { return true }
         let index = machine.cpu.index
         machine[.rsp] = body.stackPointer &- CFunctionCall.frame_bytes
+        suspended.append((activations.count, body))
         considerNestedEvents(in: body)
+        suspended.removeLast()
         guard ending == nil, machine.cpu.index == index else { return false }
         machine[.rsp] = body.stackPointer
         return true
@@ -92,7 +94,12 @@ extension ScenarioRun {
         speculation.isArmed = false
         if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
         if activations.last?.event.source == .nmi { owesNMI = false }
-        if activations.last?.event.vector == Vector.machineCheck { machine.cpu.machineCheckInProgress = false }
+        switch activations.last?.event.vector {
+        // Both handlers begin by reading what happened, and clear it.
+        case Vector.machineCheck: machine.cpu.machineCheckInProgress = false
+        case Vector.debug: machine.cpu.dr6 = DebugStatus.none
+        default: break
+        }
         if let finding = Progress.handledTwice(&self) { record(finding) }
         guard let activation = activations.last else {
             ending = .halted

@@ -72,6 +72,12 @@ package struct ScenarioRun: Sendable {
     package var explorer: Explorer?
     /// Events that may still be injected.
     var remaining = 0
+    /// C functions that nested events interrupt, each with the number of events that were unfinished in it.
+    var suspended: [(floor: Int, body: Body)] = []
+    /// Nested events that are being tried with strange values in the registers.
+    var isProbing = 0
+    /// A nested event of one that is being probed breaks something.
+    var didBreakInside = false
     /// Events that were injected.
     var path: [Injection] = []
     /// Events of the plan whose step the run did not reach.
@@ -143,6 +149,7 @@ package struct ScenarioRun: Sendable {
         machine.memory.reset()
         machine.cpu = image.machine.cpu
         machine.idt[Int(Vector.debug)].ist = machine.debugGateIST
+        machine.debugTableUsers = 0
         machine.cost = Cost()
         machine.stepNumber = 0
         machine.activation = 0
@@ -157,6 +164,7 @@ package struct ScenarioRun: Sendable {
         eventIsPending = false
         activations.removeAll(keepingCapacity: true)
         path.removeAll(keepingCapacity: true)
+        suspended.removeAll(keepingCapacity: true)
         missedInjections.removeAll()
         findings.removeAll(keepingCapacity: true)
         console.removeAll(keepingCapacity: true)
