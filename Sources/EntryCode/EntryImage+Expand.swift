@@ -51,8 +51,8 @@ struct Expansion {
     /// Vectors that events come by, in their order.
     let vectors: [(vector: UInt8, entry: String)]
     let deviceVectors: Set<UInt8>
-    /// SYSCALL is among `vectors`: the kernel has it, and the table needs its stand-in for nothing else.
-    let hasSyscall: Bool
+    /// Events without a vector that this kernel meets here, and whose stand-ins the table needs for nothing else.
+    let standIns: Set<UInt8>
 
     /// Alternatives have been applied.
     let isPatched: Bool
@@ -65,11 +65,9 @@ struct Expansion {
         let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
-        // A PV guest without a callback for SYSCALL has no 64-bit programs.
-        let isPossible = !platform.isXen || table.xen.callbacks["syscall"] != nil
-        let entry = isPossible && !taken.contains(Platform.syscallVector) ? generation.roles["syscall_entry"] : nil
-        hasSyscall = entry != nil
-        if let entry { all.append((Platform.syscallVector, entry)) }
+        let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
+        standIns = Set(others.map(\.vector))
+        all += others
         vectors = all.sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
@@ -96,6 +94,30 @@ struct Expansion {
     ) -> [(vector: UInt8, entry: String)] {
         if !platform.isXen { return generation.interrupts.map { ($0.vector, $0.entry) } }
         return table.xen.callbacks["event"].map { [(Platform.callbackVector, $0)] } ?? []
+    }
+
+    /// SYSCALL, SYSENTER and the failsafe callback, where processor, kernel and hypervisor have them.
+    private static func standIns(
+        _ table: EntryTable, _ platform: Platform, _ generation: Generation
+    ) -> [(vector: UInt8, entry: String)] {
+        var found: [(vector: UInt8, entry: String)] = []
+        func add(_ vector: UInt8, _ role: String, callback: String, isPossible: Bool) {
+            // A PV guest has what it has registered a callback for, whatever the host's processor.
+            if platform.isXen ? table.xen.callbacks[callback] == nil : !isPossible { return }
+            if let entry = generation.roles[role] { found.append((vector, entry)) }
+        }
+        add(Platform.syscallVector, "syscall_entry", callback: "syscall", isPossible: true)
+        if table.options["IA32_EMULATION"] ?? true {
+            // Intel has no SYSCALL in 32-bit code, AMD no SYSENTER under a 64-bit kernel (APM vol. 3).
+            add(
+                Platform.syscall32Vector, "syscall32_entry", callback: "syscall32",
+                isPossible: platform == .bareMetalAMD)
+            add(
+                Platform.sysenterVector, "sysenter_entry", callback: "sysenter",
+                isPossible: platform == .bareMetalIntel)
+        }
+        add(Platform.failsafeVector, "failsafe_callback", callback: "failsafe", isPossible: false)
+        return found
     }
 
     mutating func dangling(_ pointer: String, _ message: String) {
@@ -126,7 +148,7 @@ struct Expansion {
             hypervisor = makeHypervisor(release, program, layout)
         } else {
             fillIDT(&machine, program)
-            setSyscall(&machine, program)
+            setSyscall(&machine, program, entryStackEnd: layout.entryStack.end)
         }
         findUnreachable(program)
         findUnusedRoutines(program)
@@ -135,18 +157,26 @@ struct Expansion {
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
-            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors,
+            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
             bootsUnpatched: generation.bootsUnpatched, findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
-    private func setSyscall(_ machine: inout Machine, _ program: Program) {
+    private func setSyscall(_ machine: inout Machine, _ program: Program, entryStackEnd: UInt64) {
         guard let entry = generation.roles["syscall_entry"], let address = program.address(of: entry) else { return }
         machine.cpu.lstar = address
         // __USER32_CS and __KERNEL_CS.
         machine.cpu.star = 0x23 << 48 | 0x10 << 32
         machine.cpu.syscallMask =
             Flags.trap | Flags.direction | Flags.interrupt | Flags.iopl | Flags.alignmentCheck | Flags.nestedTask
+        if let entry = generation.roles["syscall32_entry"], let address = program.address(of: entry) {
+            machine.cpu.cstar = address
+        }
+        if let entry = generation.roles["sysenter_entry"], let address = program.address(of: entry) {
+            machine.cpu.sysenterCS = 0x10
+            machine.cpu.sysenterESP = entryStackEnd
+            machine.cpu.sysenterEIP = address
+        }
     }
 
     private func kernelRelease() -> String {
@@ -237,6 +267,12 @@ struct Expansion {
             \tnop
             \tnop
             END(user_signal_handler)
+            ENTRY(__kernel_vsyscall)
+            \tint $0x80
+            GLOBAL(int80_landing_pad)
+            \tnop
+            \tnop
+            END(__kernel_vsyscall)
             ENTRY(kernel_code)
             \tnop
             GLOBAL(kernel_interrupted)
@@ -259,7 +295,7 @@ struct Expansion {
             let instruction =
                 vector == Vector.breakpoint
                 ? "int3"
-                : vector == Platform.syscallVector && hasSyscall ? "syscall" : "int $\(vector)"
+                : (standIns.contains(vector) ? Platform.instruction(of: vector) : nil) ?? "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
@@ -307,6 +343,7 @@ struct Expansion {
         }
         placements["user_code"] = Addresses.userCode
         placements["user_signal_handler"] = Addresses.userSignalHandler
+        placements["__kernel_vsyscall"] = Addresses.userVDSO32
         for (vector, _) in vectors {
             placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
         }
@@ -334,5 +371,9 @@ enum Addresses {
     static let userSignalHandler: UInt64 = 0x0040_4000
     static let userStackPage: UInt64 = 0x7FFC_1234_5000
     static let userStackPointer: UInt64 = 0x7FFC_1234_5E58
+    /// Of 32-bit programs: their stack, and the vDSO.
+    static let userStackPage32: UInt64 = 0xFFFB_3000
+    static let userStackPointer32: UInt64 = 0xFFFB_3E5C
+    static let userVDSO32: UInt64 = 0xF7FC_8560
     static let current: UInt64 = 0xFFFF_FFFF_8221_2780
 }

@@ -22,6 +22,8 @@ package struct EntryImage: Sendable {
     package var vectors: [(vector: UInt8, entry: String)] = []
     /// Those of them that devices raise; on Xen PV the vector that stands for the event callback.
     package var deviceVectors: Set<UInt8> = []
+    /// Those of `vectors` that stand for events without a vector.
+    package var standIns: Set<UInt8> = []
     /// The int3 self test of this kernel runs before alternatives are applied: on another expansion (fact F10).
     package var bootsUnpatched = false
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
@@ -66,6 +68,9 @@ package struct ImageLayout: Sendable {
     package var vcpuInfo: UInt64
     package var current: UInt64
     package var userStackPointer: UInt64
+    /// The same of a 32-bit program, and where its system calls return to in the vDSO.
+    package var userStackPointer32: UInt64
+    package var userLandingPad: UInt64
     /// User code: a run of NOPs whose second instruction is interrupted, and one INT n for each n that was asked for.
     package var userCode: UInt64
     package var userInterrupt: [UInt8: UInt64]

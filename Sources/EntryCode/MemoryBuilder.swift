@@ -88,6 +88,10 @@ struct MemoryBuilder {
 
         memory.map(
             Region(name: "user stack", kind: .userStack, base: Addresses.userStackPage, size_bytes: 4096), Self.user)
+        memory.map(
+            Region(
+                name: "user stack of a 32-bit program", kind: .userStack, base: Addresses.userStackPage32,
+                size_bytes: 4096), Self.user)
 
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
         fillPerCPU(&memory, perCPUBase, symbols: tops, perCPU)
@@ -105,7 +109,8 @@ struct MemoryBuilder {
             taskStackTopOffset: offset(generation.taskStackTop, perCPU),
             entryStackTopOffset: offset(generation.entryStackTop, perCPU),
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
-            userStackPointer: Addresses.userStackPointer,
+            userStackPointer: Addresses.userStackPointer, userStackPointer32: Addresses.userStackPointer32,
+            userLandingPad: program.address(of: "int80_landing_pad") ?? 0,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
             userInterrupt: interruptSites("user_int_"), userSignal: Addresses.userSignalHandler,
             kernelCode: program.address(of: "kernel_interrupted") ?? 0, kernelInterrupt: interruptSites("kernel_int_"),

@@ -14,6 +14,8 @@ package enum Outcome: Sendable, Hashable {
     case model(Int)
     /// SYSCALL under Xen PV: a hypercall from the guest kernel, a system call from user mode. RIP is behind it.
     case paravirtualSyscall
+    /// SYSENTER in user mode under Xen PV. RIP is behind it.
+    case paravirtualSysenter
     /// IRET, SYSRET or SYSEXIT was executed; the value is the address of the frame that was read, 0 for the latter two.
     case returned(frame: UInt64)
     /// HLT.

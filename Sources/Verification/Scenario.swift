@@ -5,6 +5,8 @@ import Machine
 package enum Context: String, Sendable, Hashable, CaseIterable {
     /// 64-bit user code, with DF, AC and arithmetic flags set: all that entry code must not trust.
     case user
+    /// 32-bit user code, likewise: CS 0x23, a stack below 4 GiB.
+    case user32 = "user-32"
     /// Kernel code with interrupts (events) on, RSP a multiple of 16.
     case kernel
     case kernelRSP8 = "kernel-rsp8"
@@ -13,8 +15,8 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     /// Kernel code that has used up its stack and pushes: only #DF starts this way.
     case kernelBadStack = "kernel-bad-stack"
 
-    package var isUser: Bool { self == .user }
-    package var eventsOn: Bool { self == .user || self == .kernel || self == .kernelRSP8 }
+    package var isUser: Bool { self == .user || self == .user32 }
+    package var eventsOn: Bool { isUser || self == .kernel || self == .kernelRSP8 }
     /// RSP modulo 16 is 8 (fact F11: the alignment decides what an emulated push hits).
     package var isMisaligned: Bool { self == .kernelRSP8 || self == .kernelEventsOffRSP8 }
 }
@@ -55,6 +57,13 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case selfTest = "self-test"
     /// The program executes INT n itself.
     case softwareInterrupt = "software-interrupt"
+    /// The stack pointer that a fast 32-bit system call passes leads nowhere: -EFAULT instead of the sixth argument.
+    case badUserStack = "bad-user-stack"
+    /// One of the selectors that the interrupted code has loaded has no descriptor any more.
+    case badDS = "bad-ds"
+    case badES = "bad-es"
+    case badFS = "bad-fs"
+    case badGS = "bad-gs"
 }
 
 /// One way to enter the kernel: platform, event, interrupted context, probe.
@@ -137,7 +146,8 @@ extension EntryImage {
     }
 
     private func probes(vector: UInt8, context: Context) -> [Probe] {
-        if isSyscall(vector) { return context.isUser ? syscallProbes : [] }
+        if standIns.contains(vector) { return standInProbes(vector, context) }
+        if context == .user32 { return probes32(vector) }
         if vector >= 32 && vector != 0x80 && !deviceVectors.contains(vector) {
             // A gate of the table that no modelled device raises: programs may try it.
             return context.isUser ? [.softwareInterrupt] : []
@@ -172,13 +182,12 @@ extension EntryImage {
         }
     }
 
-    /// The vector that stands for SYSCALL.
-    package func isSyscall(_ vector: UInt8) -> Bool {
-        vector == Platform.syscallVector
-            && vectors.contains { $0.vector == vector && $0.entry == roles["syscall_entry"] }
+    /// The vector stands for SYSCALL or SYSENTER, from 64-bit or 32-bit code.
+    package func isFastSystemCall(_ vector: UInt8) -> Bool {
+        standIns.contains(vector) && vector != Platform.failsafeVector
     }
 
-    private var syscallProbes: [Probe] {
+    var syscallProbes: [Probe] {
         var probes: [Probe] = [
             .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sysretBadRIP,
             .sysretFlags,
@@ -194,6 +203,7 @@ extension EntryImage {
     }
 
     private func reason(vector: UInt8, context: Context, probe: Probe) -> String {
+        if let reason = standInReason(vector, probe) { return reason }
         if context == .kernelBadStack { return "a kernel stack overflows: the page fault cannot be delivered" }
         return switch probe {
         case .selfTest: "the kernel tests call emulation at boot (alternative_instructions)"
@@ -206,6 +216,7 @@ extension EntryImage {
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP:
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
+        case .badUserStack, .badDS, .badES, .badFS, .badGS: "only with a stand-in, see standInReason"
         case .return:
             vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
                 ? "comes at any time"

@@ -71,6 +71,8 @@ extension ScenarioRun {
                 }
             }
         }
+        if context == .user32 { setContext32() }
+        if image.standIns.contains(scenario.vector) { setSelectors() }
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
     }
@@ -80,8 +82,9 @@ extension ScenarioRun {
         let vector = scenario.vector
         let isUser = scenario.context.isUser
         let raisesItself =
-            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80 || image.isSyscall(vector)
+            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
             || scenario.probe == .softwareInterrupt || scenario.context == .kernelBadStack
+            || image.isFastSystemCall(vector)
         eventIsPending = raisesItself
         if scenario.probe == .selfTest, let site = layout.selfTestSite {
             machine.jump(to: site, image.program)
@@ -101,6 +104,42 @@ extension ScenarioRun {
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
     }
 
+    /// What a 32-bit program holds in its registers; R8 to R15 are as 64-bit code left them.
+    private mutating func setContext32() {
+        let low: [Register] = [.rax, .rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
+        for register in low { machine[register] &= 0xFFFF_FFFF }
+        machine.cpu.cs = 0x23
+        machine[.rsp] = layout.userStackPointer32
+        // As the vDSO does: EBP goes to the stack, and carries what the instruction loses.
+        machine.memory.poke(
+            0x5A5A_0505_5A5A_0505, at: layout.userStackPointer32, owner: Owner(.interruptedContext))
+        switch scenario.vector {
+        case Platform.sysenterVector: machine[.rbp] = machine[.rsp]
+        case Platform.syscall32Vector: machine[.rbp] = machine[.rcx]
+        default: break
+        }
+        if scenario.probe == .badUserStack {
+            // Nothing is mapped there.
+            machine[scenario.vector == Platform.sysenterVector ? .rbp : .rsp] = 0xDEAD_0000
+        }
+    }
+
+    /// The selector that the failsafe scenarios load: of a segment in the GDT for thread-local storage (fact F39).
+    private static var goneSelector: UInt16 { 0x63 }
+
+    /// The interrupted code has a selector loaded that Xen will not be able to load again.
+    private mutating func setSelectors() {
+        switch scenario.probe {
+        case .badDS: machine.cpu.ds = ScenarioRun.goneSelector
+        case .badES: machine.cpu.es = ScenarioRun.goneSelector
+        case .badFS: machine.cpu.fs = ScenarioRun.goneSelector
+        case .badGS: machine.cpu.gs = ScenarioRun.goneSelector
+        default: return
+        }
+        // Linux up to 5.7 does its exit work here without a CLD.
+        machine.cpu.flags &= ~Flags.direction
+    }
+
     @inline(__always)
     private func event(vector: UInt8, isUser: Bool) -> Event {
         if image.deviceVectors.contains(vector) { return Event(vector: vector, source: .external) }
@@ -108,6 +147,8 @@ extension ScenarioRun {
         case Vector.nmi: return Event(vector: vector, source: .nmi)
         case Vector.debug: return Event(vector: vector, source: .trap, debugBits: 0x4000)
         case Vector.machineCheck, Vector.doubleFault: return Event(vector: vector, source: .trap)
+        case Platform.failsafeVector where image.standIns.contains(vector):
+            return Event(vector: vector, source: .trap)
         case Vector.pageFault:
             return Event(
                 vector: vector, source: .fault, errorCode: isUser ? 6 : 2, address: faultAddress)

@@ -96,13 +96,20 @@ extension ScenarioRun {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
         }
         if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
+        var isComplete = true
+        if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(regs, model) }
         if model.isSystemCall {
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
-            edit(regs, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38))
+            if isComplete { edit(regs, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
             CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
         }
         try act(regs, activation, errorCode: errorCode)
-        if ending == nil { CFunctionCall.leave(&machine) }
+        guard ending == nil else { return }
+        if model == .fastSyscall || model == .sysenterCall {
+            CFunctionCall.leave(&machine, result: fastCallResult(regs, isComplete: isComplete))
+        } else {
+            CFunctionCall.leave(&machine)
+        }
     }
 
     /// Does to the interrupted context what the scenario's probe says.
@@ -115,13 +122,13 @@ extension ScenarioRun {
             return
         }
         switch scenario.probe {
-        case .return: break
+        case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .signal: signal(regs)
         case .softwareInterrupt:
             if activation.event.vector == Vector.generalProtection { signal(regs) }
         case .modifyUserState:
             edit(regs, PtRegs.rip, layout.userSignal)
-            edit(regs, PtRegs.rsp, layout.userStackPointer &- 0x800)
+            edit(regs, PtRegs.rsp, userStackPointer &- 0x800)
             edit(regs, PtRegs.rax, 0x7777)
             edit(regs, PtRegs.r11, 0x8888)
             edit(regs, PtRegs.flags, Flags.alwaysOne | Flags.interrupt | Flags.carry)
@@ -181,12 +188,12 @@ extension ScenarioRun {
 
     private mutating func signal(_ regs: UInt64) {
         edit(regs, PtRegs.rip, layout.userSignal)
-        edit(regs, PtRegs.rsp, (layout.userStackPointer &- 0x600) & ~15 &- 8)
-        edit(regs, PtRegs.cs, 0x33)
+        edit(regs, PtRegs.rsp, (userStackPointer &- 0x600) & ~15 &- 8)
+        edit(regs, PtRegs.cs, scenario.context == .user32 ? 0x23 : 0x33)
         edit(regs, PtRegs.ss, 0x2B)
         edit(regs, PtRegs.rdi, 11)
-        edit(regs, PtRegs.rsi, layout.userStackPointer &- 0x580)
-        edit(regs, PtRegs.rdx, layout.userStackPointer &- 0x500)
+        edit(regs, PtRegs.rsi, userStackPointer &- 0x580)
+        edit(regs, PtRegs.rdx, userStackPointer &- 0x500)
         edit(regs, PtRegs.rax, 0)
         let flags = activations.last.map { $0.expected.flags } ?? Flags.alwaysOne
         edit(
@@ -194,8 +201,12 @@ extension ScenarioRun {
             (flags & ~(Flags.direction | Flags.resume | Flags.trap | Flags.alignmentCheck)) | Flags.interrupt)
     }
 
+    private var userStackPointer: UInt64 {
+        scenario.context == .user32 ? layout.userStackPointer32 : layout.userStackPointer
+    }
+
     /// Writes a slot of pt_regs and notes that the return must honour it.
-    private mutating func edit(_ regs: UInt64, _ slot: Int, _ value: UInt64) {
+    mutating func edit(_ regs: UInt64, _ slot: Int, _ value: UInt64) {
         let address = regs &+ UInt64(slot) &* 8
         let owner = machine.memory.owner(at: address) ?? .free
         machine.memory.poke(value, at: address, owner: owner, step: machine.stepNumber)

@@ -154,8 +154,8 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
-        if eventIsPending && image.isSyscall(scenario.vector) {
-            executeSyscall()
+        if eventIsPending && image.isFastSystemCall(scenario.vector) {
+            executeSystemCall()
             return
         }
         machine.stopAtBranches = speculation.isArmed && !activations.isEmpty
@@ -184,6 +184,10 @@ package struct ScenarioRun: Sendable {
             deliver(Event(vector: Vector.debug, source: .trap, debugBits: bits), isUnexpected: true)
         case .model(let number): runFunction(number)
         case .paravirtualSyscall: hypercall()
+        case .paravirtualSysenter:
+            // Nothing is made for it but the scenario's own, which does not come here.
+            machine.cpu.index -= 1
+            handleFault(.generalProtection())
         case .returned(let frame): handleReturn(frame)
         case .halted:
             // RIP is behind the HLT, in another routine perhaps.

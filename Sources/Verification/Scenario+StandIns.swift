@@ -1,0 +1,50 @@
+import EntryCode
+import Machine
+
+/// Scenarios of events that have no vector, and of 32-bit programs.
+extension EntryImage {
+    /// SYSCALL, SYSENTER, Xen's failsafe callback.
+    func standInProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        switch vector {
+        case Platform.failsafeVector:
+            // A virtual CPU may be switched out in any code that does not hold the hypervisor.
+            return context == .kernelBadStack || context == .user32 ? [] : [.badDS, .badES, .badFS, .badGS]
+        case Platform.syscall32Vector, Platform.sysenterVector:
+            return context == .user32 ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] : []
+        default: return context == .user ? syscallProbes : []
+        }
+    }
+
+    /// What a 32-bit program may meet: the ways in are those of 64-bit code, the frames differ.
+    func probes32(_ vector: UInt8) -> [Probe] {
+        if !(table.options["IA32_EMULATION"] ?? true) { return [] }
+        switch vector {
+        case 0x80: return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS]
+        case Vector.divideError, Vector.breakpoint, Vector.overflow, Vector.invalidOpcode, Vector.generalProtection:
+            return [.return, .signal]
+        case Vector.pageFault:
+            return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP]
+        case Vector.debug, Vector.nmi, Vector.machineCheck: return [.return]
+        default: return deviceVectors.contains(vector) ? [.return, .signal] : []
+        }
+    }
+
+    /// Why Linux can meet an event without a vector; nil for events that have one.
+    func standInReason(_ vector: UInt8, _ probe: Probe) -> String? {
+        guard standIns.contains(vector) else { return nil }
+        if vector == Platform.failsafeVector {
+            return "the descriptor of a selector that is loaded goes while the virtual CPU is switched out"
+        }
+        if probe == .badUserStack { return "a program may execute the instruction outside the vDSO" }
+        guard probe == .return else { return nil }
+        return switch vector {
+        case Platform.sysenterVector:
+            platform.isXen
+                ? "the vDSO of 32-bit programs on hosts of Intel" : "the vDSO of 32-bit programs executes SYSENTER"
+        case Platform.syscall32Vector:
+            platform.isXen
+                ? "the vDSO of 32-bit programs on hosts of AMD" : "the vDSO of 32-bit programs executes SYSCALL"
+        default: "any program may execute SYSCALL"
+        }
+    }
+}
