@@ -300,6 +300,7 @@ struct Expansion {
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
+        text += debugSiteText()
         if let test = table.machine.selfTest {
             text += """
                 ENTRY(\(test.routine))
@@ -317,6 +318,25 @@ struct Expansion {
                 END(\(test.target))
 
                 """
+        }
+        return text
+    }
+
+    /// User code that a debugger watches: an access, and a load of SS in front of each instruction that enters the kernel.
+    private func debugSiteText() -> String {
+        var text = "ENTRY(user_access)\n\tcmpb $0, (%rbx)\n\tnop\n\tnop\nEND(user_access)\n"
+        for (vector, _) in vectors {
+            let instruction: String
+            switch vector {
+            case Vector.debug: instruction = "nop"
+            case Vector.breakpoint: instruction = "int3"
+            case Vector.overflow, 0x80: instruction = "int $\(vector)"
+            default:
+                guard standIns.contains(vector), let own = Platform.instruction(of: vector) else { continue }
+                instruction = own
+            }
+            text +=
+                "ENTRY(user_mov_ss_\(vector))\n\tmovw (%rbx), %ss\n\t\(instruction)\n\tnop\n\tnop\nEND(user_mov_ss_\(vector))\n"
         }
         return text
     }
@@ -343,9 +363,11 @@ struct Expansion {
         }
         placements["user_code"] = Addresses.userCode
         placements["user_signal_handler"] = Addresses.userSignalHandler
+        placements["user_access"] = Addresses.userAccess
         placements["__kernel_vsyscall"] = Addresses.userVDSO32
         for (vector, _) in vectors {
             placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
+            placements["user_mov_ss_\(vector)"] = Addresses.userMovSS + UInt64(vector) * 16
         }
         if let test = table.machine.selfTest {
             placements[test.routine] = test.address
@@ -369,6 +391,8 @@ enum Addresses {
     static let userCode: UInt64 = 0x0040_1000
     static let userInterrupts: UInt64 = 0x0040_2000
     static let userSignalHandler: UInt64 = 0x0040_4000
+    static let userMovSS: UInt64 = 0x0040_5000
+    static let userAccess: UInt64 = 0x0040_6000
     static let userStackPage: UInt64 = 0x7FFC_1234_5000
     static let userStackPointer: UInt64 = 0x7FFC_1234_5E58
     /// Of 32-bit programs: their stack, and the vDSO.

@@ -74,6 +74,11 @@ package struct ImageLayout: Sendable {
     /// User code: a run of NOPs whose second instruction is interrupted, and one INT n for each n that was asked for.
     package var userCode: UInt64
     package var userInterrupt: [UInt8: UInt64]
+    /// User code that accesses the word at RBX; that loads SS from there and then does what raises the vector.
+    package var userAccess: UInt64
+    package var userMovSS: [UInt8: UInt64]
+    /// First address behind the code of SYSENTER that a debugger may step through.
+    package var sysenterEnd: UInt64
     /// User code that signals and hostile returns go to.
     package var userSignal: UInt64
     /// Kernel code: NOPs, an int3 followed by four NOPs, and a function that only returns.

@@ -112,7 +112,9 @@ struct MemoryBuilder {
             userStackPointer: Addresses.userStackPointer, userStackPointer32: Addresses.userStackPointer32,
             userLandingPad: program.address(of: "int80_landing_pad") ?? 0,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
-            userInterrupt: interruptSites("user_int_"), userSignal: Addresses.userSignalHandler,
+            userInterrupt: interruptSites("user_int_"), userAccess: Addresses.userAccess,
+            userMovSS: interruptSites("user_mov_ss_"), sysenterEnd: sysenterEnd,
+            userSignal: Addresses.userSignalHandler,
             kernelCode: program.address(of: "kernel_interrupted") ?? 0, kernelInterrupt: interruptSites("kernel_int_"),
             kernelFixup: program.address(of: "kernel_fixup") ?? 0, kernelPush: program.address(of: "kernel_push") ?? 0,
             emulatedFunction: program.address(of: "emulated_function") ?? 0,
@@ -132,6 +134,13 @@ struct MemoryBuilder {
         fillDescriptors(&machine)
         machine.memory.freeze()
         return (machine, layout)
+    }
+
+    /// Where stepping through SYSENTER's entry code ends (Linux 5.2 `arch/x86/kernel/traps.c`, `is_sysenter_singlestep`).
+    private var sysenterEnd: UInt64 {
+        if let end = program.address(of: "__end_entry_SYSENTER_compat") { return end }
+        guard let entry = generation.roles["sysenter_entry"].flatMap({ program.address(of: $0) }) else { return 0 }
+        return program.routine(containing: entry).map { $0.address &+ $0.size_bytes } ?? 0
     }
 
     private func offset(_ word: Generation.PerCPUWord, _ perCPU: [String: UInt64]) -> UInt64 {

@@ -10,8 +10,21 @@ extension EntryImage {
             // A virtual CPU may be switched out in any code that does not hold the hypervisor.
             return context == .kernelBadStack || context == .user32 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
-            return context == .user32 ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] : []
-        default: return context == .user ? syscallProbes : []
+            return context == .user32
+                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] + callDebugProbes : []
+        default: return context == .user ? syscallProbes + callDebugProbes : []
+        }
+    }
+
+    private var callDebugProbes: [Probe] { [.singleStep, .setTrapFlag, .movSS] }
+
+    /// What a debugger may do around an event from 64-bit code.
+    func debugProbes(_ vector: UInt8) -> [Probe] {
+        switch vector {
+        case Vector.debug: [.singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint]
+        case Vector.breakpoint, Vector.overflow: [.singleStep, .setTrapFlag, .movSS]
+        case Vector.pageFault: [.singleStep, .setTrapFlag]
+        default: []
         }
     }
 
@@ -19,12 +32,14 @@ extension EntryImage {
     func probes32(_ vector: UInt8) -> [Probe] {
         if !(table.options["IA32_EMULATION"] ?? true) { return [] }
         switch vector {
-        case 0x80: return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS]
+        case 0x80:
+            return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS] + callDebugProbes
         case Vector.divideError, Vector.breakpoint, Vector.overflow, Vector.invalidOpcode, Vector.generalProtection:
             return [.return, .signal]
         case Vector.pageFault:
             return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP]
-        case Vector.debug, Vector.nmi, Vector.machineCheck: return [.return]
+        case Vector.debug: return [.return, .singleStep, .movSS]
+        case Vector.nmi, Vector.machineCheck: return [.return]
         default: return deviceVectors.contains(vector) ? [.return, .signal] : []
         }
     }

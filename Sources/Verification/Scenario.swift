@@ -57,6 +57,16 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case selfTest = "self-test"
     /// The program executes INT n itself.
     case softwareInterrupt = "software-interrupt"
+    /// The program is single-stepped: TF is set when it enters the kernel.
+    case singleStep = "single-step"
+    /// A debugger sets TF while the program is in the kernel.
+    case setTrapFlag = "set-trap-flag"
+    /// The instruction before loads SS from a word that is watched: its #DB waits for the next instruction to end.
+    case movSS = "mov-ss-watchpoint"
+    /// The instruction before loads SS and is single-stepped: it has no trap of its own.
+    case movSSStep = "mov-ss-single-step"
+    /// The program accesses a word that is watched.
+    case watchpoint
     /// The stack pointer that a fast 32-bit system call passes leads nowhere: -EFAULT instead of the sixth argument.
     case badUserStack = "bad-user-stack"
     /// One of the selectors that the interrupted code has loaded has no descriptor any more.
@@ -152,7 +162,9 @@ extension EntryImage {
             // A gate of the table that no modelled device raises: programs may try it.
             return context.isUser ? [.softwareInterrupt] : []
         }
-        if vector == 0x80 { return context.isUser ? [.return, .modifyUserState] : [] }
+        if vector == 0x80 {
+            return context.isUser ? [.return, .modifyUserState, .singleStep, .setTrapFlag, .movSS] : []
+        }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
         if deviceVectors.contains(vector) { return deviceProbes(context) }
@@ -165,7 +177,7 @@ extension EntryImage {
             if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
             probes.append(.sigreturnAbsentSS)
             if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
-            return probes
+            return probes + debugProbes(vector)
         }
         switch vector {
         case Vector.breakpoint:
@@ -216,6 +228,8 @@ extension EntryImage {
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP:
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
+        case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:
+            "a debugger steps the program or watches its data"
         case .badUserStack, .badDS, .badES, .badFS, .badGS: "only with a stand-in, see standInReason"
         case .return:
             vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80

@@ -10,6 +10,7 @@ extension Hypervisor {
         var event = event
         let vector = event.vector
         if event.source == .software {
+            dropDebugTrap(&machine)
             if isRefused(vector, machine) {
                 // The guest sees #GP at the instruction itself.
                 machine.rewindSoftwareInterrupt(program)
@@ -72,6 +73,7 @@ extension Hypervisor {
     package mutating func deliverSyscall(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
         machine[.r11] = machine.cpu.flags
         machine.cpu.cs = Hypervisor.codeSelector
@@ -83,6 +85,7 @@ extension Hypervisor {
     package mutating func deliverSyscall32(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
         machine[.r11] = machine.cpu.flags
         machine.cpu.cs = Hypervisor.compatCodeSelector
@@ -96,12 +99,17 @@ extension Hypervisor {
     package mutating func deliverSysenter(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        dropDebugTrap(&machine)
         machine.jump(to: 0, program)
         machine[.rsp] = 0
         machine.cpu.cs = 3
         machine.cpu.ss = Hypervisor.stackSelector
         return deliverCallback(sysenterCallback, clearsDirection: false, activation, &machine, program)
     }
+
+    /// A #DB that MOV SS has postponed comes at the first instruction of Xen's own handler, and ends there
+    /// (CVE-2018-8897, XSA-260; Xen x86/traps.c, `do_debug`).
+    private func dropDebugTrap(_ machine: inout Machine) { machine.cpu.pendingDebug = 0 }
 
     private mutating func deliverCallback(
         _ callback: UInt64?, clearsDirection: Bool, _ activation: UInt32, _ machine: inout Machine,

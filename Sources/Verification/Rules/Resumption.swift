@@ -109,6 +109,13 @@ enum Resumption: Invariant {
         )
     }
 
+    static func misplacedTrap(_ run: ScenarioRun, _ wanted: UInt64) -> Finding {
+        Finding(
+            rule,
+            "the stepped program gets its #DB at \(run.here) instead of \(run.program.describe(wanted)), behind the first instruction that it executes"
+        )
+    }
+
     static func stray(_ run: ScenarioRun) -> Finding {
         Finding(rule, "a return is executed at \(run.here) though no event is being handled")
     }

@@ -39,6 +39,8 @@ package struct Activation: Sendable {
     package var frame: UInt64
     /// The event is the fault of an IRET whose target could not be entered; `interrupted` is that target.
     package var isReturnFault = false
+    /// A #DB of the program's debugger on the way of another event: the handler looks at it and returns.
+    package var isDebuggersTrap = false
     package var handlerCalls = 0
     /// Interrupts, or events under Xen, were off at the first instruction of its stub.
     package var enteredWithEventsMasked = true

@@ -73,6 +73,7 @@ extension ScenarioRun {
         }
         if context == .user32 { setContext32() }
         if image.standIns.contains(scenario.vector) { setSelectors() }
+        setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
     }
@@ -89,6 +90,11 @@ extension ScenarioRun {
         if scenario.probe == .selfTest, let site = layout.selfTestSite {
             machine.jump(to: site, image.program)
             stopAddress = site &+ 5
+            return
+        }
+        if let debuggedCode {
+            eventIsPending = true
+            machine.jump(to: debuggedCode, image.program)
             return
         }
         if scenario.context == .kernelBadStack {

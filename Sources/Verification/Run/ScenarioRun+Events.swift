@@ -236,6 +236,7 @@ extension ScenarioRun {
             return
         }
         if !activations.isEmpty { return }
+        if hardCause == nil && awaitTrap(after: activation) { return }
         if stopAddress == nil || hardCause != nil { ending = .resumed }
     }
 

@@ -87,6 +87,12 @@ extension ScenarioRun {
             endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
             return
         }
+        if activation.isDebuggersTrap {
+            handleDebuggersTrap(regs, fromUser: fromUser)
+            if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
+            CFunctionCall.leave(&machine)
+            return
+        }
         let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
         // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
         let enables =
@@ -122,6 +128,10 @@ extension ScenarioRun {
             return
         }
         switch scenario.probe {
+        case .setTrapFlag:
+            let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
+            edit(regs, PtRegs.flags, flags | Flags.trap)
+        case .singleStep, .movSS, .movSSStep, .watchpoint: break
         case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .signal: signal(regs)
         case .softwareInterrupt:

@@ -73,6 +73,10 @@ package struct ScenarioRun: Sendable {
     var targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
     /// NMIs that came so far.
     var deliveredNMIs = 0
+    /// Where the #DB of a stepped program must come next.
+    var awaitedTrap: UInt64?
+    /// It has come.
+    var hasStepped = false
     /// Faults of IRETs that nothing asked for.
     var unwantedReturnFaults = 0
     var eventIsPending = false
@@ -131,6 +135,8 @@ package struct ScenarioRun: Sendable {
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
+        awaitedTrap = nil
+        hasStepped = false
         deliveredNMIs = 0
         eventIsPending = false
         activations.removeAll(keepingCapacity: true)
@@ -154,7 +160,7 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
-        if eventIsPending && image.isFastSystemCall(scenario.vector) {
+        if eventIsPending && image.isFastSystemCall(scenario.vector) && isAtSystemCall {
             executeSystemCall()
             return
         }
@@ -179,9 +185,7 @@ package struct ScenarioRun: Sendable {
             let isFirst = eventIsPending
             eventIsPending = false
             deliver(Event(vector: vector, source: .software), isUnexpected: !isFirst)
-        case .debugTrap(let bits):
-            record(UnexpectedFault.finding(self, vector: Vector.debug, errorCode: nil))
-            deliver(Event(vector: Vector.debug, source: .trap, debugBits: bits), isUnexpected: true)
+        case .debugTrap(let bits): takeDebugTrap(bits)
         case .model(let number): runFunction(number)
         case .paravirtualSyscall: hypercall()
         case .paravirtualSysenter:
