@@ -57,6 +57,8 @@ package struct InvalidConfiguration: Error, Sendable {
 package struct ImageLayout: Sendable {
     package var taskStack: Region
     package var entryStack: Region
+    package var interruptStack: Region
+    package var nmiStackTop: UInt64
     package var perCPUBase: UInt64
     /// Per-CPU variables that entry code leaves as it found them: name, address, size.
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []

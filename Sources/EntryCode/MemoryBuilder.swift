@@ -59,9 +59,9 @@ struct MemoryBuilder {
                 Region(name: "guard page", kind: .guardPage, base: guardPage.base, size_bytes: guardPage.size_bytes))
         }
         let irq = stack("irq", perCPUBase + 0x10000, 16_384)
-        memory.map(
-            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes),
-            Self.kernel)
+        let interruptRegion = Region(
+            name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes)
+        memory.map(interruptRegion, Self.kernel)
         // The top word links back to the interrupted stack; the stack proper starts below it.
         tops["irq_stack_top"] = irq.end &- 8
 
@@ -101,7 +101,8 @@ struct MemoryBuilder {
         let userHalf: UInt64 = 0x1000 | (hasPCID && isolates ? 0x800 : 0)
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
         let layout = ImageLayout(
-            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase,
+            taskStack: taskRegion, entryStack: entryRegion, interruptStack: interruptRegion,
+            nmiStackTop: tops["nmi_stack_top"] ?? 0, perCPUBase: perCPUBase,
             keptVariables: generation.perCPU.flatMap { variable in
                 variable.kept.map { (variable.name, perCPUBase &+ variable.offset &+ $0.offset, $0.size_bytes) }
             },
@@ -244,6 +245,8 @@ struct MemoryBuilder {
             // 0x07: a 16-bit stack segment; 0x0f: one that is not present.
             Descriptor(isCode: false, privilege: 3, isBig: false),
             Descriptor(isCode: false, privilege: 3, isPresent: false),
+            // 0x17: a code segment that is not present.
+            Descriptor(isCode: true, privilege: 3, isPresent: false, isLong: false),
         ]
     }
 }

@@ -8,11 +8,14 @@ extension EntryImage {
         switch vector {
         case Platform.failsafeVector:
             // A virtual CPU may be switched out in any code that does not hold the hypervisor.
-            return context == .kernelBadStack || context == .user32 ? [] : [.badDS, .badES, .badFS, .badGS]
+            return context == .kernelBadStack || context == .user32 || context.isHostile
+                ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
             return context == .user32
                 ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] + callDebugProbes : []
-        default: return context == .user ? syscallProbes + callDebugProbes : []
+        default:
+            if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
+            return context == .user ? syscallProbes + callDebugProbes : []
         }
     }
 
@@ -25,6 +28,38 @@ extension EntryImage {
         case Vector.breakpoint, Vector.overflow: [.singleStep, .setTrapFlag, .movSS]
         case Vector.pageFault: [.singleStep, .setTrapFlag]
         default: []
+        }
+    }
+
+    /// Selectors that sigreturn can put into a frame (facts F30, F31).
+    var selectorProbes: [Probe] {
+        let hasEspfix = !platform.isXen && table.options["X86_16BIT"] ?? false
+        return [.sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS] + (hasEspfix ? [.sigreturnLDTStack64] : [])
+    }
+
+    /// Whether a program can bring about a context here.
+    private func isPossible(_ context: Context) -> Bool {
+        switch context {
+        case .userNegativeGS, .userKernelGS: table.options["FSGSBASE"] ?? false
+        default: true
+        }
+    }
+
+    /// Events that find a user's RSP and GS base in the processor, each by another way in.
+    func hostileProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        guard isPossible(context) else { return [] }
+        switch vector {
+        case Vector.debug, Vector.breakpoint, 0x80: return [.return, .movSS]
+        case Vector.nmi, Vector.machineCheck, Vector.pageFault, Vector.generalProtection: return [.return]
+        default: return deviceVectors.contains(vector) ? [.return] : []
+        }
+    }
+
+    func hostileReason(_ context: Context) -> String {
+        switch context {
+        case .userGS: "arch_prctl sets any base in the user half"
+        case .userNegativeGS, .userKernelGS: "WRGSBASE sets any canonical base"
+        default: "RSP holds what a program puts there"
         }
     }
 

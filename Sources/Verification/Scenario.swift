@@ -3,10 +3,20 @@ import Machine
 
 /// What was running when the event came.
 package enum Context: String, Sendable, Hashable, CaseIterable {
-    /// 64-bit user code, with DF, AC and arithmetic flags set: all that entry code must not trust.
+    /// 64-bit user code, with DF, AC, NT and arithmetic flags set: all that entry code must not trust.
     case user
     /// 32-bit user code, likewise: CS 0x23, a stack below 4 GiB.
     case user32 = "user-32"
+    /// User code whose RSP points where the kernel keeps something, or nowhere.
+    case userTaskStack = "user-rsp-task-stack"
+    case userPerCPU = "user-rsp-per-cpu"
+    case userExceptionStack = "user-rsp-nmi-stack"
+    case userNonCanonical = "user-rsp-noncanonical"
+    /// User code with a GS base of its own: the highest that arch_prctl grants; where WRGSBASE is allowed, one in the
+    /// kernel's half, and the kernel's very own.
+    case userGS = "user-gs-base"
+    case userNegativeGS = "user-gs-base-negative"
+    case userKernelGS = "user-gs-base-kernel"
     /// Kernel code with interrupts (events) on, RSP a multiple of 16.
     case kernel
     case kernelRSP8 = "kernel-rsp8"
@@ -15,7 +25,16 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     /// Kernel code that has used up its stack and pushes: only #DF starts this way.
     case kernelBadStack = "kernel-bad-stack"
 
-    package var isUser: Bool { self == .user || self == .user32 }
+    package var isUser: Bool { self == .user || self == .user32 || isHostile }
+    /// 64-bit user code with values in RSP or GS base that only a hostile program has.
+    package var isHostile: Bool {
+        switch self {
+        case .userTaskStack, .userPerCPU, .userExceptionStack, .userNonCanonical, .userGS, .userNegativeGS,
+            .userKernelGS:
+            true
+        default: false
+        }
+    }
     package var eventsOn: Bool { isUser || self == .kernel || self == .kernelRSP8 }
     /// RSP modulo 16 is 8 (fact F11: the alignment decides what an emulated push hits).
     package var isMisaligned: Bool { self == .kernelRSP8 || self == .kernelEventsOffRSP8 }
@@ -43,6 +62,14 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sigreturnLDTStack = "sigreturn-16-bit-ss"
     /// Sets SS to a segment of the LDT that is not present: the fault of the IRET comes on the espfix stack (fact F30).
     case sigreturnAbsentSS = "sigreturn-absent-ss"
+    /// Sets SS to null: in user mode not even 64-bit code may have that.
+    case sigreturnNullSS = "sigreturn-null-ss"
+    /// Sets SS to a selector beyond the LDT (0x47).
+    case sigreturnBogusSS = "sigreturn-bogus-ss"
+    /// Sets CS to a segment of the LDT that is not present.
+    case sigreturnAbsentCS = "sigreturn-absent-cs"
+    /// 64-bit code with a 16-bit stack segment: it keeps all of RSP (fact F31).
+    case sigreturnLDTStack64 = "sigreturn-16-bit-ss-64"
     /// Continues at the target of an exception-table entry.
     case fixup
     /// Prints an oops and does not return.
@@ -158,12 +185,14 @@ extension EntryImage {
     private func probes(vector: UInt8, context: Context) -> [Probe] {
         if standIns.contains(vector) { return standInProbes(vector, context) }
         if context == .user32 { return probes32(vector) }
+        if context.isHostile { return hostileProbes(vector, context) }
         if vector >= 32 && vector != 0x80 && !deviceVectors.contains(vector) {
             // A gate of the table that no modelled device raises: programs may try it.
             return context.isUser ? [.softwareInterrupt] : []
         }
         if vector == 0x80 {
-            return context.isUser ? [.return, .modifyUserState, .singleStep, .setTrapFlag, .movSS] : []
+            return context.isUser
+                ? [.return, .modifyUserState] + selectorProbes + [.singleStep, .setTrapFlag, .movSS] : []
         }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
@@ -176,6 +205,9 @@ extension EntryImage {
             // Xen refuses to install 16-bit segments, and there is no espfix there (fact F31).
             if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
             probes.append(.sigreturnAbsentSS)
+            if [Vector.breakpoint, Vector.generalProtection, Vector.pageFault].contains(vector) {
+                probes += selectorProbes
+            }
             if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
             return probes + debugProbes(vector)
         }
@@ -205,7 +237,7 @@ extension EntryImage {
             .sysretFlags,
         ]
         if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
-        return probes + [.sigreturnAbsentSS]
+        return probes + [.sigreturnAbsentSS] + selectorProbes
     }
 
     /// Devices interrupt only where interrupts are on.
@@ -216,6 +248,7 @@ extension EntryImage {
 
     private func reason(vector: UInt8, context: Context, probe: Probe) -> String {
         if let reason = standInReason(vector, probe) { return reason }
+        if context.isHostile && probe == .return { return hostileReason(context) }
         if context == .kernelBadStack { return "a kernel stack overflows: the page fault cannot be delivered" }
         return switch probe {
         case .selfTest: "the kernel tests call emulation at boot (alternative_instructions)"
@@ -225,7 +258,8 @@ extension EntryImage {
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
         case .softwareInterrupt: "a program may execute INT with any vector"
-        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP:
+        case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP,
+            .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:

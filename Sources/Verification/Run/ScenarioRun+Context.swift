@@ -44,6 +44,7 @@ extension ScenarioRun {
             machine[.rsp] = layout.userStackPointer
             machine.cpu.flags =
                 Flags.alwaysOne | Flags.interrupt | Flags.parity | Flags.zero | Flags.direction | Flags.alignmentCheck
+                | Flags.nestedTask
         } else {
             machine.cpu.cs = isXen ? Hypervisor.codeSelector : 0x10
             machine.cpu.ss = isXen ? Hypervisor.stackSelector : 0x18
@@ -72,6 +73,7 @@ extension ScenarioRun {
             }
         }
         if context == .user32 { setContext32() }
+        if context.isHostile { setHostileValues() }
         if image.standIns.contains(scenario.vector) { setSelectors() }
         setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
@@ -108,6 +110,21 @@ extension ScenarioRun {
         }
         machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
+    }
+
+    /// RSP or GS base as no ordinary program has them.
+    private mutating func setHostileValues() {
+        switch scenario.context {
+        case .userTaskStack: machine[.rsp] = layout.taskStack.end &- 0x100
+        case .userPerCPU: machine[.rsp] = layout.perCPUBase &+ layout.taskStackTopOffset &+ 8
+        // Where an NMI would look for the mark of the first.
+        case .userExceptionStack: machine[.rsp] = layout.nmiStackTop &- 0x40
+        case .userNonCanonical: machine[.rsp] = 0x8000_0000_0000_0000
+        case .userGS: machine.cpu.gsBase = 0x0000_7FFF_FFFF_EFFF
+        case .userNegativeGS: machine.cpu.gsBase = 0xFFFF_8880_0000_0000
+        case .userKernelGS: machine.cpu.gsBase = layout.perCPUBase
+        default: break
+        }
     }
 
     /// What a 32-bit program holds in its registers; R8 to R15 are as 64-bit code left them.

@@ -26,7 +26,8 @@ extension ScenarioRun {
     }
 
     private mutating func prepareWatchedWord() {
-        let word = (machine[.rsp] | 7) &+ 0x21
+        let isShort = scenario.context == .user32
+        let word = ((isShort ? layout.userStackPointer32 : layout.userStackPointer) | 7) &+ 0x21
         machine[.rbx] = word
         machine.memory.poke(UInt64(machine.cpu.ss), at: word, owner: Owner(.interruptedContext))
     }

@@ -165,6 +165,18 @@ extension ScenarioRun {
         case .sigreturnAbsentSS:
             edit(regs, PtRegs.ss, 0x0F)
             expectsReturnFault = true
+        case .sigreturnNullSS:
+            edit(regs, PtRegs.ss, 0)
+            expectsReturnFault = true
+        case .sigreturnBogusSS:
+            edit(regs, PtRegs.ss, 0x47)
+            expectsReturnFault = true
+        case .sigreturnAbsentCS:
+            edit(regs, PtRegs.cs, 0x17)
+            expectsReturnFault = true
+        case .sigreturnLDTStack64:
+            edit(regs, PtRegs.ss, 0x07)
+            edit(regs, PtRegs.cs, 0x33)
         case .fixup:
             edit(regs, PtRegs.rip, layout.kernelFixup)
         case .emulateJump:
