@@ -140,7 +140,8 @@ struct Expansion {
                     })
         }
         var builder = MemoryBuilder(
-            table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector))
+            table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector),
+            standIns: standIns)
         var (machine, layout) = builder.build()
         findings += builder.findings
         var hypervisor: Hypervisor?
@@ -300,7 +301,11 @@ struct Expansion {
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
-        text += debugSiteText()
+        text += debugSiteText() + "ENTRY(user_int_others)\n"
+        for (vector, _) in Addresses.otherInterrupts(vectors: Set(vectors.map(\.vector)), standIns) {
+            text += "\tint $\(vector)\n"
+        }
+        text += "END(user_int_others)\n"
         if let test = table.machine.selfTest {
             text += """
                 ENTRY(\(test.routine))
@@ -363,6 +368,7 @@ struct Expansion {
         }
         placements["user_code"] = Addresses.userCode
         placements["user_signal_handler"] = Addresses.userSignalHandler
+        placements["user_int_others"] = Addresses.userOtherInterrupts
         placements["user_access"] = Addresses.userAccess
         placements["__kernel_vsyscall"] = Addresses.userVDSO32
         for (vector, _) in vectors {
@@ -393,6 +399,15 @@ enum Addresses {
     static let userSignalHandler: UInt64 = 0x0040_4000
     static let userMovSS: UInt64 = 0x0040_5000
     static let userAccess: UInt64 = 0x0040_6000
+    static let userOtherInterrupts: UInt64 = 0x0040_7000
+
+    /// Where INT n stands for each n that no gate of the kernel has: two bytes each, one after the other.
+    static func otherInterrupts(
+        vectors: Set<UInt8>, _ standIns: Set<UInt8>
+    ) -> [(vector: UInt8, address: UInt64)] {
+        let others = (0...255).map { UInt8($0) }.filter { !vectors.contains($0) || standIns.contains($0) }
+        return others.enumerated().map { ($1, userOtherInterrupts + UInt64($0) * 2) }
+    }
     static let userStackPage: UInt64 = 0x7FFC_1234_5000
     static let userStackPointer: UInt64 = 0x7FFC_1234_5E58
     /// Of 32-bit programs: their stack, and the vDSO.

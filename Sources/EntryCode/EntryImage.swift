@@ -59,6 +59,12 @@ package struct ImageLayout: Sendable {
     package var entryStack: Region
     package var interruptStack: Region
     package var nmiStackTop: UInt64
+    /// What is written while the interrupt stack is in use: address, size, value.
+    package var interruptStackInUse: (address: UInt64, size_bytes: UInt64, value: UInt64)?
+    /// Exception table: address of the instruction to that of its fixup.
+    package var fixups: [UInt64: UInt64] = [:]
+    /// The function that loads GS with a selector for C; nil where the kernel has none that faults.
+    package var loadGS: UInt64?
     package var perCPUBase: UInt64
     /// Per-CPU variables that entry code leaves as it found them: name, address, size.
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
@@ -76,6 +82,8 @@ package struct ImageLayout: Sendable {
     /// User code: a run of NOPs whose second instruction is interrupted, and one INT n for each n that was asked for.
     package var userCode: UInt64
     package var userInterrupt: [UInt8: UInt64]
+    /// INT n for each n that has no gate.
+    package var userOtherInterrupt: [UInt8: UInt64] = [:]
     /// User code that accesses the word at RBX; that loads SS from there and then does what raises the vector.
     package var userAccess: UInt64
     package var userMovSS: [UInt8: UInt64]

@@ -80,8 +80,19 @@ package struct Generation: Sendable {
     package var entryStackTop = PerCPUWord(variable: "cpu_tss_rw", offset: 4)
     /// The per-CPU variable that C reads first of all.
     package var current = "current_task"
+    /// Labels of instructions that may fault and of the code that then goes on.
+    package var exceptionTable: [(fault: String, fixup: String)] = []
+    /// What says that the interrupt stack is in use; nil where nothing does.
+    package var interruptStackInUse: InUse?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
+
+    /// A per-CPU variable, and what it holds while something is in use.
+    package struct InUse: Sendable, Hashable {
+        package var word: PerCPUWord
+        package var size_bytes: UInt64
+        package var value: UInt64
+    }
 
     /// A word of a per-CPU variable.
     package struct PerCPUWord: Sendable, Hashable {
@@ -170,6 +181,13 @@ package struct KernelLibrary: Sendable {
                 }
                 generation[keyPath: path] = Generation.PerCPUWord(variable: variable, offset: UInt64(offset))
             }
+            for row in root["exception_table"]?.arrayValue ?? [] {
+                guard let fault = row["fault"]?.stringValue, let fixup = row["fixup"]?.stringValue else {
+                    faults.append("\(folder)/kernel.json has an exception-table row without fault or fixup")
+                    continue
+                }
+                generation.exceptionTable.append((fault, fixup))
+            }
             generation.current = root["current"]?.stringValue ?? generation.current
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
             for member in root["per_cpu"]?.objectValue ?? [] {
@@ -196,6 +214,7 @@ package struct KernelLibrary: Sendable {
                         holds: member.value["holds"] ?? 0, kept: kept,
                         isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
+            generation.interruptStackInUse = KernelLibrary.interruptStackInUse(root, generation)
             for row in root["interrupts"]?.arrayValue ?? [] {
                 guard let vector = row["vector"]?.integerValue, (32...255).contains(vector),
                     let entry = row["entry"]?.stringValue
@@ -225,6 +244,20 @@ package struct KernelLibrary: Sendable {
         }
         self.kernels = kernels.sorted { $0.name < $1.name }
         self.faults = faults
+    }
+
+    /// `irq_stack_in_use`, or what Linux has had: a count that starts at -1, later a flag.
+    private static func interruptStackInUse(_ root: JSON, _ generation: Generation) -> Generation.InUse? {
+        let described = root["irq_stack_in_use"]
+        let known: [(name: String, value: Int64)] = [("irq_count", 0), ("hardirq_stack_inuse", 1)]
+        let name = described?["variable"]?.stringValue
+        let found = known.first { row in generation.perCPU.contains { $0.name == (name ?? row.name) } }
+        guard let variable = generation.perCPU.first(where: { $0.name == (name ?? found?.name) }) else { return nil }
+        return Generation.InUse(
+            word: Generation.PerCPUWord(
+                variable: variable.name, offset: UInt64(clamping: described?["offset"]?.integerValue ?? 0)),
+            size_bytes: min(UInt64(clamping: described?["size"]?.integerValue ?? Int64(variable.size_bytes)), 8),
+            value: UInt64(bitPattern: described?["value"]?.integerValue ?? found?.value ?? 1))
     }
 
     /// How a C function is called; what is wrong with its description, or nil.

@@ -7,6 +7,7 @@ struct MemoryBuilder {
     let generation: Generation
     let program: Program
     let vectors: [UInt8]
+    let standIns: Set<UInt8>
     var findings: [ConfigurationFinding] = []
 
     private static let kernel: PageAttributes = [.kernelMap, .writable]
@@ -14,12 +15,16 @@ struct MemoryBuilder {
     private static let bothReadOnly: PageAttributes = [.kernelMap, .userMap]
     private static let user: PageAttributes = [.kernelMap, .userMap, .writable, .user]
 
-    init(table: EntryTable, platform: Platform, generation: Generation, program: Program, vectors: [UInt8]) {
+    init(
+        table: EntryTable, platform: Platform, generation: Generation, program: Program, vectors: [UInt8],
+        standIns: Set<UInt8>
+    ) {
         self.table = table
         self.platform = platform
         self.generation = generation
         self.program = program
         self.vectors = vectors
+        self.standIns = standIns
     }
 
     private func stack(_ name: String, _ base: UInt64, _ size_bytes: UInt64) -> EntryTable.Stretch {
@@ -100,7 +105,7 @@ struct MemoryBuilder {
         let hasPCID = (table.options["PCID"] ?? false) && !platform.isXen
         let userHalf: UInt64 = 0x1000 | (hasPCID && isolates ? 0x800 : 0)
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
-        let layout = ImageLayout(
+        var layout = ImageLayout(
             taskStack: taskRegion, entryStack: entryRegion, interruptStack: interruptRegion,
             nmiStackTop: tops["nmi_stack_top"] ?? 0, perCPUBase: perCPUBase,
             keptVariables: generation.perCPU.flatMap { variable in
@@ -124,6 +129,23 @@ struct MemoryBuilder {
             selfTestWord: (table.machine.selfTest?.rsp ?? table.machine.kernelRSPAligned) &+ 16,
             usesPageTableIsolation: isolates, userGSBase: 0, kernelCR3: kernelCR3,
             userCR3: isolates || platform.isXen ? kernelCR3 | userHalf : kernelCR3, espfixWindow: window)
+
+        layout.interruptStackInUse = generation.interruptStackInUse.map {
+            (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
+        }
+        for row in generation.exceptionTable {
+            guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
+                continue
+            }
+            layout.fixups[fault] = fixup
+        }
+        // A PV guest's selectors are loaded by a hypercall (Linux 5.2 arch/x86/xen/enlighten_pv.c, xen_load_gs_index).
+        if !platform.isXen, let change = generation.roles["gs_change"].flatMap({ program.address(of: $0) }) {
+            layout.loadGS = program.routine(containing: change)?.address
+        }
+        for (vector, address) in Addresses.otherInterrupts(vectors: Set(vectors), standIns) {
+            layout.userOtherInterrupt[vector] = address
+        }
 
         var machine = Machine(traits: traits, memory: memory)
         machine.cpu.tssBase = tssAlias &+ ((perCPU["cpu_tss_rw"] ?? 0) & 4095)

@@ -8,7 +8,7 @@ extension EntryImage {
         switch vector {
         case Platform.failsafeVector:
             // A virtual CPU may be switched out in any code that does not hold the hypervisor.
-            return context == .kernelBadStack || context == .user32 || context.isHostile
+            return context == .kernelBadStack || context == .user32 || context.isHostile || context.isInNMI
                 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
             return context == .user32
@@ -61,6 +61,22 @@ extension EntryImage {
         case .userNegativeGS, .userKernelGS: "WRGSBASE sets any canonical base"
         default: "RSP holds what a program puts there"
         }
+    }
+
+    /// What comes while an interrupt, a softirq or an NMI is handled.
+    func innerProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        switch vector {
+        case Vector.breakpoint: return [.return, .emulateCall, .emulatePush]
+        case Vector.invalidOpcode, Vector.generalProtection, Vector.pageFault: return [.fixup, .oops]
+        case Vector.debug, Vector.machineCheck: return [.return]
+        case Vector.nmi: return context.isInNMI ? [] : [.return]
+        default: return deviceVectors.contains(vector) && context.eventsOn ? [.return] : []
+        }
+    }
+
+    func innerReason(_ context: Context) -> String? {
+        if context.isInNMI { return "handlers of NMIs are traced, profiled and patched like other code" }
+        return context.isOnInterruptStack ? "comes while a device's interrupt is handled" : nil
     }
 
     /// What a 32-bit program may meet: the ways in are those of 64-bit code, the frames differ.

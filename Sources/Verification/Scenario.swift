@@ -22,6 +22,14 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     case kernelRSP8 = "kernel-rsp8"
     case kernelEventsOff = "kernel-events-off"
     case kernelEventsOffRSP8 = "kernel-events-off-rsp8"
+    /// A device's handler on the interrupt stack, which is in use; the same with interrupts on again (softirq).
+    case kernelInterrupt = "kernel-irq"
+    case kernelInterruptRSP8 = "kernel-irq-rsp8"
+    case kernelSoftirq = "kernel-softirq"
+    case kernelSoftirqRSP8 = "kernel-softirq-rsp8"
+    /// An NMI's handler: on the NMI's stack, marked as executing, with NMIs blocked.
+    case kernelNMI = "kernel-nmi"
+    case kernelNMIRSP8 = "kernel-nmi-rsp8"
     /// Kernel code that has used up its stack and pushes: only #DF starts this way.
     case kernelBadStack = "kernel-bad-stack"
 
@@ -35,9 +43,25 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
         default: false
         }
     }
-    package var eventsOn: Bool { isUser || self == .kernel || self == .kernelRSP8 }
+    package var eventsOn: Bool {
+        isUser || self == .kernel || self == .kernelRSP8 || self == .kernelSoftirq || self == .kernelSoftirqRSP8
+    }
+    /// The interrupt stack is in use.
+    package var isOnInterruptStack: Bool {
+        switch self {
+        case .kernelInterrupt, .kernelInterruptRSP8, .kernelSoftirq, .kernelSoftirqRSP8: true
+        default: false
+        }
+    }
+    /// An NMI is being handled.
+    package var isInNMI: Bool { self == .kernelNMI || self == .kernelNMIRSP8 }
     /// RSP modulo 16 is 8 (fact F11: the alignment decides what an emulated push hits).
-    package var isMisaligned: Bool { self == .kernelRSP8 || self == .kernelEventsOffRSP8 }
+    package var isMisaligned: Bool {
+        switch self {
+        case .kernelRSP8, .kernelEventsOffRSP8, .kernelInterruptRSP8, .kernelSoftirqRSP8, .kernelNMIRSP8: true
+        default: false
+        }
+    }
 }
 
 /// What the handler does with the interrupted context.
@@ -72,6 +96,8 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sigreturnLDTStack64 = "sigreturn-16-bit-ss-64"
     /// Continues at the target of an exception-table entry.
     case fixup
+    /// The kernel loads GS with a selector whose descriptor has gone (fact F32); the handler goes by the exception table.
+    case loadGS = "load-gs"
     /// Prints an oops and does not return.
     case oops
     /// Makes the breakpoint a call: pushes the return address onto the interrupted stack and continues at the function.
@@ -179,6 +205,12 @@ extension EntryImage {
                 }
             }
         }
+        for vector in layout.userOtherInterrupt.keys.sorted() {
+            result.append(
+                Scenario(
+                    platform: platform, event: "vector\(vector)", vector: vector, context: .user,
+                    probe: .softwareInterrupt, reason: reason(vector: 0, context: .user, probe: .softwareInterrupt)))
+        }
         return result
     }
 
@@ -186,6 +218,7 @@ extension EntryImage {
         if standIns.contains(vector) { return standInProbes(vector, context) }
         if context == .user32 { return probes32(vector) }
         if context.isHostile { return hostileProbes(vector, context) }
+        if context.isOnInterruptStack || context.isInNMI { return innerProbes(vector, context) }
         if vector >= 32 && vector != 0x80 && !deviceVectors.contains(vector) {
             // A gate of the table that no modelled device raises: programs may try it.
             return context.isUser ? [.softwareInterrupt] : []
@@ -219,8 +252,9 @@ extension EntryImage {
             }
             return probes
         case Vector.nmi, Vector.machineCheck, Vector.debug: return [.return]
-        case Vector.divideError, Vector.invalidOpcode, Vector.segmentNotPresent, Vector.stackSegment,
-            Vector.generalProtection, Vector.pageFault, Vector.alignmentCheck:
+        case Vector.segmentNotPresent, Vector.generalProtection:
+            return [.return, .fixup, .oops] + (layout.loadGS == nil ? [] : [.loadGS])
+        case Vector.divideError, Vector.invalidOpcode, Vector.stackSegment, Vector.pageFault, Vector.alignmentCheck:
             return [.return, .fixup, .oops]
         default: return [.return, .oops]
         }
@@ -242,12 +276,13 @@ extension EntryImage {
 
     /// Devices interrupt only where interrupts are on.
     private func deviceProbes(_ context: Context) -> [Probe] {
-        if context.isUser { return [.return, .signal, .modifyUserState, .sigreturnBadSS] }
+        if context.isUser { return [.return, .signal, .modifyUserState, .sigreturnBadSS, .softwareInterrupt] }
         return context.eventsOn ? [.return] : []
     }
 
     private func reason(vector: UInt8, context: Context, probe: Probe) -> String {
         if let reason = standInReason(vector, probe) { return reason }
+        if probe == .return, let reason = innerReason(context) { return reason }
         if context.isHostile && probe == .return { return hostileReason(context) }
         if context == .kernelBadStack { return "a kernel stack overflows: the page fault cannot be delivered" }
         return switch probe {
@@ -255,6 +290,7 @@ extension EntryImage {
         case .emulateCall, .emulateJump:
             "code patching answers breakpoints in code that it changes (ftrace, static calls)"
         case .emulatePush: "kprobes emulate instructions that push"
+        case .loadGS: "a program removes the descriptor of a selector that it keeps in GS"
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
         case .softwareInterrupt: "a program may execute INT with any vector"

@@ -63,6 +63,8 @@ extension ScenarioRun {
             }
             machine.cpu.flags = Flags.alwaysOne | Flags.parity | Flags.zero
             if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }
+            if context.isOnInterruptStack { setInterruptStack() }
+            if context.isInNMI { setNMI() }
             // What the interrupted functions keep above their stack pointer.
             for index in 0..<8 as Range<UInt64> {
                 let address = machine[.rsp] &+ index &* 8
@@ -78,6 +80,7 @@ extension ScenarioRun {
         setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
+        interruptedRSP = machine[.rsp]
     }
 
     /// Raises the scenario's event, or starts the instruction that does.
@@ -99,18 +102,81 @@ extension ScenarioRun {
             machine.jump(to: debuggedCode, image.program)
             return
         }
+        if scenario.probe == .loadGS, let function = layout.loadGS {
+            callLoadGS(function)
+            return
+        }
         if scenario.context == .kernelBadStack {
             machine.jump(to: layout.kernelPush, image.program)
             return
         }
         if raisesItself {
             let sites = isUser ? layout.userInterrupt : layout.kernelInterrupt
-            machine.jump(to: sites[vector] ?? 0, image.program)
+            let isOther = isUser && scenario.probe == .softwareInterrupt
+            let other = isOther ? layout.userOtherInterrupt[vector] : nil
+            machine.jump(to: other ?? sites[vector] ?? 0, image.program)
             return
         }
         machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
     }
+
+    /// A device's handler runs, or a softirq behind it.
+    private mutating func setInterruptStack() {
+        let stack = layout.interruptStack
+        machine[.rsp] = stack.end &- 0x400 &+ (scenario.context.isMisaligned ? 8 : 0)
+        // The word at the top leads back to the interrupted stack.
+        expectWord(image.table.machine.kernelRSPAligned, at: stack.end &- 8, "the link of the interrupt stack")
+        guard let mark = layout.interruptStackInUse else { return }
+        for byte in 0..<mark.size_bytes {
+            let place = mark.address &+ byte
+            let shift = (place & 7) * 8
+            let word = machine.memory.peek(place) ?? 0
+            let value = (word & ~(0xFF << shift)) | ((mark.value >> (byte * 8)) & 0xFF) << shift
+            machine.memory.poke(value, at: place)
+            contextWords[place & ~7] = value
+        }
+    }
+
+    /// An NMI's handler runs: its frame, the mark and both copies of the frame stand at the top of the NMI's stack
+    /// (Linux 5.2 `arch/x86/entry/entry_64.S`, `nmi`).
+    private mutating func setNMI() {
+        if hypervisor != nil {
+            hypervisor?.nmiMasked = true
+            return
+        }
+        machine.cpu.nmiBlocked = true
+        let top = layout.nmiStackTop
+        machine[.rsp] = top &- 0x200 &+ (scenario.context.isMisaligned ? 8 : 0)
+        let frame: [UInt64] = [0x18, image.table.machine.kernelRSPAligned, 0x246, 0x10, layout.kernelCode]
+        var words = frame.map { ($0, "the NMI's frame") }
+        words.append((0, "the NMI's scratch word"))
+        words.append((1, "the mark of the NMI that executes"))
+        words += (frame + frame).map { ($0, "a copy of the NMI's frame") }
+        for (index, word) in words.enumerated() {
+            expectWord(word.0, at: top &- 8 &* UInt64(index + 1), word.1)
+        }
+    }
+
+    /// Writes a word of the interrupted context, which must still hold it when the context resumes.
+    private mutating func expectWord(_ value: UInt64, at address: UInt64, _ what: String) {
+        machine.memory.poke(value, at: address, owner: Owner(.interruptedContext))
+        stackExpectations.append((address, value, what))
+    }
+
+    /// The kernel calls its function that loads GS, with the selector of a segment that is not there any more.
+    private mutating func callLoadGS(_ function: UInt64) {
+        machine.cpu.kernelGSBase = ScenarioRun.userGSBase
+        machine[.rdi] = scenario.vector == Vector.segmentNotPresent ? 0x0F : 0x53
+        machine[.rsp] &-= 8
+        stopAddress = layout.kernelCode
+        machine.memory.poke(layout.kernelCode, at: machine[.rsp], owner: Owner(.returnAddress))
+        eventIsPending = true
+        machine.jump(to: function, image.program)
+    }
+
+    /// The GS base that the program had with its selector.
+    static var userGSBase: UInt64 { 0x0000_7F00_0071_6000 }
 
     /// RSP or GS base as no ordinary program has them.
     private mutating func setHostileValues() {

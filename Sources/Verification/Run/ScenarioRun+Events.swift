@@ -16,7 +16,7 @@ extension ScenarioRun {
         }
         if hypervisor != nil {
             let isUpcall = event.source == .external
-            let isFailsafe = event.vector == Platform.failsafeVector && image.standIns.contains(event.vector)
+            let isFailsafe = event.vector == Platform.failsafeVector && event.source == .trap
             let delivery =
                 isUpcall
                 ? hypervisor?.deliverUpcall(activation: number, &machine, image.program)

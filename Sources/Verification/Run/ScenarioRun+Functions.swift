@@ -177,6 +177,15 @@ extension ScenarioRun {
         case .sigreturnLDTStack64:
             edit(regs, PtRegs.ss, 0x07)
             edit(regs, PtRegs.cs, 0x33)
+        case .loadGS:
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            guard let fixup = layout.fixups[rip] else {
+                record(UnexpectedFault.withoutFixup(self, activation.event, at: rip))
+                printOops(regs: regs, errorCode: errorCode, vector: activation.event.vector)
+                ending = .oops(vector: activation.event.vector, errorCode: errorCode)
+                return
+            }
+            edit(regs, PtRegs.rip, fixup)
         case .fixup:
             edit(regs, PtRegs.rip, layout.kernelFixup)
         case .emulateJump:

@@ -73,6 +73,10 @@ package struct ScenarioRun: Sendable {
     var targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
     /// NMIs that came so far.
     var deliveredNMIs = 0
+    /// RSP of the scenario's context.
+    var interruptedRSP: UInt64 = 0
+    /// Per-CPU words that the context holds otherwise than the kernel at rest.
+    var contextWords: [UInt64: UInt64] = [:]
     /// Where the #DB of a stepped program must come next.
     var awaitedTrap: UInt64?
     /// It has come.
@@ -135,6 +139,7 @@ package struct ScenarioRun: Sendable {
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
+        contextWords.removeAll(keepingCapacity: true)
         awaitedTrap = nil
         hasStepped = false
         deliveredNMIs = 0
@@ -160,7 +165,7 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
-        if eventIsPending && image.isFastSystemCall(scenario.vector) && isAtSystemCall {
+        if eventIsPending && isAtSystemCall && image.isFastSystemCall(scenario.vector) {
             executeSystemCall()
             return
         }
