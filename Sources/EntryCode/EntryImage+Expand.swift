@@ -150,6 +150,7 @@ struct Expansion {
         } else {
             fillIDT(&machine, program)
             setSyscall(&machine, program, entryStackEnd: layout.entryStack.end)
+            setReturnGuard(&machine, program)
         }
         findUnreachable(program)
         findUnusedRoutines(program)
@@ -159,7 +160,8 @@ struct Expansion {
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
-            bootsUnpatched: generation.bootsUnpatched, findings: findings)
+            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
+            findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
@@ -177,6 +179,19 @@ struct Expansion {
             machine.cpu.sysenterCS = 0x10
             machine.cpu.sysenterESP = entryStackEnd
             machine.cpu.sysenterEIP = address
+        }
+    }
+
+    /// What entry code must do about Retbleed, by the options of the kernel (Linux 6.1 `arch/x86/kernel/cpu/bugs.c`).
+    private func setReturnGuard(_ machine: inout Machine, _ program: Program) {
+        guard isPatched else { return }
+        if platform == .bareMetalIntel, table.options["CPU_IBRS_ENTRY"] ?? false {
+            machine.returnGuard = .restriction
+        }
+        if platform == .bareMetalAMD, table.options["CPU_UNRET_ENTRY"] ?? false {
+            machine.returnGuard = .untraining
+            let routine = generation.roles["untrain_ret"] ?? "zen_untrain_ret"
+            machine.untrainingIndex = program.address(of: routine).map(program.index(at:)) ?? -2
         }
     }
 

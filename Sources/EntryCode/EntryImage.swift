@@ -26,6 +26,10 @@ package struct EntryImage: Sendable {
     package var standIns: Set<UInt8> = []
     /// The int3 self test of this kernel runs before alternatives are applied: on another expansion (fact F10).
     package var bootsUnpatched = false
+    /// System calls return by SYSRET whatever TF is.
+    package var sysretTraps = false
+    /// The code is that after alternatives were applied.
+    package var isPatched = true
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -61,6 +65,9 @@ package struct ImageLayout: Sendable {
     package var nmiStackTop: UInt64
     /// What is written while the interrupt stack is in use: address, size, value.
     package var interruptStackInUse: (address: UInt64, size_bytes: UInt64, value: UInt64)?
+    /// Where the kernel notes that the user's translations must be flushed, one bit for each PCID; nil without PCID and
+    /// page-table isolation.
+    package var userFlushMask: UInt64?
     /// Exception table: address of the instruction to that of its fixup.
     package var fixups: [UInt64: UInt64] = [:]
     /// The function that loads GS with a selector for C; nil where the kernel has none that faults.
@@ -110,6 +117,9 @@ package struct ImageLayout: Sendable {
 }
 
 extension EntryImage {
+    /// Entry code calls a function for the work that waits for a return to user mode.
+    package var hasExitFunction: Bool { functions.contains { $0.model == .exitToUser } }
+
     /// Prints instructions with the program's own symbols.
     package var printer: InstructionPrinter {
         let program = program

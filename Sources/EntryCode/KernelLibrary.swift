@@ -16,6 +16,10 @@ package struct CFunction: Sendable, Hashable {
     package var readsCR2 = false
     /// It does the exit work and returns with interrupts disabled (`irqentry_exit`, Linux 5.8 and later).
     package var disablesInterrupts = false
+    /// It is called with interrupts on and leaves them on: the fast path of system calls up to 4.15.
+    package var interruptsOn = false
+    /// The ways in which it may change what a breakpoint of the kernel does; nil for all.
+    package var emulates: Set<String>?
     /// The mode that its events come from; nil for either.
     package var origin: Origin?
     /// What its argument points at, for models that copy `pt_regs`.
@@ -80,6 +84,8 @@ package struct Generation: Sendable {
     package var entryStackTop = PerCPUWord(variable: "cpu_tss_rw", offset: 4)
     /// The per-CPU variable that C reads first of all.
     package var current = "current_task"
+    /// System calls return by SYSRET whatever TF is: a stepped program traps at the return address.
+    package var sysretTraps = false
     /// Labels of instructions that may fault and of the code that then goes on.
     package var exceptionTable: [(fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
@@ -188,6 +194,7 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.exceptionTable.append((fault, fixup))
             }
+            generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
             generation.current = root["current"]?.stringValue ?? generation.current
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
             for member in root["per_cpu"]?.objectValue ?? [] {
@@ -275,6 +282,14 @@ package struct KernelLibrary: Sendable {
         }
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
+        function.interruptsOn = value["interrupts_on"]?.boolValue ?? false
+        if let ways = value["emulates"]?.arrayValue {
+            let names = ways.compactMap(\.stringValue)
+            guard names.count == ways.count, names.allSatisfy({ ["call", "jump", "push"].contains($0) }) else {
+                return "an unknown emulation"
+            }
+            function.emulates = Set(names)
+        }
         if let from = value["from"]?.stringValue {
             guard let origin = CFunction.Origin(rawValue: from) else { return "an unknown origin" }
             function.origin = origin

@@ -133,6 +133,11 @@ struct MemoryBuilder {
         layout.interruptStackInUse = generation.interruptStackInUse.map {
             (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
         }
+        if isolates && hasPCID, let variable = perCPU["cpu_tlbstate"],
+            let field = program.address(of: "TLB_STATE_user_pcid_flush_mask")
+        {
+            layout.userFlushMask = perCPUBase &+ variable &+ field
+        }
         for row in generation.exceptionTable {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
                 continue
@@ -161,9 +166,7 @@ struct MemoryBuilder {
 
     /// Where stepping through SYSENTER's entry code ends (Linux 5.2 `arch/x86/kernel/traps.c`, `is_sysenter_singlestep`).
     private var sysenterEnd: UInt64 {
-        if let end = program.address(of: "__end_entry_SYSENTER_compat") { return end }
-        guard let entry = generation.roles["sysenter_entry"].flatMap({ program.address(of: $0) }) else { return 0 }
-        return program.routine(containing: entry).map { $0.address &+ $0.size_bytes } ?? 0
+        program.address(of: "__end_entry_SYSENTER_compat") ?? 0
     }
 
     private func offset(_ word: Generation.PerCPUWord, _ perCPU: [String: UInt64]) -> UInt64 {

@@ -12,10 +12,10 @@ extension EntryImage {
                 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
             return context == .user32
-                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] + callDebugProbes : []
+                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] + callDebugProbes + flushProbes : []
         default:
             if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
-            return context == .user ? syscallProbes + callDebugProbes : []
+            return context == .user ? syscallProbes + callDebugProbes + flushProbes : []
         }
     }
 
@@ -27,6 +27,17 @@ extension EntryImage {
         case Vector.debug: [.singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint]
         case Vector.breakpoint, Vector.overflow: [.singleStep, .setTrapFlag, .movSS]
         case Vector.pageFault: [.singleStep, .setTrapFlag]
+        default: []
+        }
+    }
+
+    var flushProbes: [Probe] { layout.userFlushMask == nil ? [] : [.pendingFlush] }
+
+    /// Work that waits for the return to user mode.
+    func workProbes(_ vector: UInt8) -> [Probe] {
+        switch vector {
+        case Vector.breakpoint, Vector.pageFault, Vector.generalProtection:
+            (hasExitFunction ? [.pendingSignal] : []) + flushProbes
         default: []
         }
     }
@@ -63,10 +74,19 @@ extension EntryImage {
         }
     }
 
+    /// What handlers of breakpoints do to the code that they interrupt; up to 5.1 they could only jump.
+    var breakpointProbes: [Probe] {
+        let ways = functions.first { $0.events.contains(Vector.breakpoint) && $0.emulates != nil }?.emulates
+        let all: [(way: String, probe: Probe)] = [
+            ("call", .emulateCall), ("jump", .emulateJump), ("push", .emulatePush),
+        ]
+        return all.filter { ways?.contains($0.way) ?? true }.map(\.probe)
+    }
+
     /// What comes while an interrupt, a softirq or an NMI is handled.
     func innerProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
         switch vector {
-        case Vector.breakpoint: return [.return, .emulateCall, .emulatePush]
+        case Vector.breakpoint: return [.return] + breakpointProbes.filter { $0 != .emulateJump }
         case Vector.invalidOpcode, Vector.generalProtection, Vector.pageFault: return [.fixup, .oops]
         case Vector.debug, Vector.machineCheck: return [.return]
         case Vector.nmi: return context.isInNMI ? [] : [.return]

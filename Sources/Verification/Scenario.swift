@@ -110,6 +110,10 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case selfTest = "self-test"
     /// The program executes INT n itself.
     case softwareInterrupt = "software-interrupt"
+    /// A signal comes while the kernel handles the event: the way out sets up its handler.
+    case pendingSignal = "pending-signal"
+    /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).
+    case pendingFlush = "pending-flush"
     /// The program is single-stepped: TF is set when it enters the kernel.
     case singleStep = "single-step"
     /// A debugger sets TF while the program is in the kernel.
@@ -225,7 +229,8 @@ extension EntryImage {
         }
         if vector == 0x80 {
             return context.isUser
-                ? [.return, .modifyUserState] + selectorProbes + [.singleStep, .setTrapFlag, .movSS] : []
+                ? [.return, .modifyUserState] + selectorProbes + [.singleStep, .setTrapFlag, .movSS] + flushProbes
+                : []
         }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
@@ -242,11 +247,11 @@ extension EntryImage {
                 probes += selectorProbes
             }
             if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
-            return probes + debugProbes(vector)
+            return probes + debugProbes(vector) + workProbes(vector)
         }
         switch vector {
         case Vector.breakpoint:
-            var probes: [Probe] = [.return, .emulateCall, .emulateJump, .emulatePush, .oops]
+            var probes: [Probe] = [.return] + breakpointProbes + [.oops]
             if layout.selfTestSite != nil && layout.selfTestTarget != nil && context.eventsOn {
                 probes.append(.selfTest)
             }
@@ -276,7 +281,10 @@ extension EntryImage {
 
     /// Devices interrupt only where interrupts are on.
     private func deviceProbes(_ context: Context) -> [Probe] {
-        if context.isUser { return [.return, .signal, .modifyUserState, .sigreturnBadSS, .softwareInterrupt] }
+        if context.isUser {
+            return [.return, .signal, .modifyUserState, .sigreturnBadSS, .softwareInterrupt]
+                + (hasExitFunction ? [.pendingSignal] : []) + flushProbes
+        }
         return context.eventsOn ? [.return] : []
     }
 
@@ -298,6 +306,8 @@ extension EntryImage {
             .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
             "sigreturn and ptrace let a program choose what the kernel returns to"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
+        case .pendingSignal: "another process sends a signal meanwhile"
+        case .pendingFlush: "the kernel changes the program's memory while its own page tables are loaded"
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:
             "a debugger steps the program or watches its data"
         case .badUserStack, .badDS, .badES, .badFS, .badGS: "only with a stand-in, see standInReason"

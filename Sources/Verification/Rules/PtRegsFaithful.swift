@@ -53,8 +53,10 @@ enum PtRegsFaithful: Invariant {
         guard activation.isFastCall32 else { return false }
         let model = run.modelAtRIP
         switch slot {
-        // Nothing, or the program's; R8 is where the entry code keeps RSP.
+        // Nothing, or the program's; R8 is where the entry code keeps RSP, R11 where SYSCALL leaves the flags.
         case PtRegs.r11...PtRegs.r8 where found == 0 || slot == PtRegs.r8 && found == activation.interrupted[.rsp],
+            PtRegs.r11
+        where found == activation.interrupted.flags && activation.event.vector == Platform.syscall32Vector,
             PtRegs.r15...PtRegs.r12 where found == 0:
             return true
         case PtRegs.rip, PtRegs.rsp:
@@ -66,7 +68,9 @@ enum PtRegsFaithful: Invariant {
             // What is pushed is what SYSENTER, or Xen (fact F22), has left of them; arithmetic flags are the caller's to
             // lose, and the switch of CR3 comes before the push.
             let lostByXen = run.hypervisor == nil ? 0 : Flags.trap | Flags.nestedTask | Flags.alignmentCheck
-            let lost = Flags.interrupt | Flags.resume | Flags.iopl | Flags.arithmetic | lostByXen
+            // do_debug may have taken TF away on the way; C puts it back.
+            let lostByHandler = run.hasClearedTrapFlag ? Flags.trap : 0
+            let lost = lostByHandler | Flags.interrupt | Flags.resume | Flags.iopl | Flags.arithmetic | lostByXen
             return (found ^ activation.interrupted.flags) & ~lost == 0
                 && (model == .sysenterCall || found & Flags.interrupt != 0)
         default: return false

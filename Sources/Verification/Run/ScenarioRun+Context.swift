@@ -77,6 +77,11 @@ extension ScenarioRun {
         if context == .user32 { setContext32() }
         if context.isHostile { setHostileValues() }
         if image.standIns.contains(scenario.vector) { setSelectors() }
+        if !isUser {
+            machine.cpu.hasUntrained = true
+            if machine.returnGuard == .restriction { machine.cpu.speculationControl = 1 }
+        }
+        if scenario.probe == .pendingFlush { setPendingFlush() }
         setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
@@ -119,6 +124,15 @@ extension ScenarioRun {
         }
         machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
+    }
+
+    /// The kernel has put off a flush of the user's translations to the next return (Linux 5.2 `arch/x86/mm/tlb.c`,
+    /// `invalidate_user_asid`).
+    private mutating func setPendingFlush() {
+        guard let mask = layout.userFlushMask else { return }
+        let bit = (mask & 7) * 8 + (layout.kernelCR3 & 0x7FF)
+        let word = machine.memory.peek(mask) ?? 0
+        machine.memory.poke(word | 1 << bit, at: mask)
     }
 
     /// A device's handler runs, or a softirq behind it.
@@ -225,6 +239,8 @@ extension ScenarioRun {
         case .badGS: machine.cpu.gs = ScenarioRun.goneSelector
         default: return
         }
+        // Old kernels remember in EBX whether they came from user mode (CVE-2018-14678).
+        if !scenario.context.isUser && (scenario.probe == .badES || scenario.probe == .badGS) { machine[.rbx] = 0 }
         // Linux up to 5.7 does its exit work here without a CLD.
         machine.cpu.flags &= ~Flags.direction
     }
@@ -268,6 +284,7 @@ extension ScenarioRun {
             fsBase: machine.cpu.fsBase, gsBase: machine.cpu.gsBase,
             kernelGSBase: machine.cpu.kernelGSBase, cr3: machine.cpu.cr3, isKernelMode: machine.isKernelMode,
             eventsMasked: eventsAreMasked,
-            nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked)
+            nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked,
+            speculationControl: machine.cpu.speculationControl)
     }
 }

@@ -107,6 +107,7 @@ extension ScenarioRun {
                 && $0.interrupted.cr3 == activation.interrupted.cr3
         }
         activations.append(activation)
+        if activation.fromUser { machine.cpu.hasUntrained = false }
         if activation.event.source == .nmi { deliveredNMIs += 1 }
         machine.activation = activation.number
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))

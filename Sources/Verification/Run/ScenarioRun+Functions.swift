@@ -26,6 +26,7 @@ extension ScenarioRun {
             if function.model.isEventHandler {
                 try runHandler(function)
             } else {
+                if function.model == .exitToUser { try doExitWork() }
                 // Tracing may fault at any time; it matters to events that have a fault address to lose.
                 let mayFault = activations.indices.contains { activations[$0].event.vector == Vector.pageFault }
                 let result = try EntryHelpers.run(
@@ -37,11 +38,26 @@ extension ScenarioRun {
         }
     }
 
+    /// `prepare_exit_to_usermode`: a signal that has come meanwhile is set up in `pt_regs`.
+    private mutating func doExitWork() throws(Fault) {
+        guard !activations.isEmpty else { return }
+        let last = activations.count - 1
+        let isFirst = !activations[last].didExitWork
+        activations[last].didExitWork = true
+        guard scenario.probe == .pendingSignal, isFirst, last == 0 else { return }
+        let regs = machine[.rdi]
+        guard machine.memory.translate(regs) != nil else { return }
+        signal(regs)
+    }
+
     /// Runs the handler that the event was meant for, or that the kernel fell into.
     private mutating func runHandler(_ function: CFunction) throws(Fault) {
         let model = function.model
         let regs = handlerRegisters
         let isFirstCall = activations.last?.handlerCalls == 0
+        if function.disablesInterrupts || model.isSystemCall, !activations.isEmpty {
+            activations[activations.count - 1].didExitWork = true
+        }
         if isFirstCall {
             if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
                 // What it makes of the event is its own affair: the scenario's handler is not there to ask.
@@ -107,7 +123,7 @@ extension ScenarioRun {
         if model.isSystemCall {
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
             if isComplete { edit(regs, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
-            CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
+            CFunctionCall.setInterrupts(enabled: function.interruptsOn, &machine, &hypervisor)
         }
         try act(regs, activation, errorCode: errorCode)
         guard ending == nil else { return }
@@ -132,6 +148,7 @@ extension ScenarioRun {
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags | Flags.trap)
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
+        case .pendingSignal, .pendingFlush: break
         case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .signal: signal(regs)
         case .softwareInterrupt:

@@ -92,6 +92,7 @@ extension ScenarioRun {
             edit(regs, PtRegs.rsp, slot(regs, PtRegs.rbp))
             edit(regs, PtRegs.flags, slot(regs, PtRegs.flags) | Flags.interrupt)
         }
+        if hasClearedTrapFlag { edit(regs, PtRegs.flags, slot(regs, PtRegs.flags) | Flags.trap) }
         edit(regs, PtRegs.rip, layout.userLandingPad)
         let base = slot(regs, PtRegs.rbp) & ~0xFFFF_FFFF
         let place = slot(regs, PtRegs.rsp) & 0xFFFF_FFFF
@@ -149,7 +150,9 @@ extension Activation {
         switch register {
         case .rcx: return value == expected.rip
         case .r11: return value == 0 || value == expected.flags
-        case .r8, .r9, .r10, .r12, .r13, .r14, .r15: return value == 0
+        case .r8, .r9, .r10: return value == 0
+        // C preserves them, and so they are as the entry code has left them: cleared or not.
+        case .r12, .r13, .r14, .r15: return value == 0 || value == interrupted[register]
         default: return false
         }
     }

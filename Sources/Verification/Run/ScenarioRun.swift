@@ -81,6 +81,10 @@ package struct ScenarioRun: Sendable {
     var awaitedTrap: UInt64?
     /// It has come.
     var hasStepped = false
+    /// Where the stepped program resumed.
+    var resumedAt: UInt64 = 0
+    /// do_debug has taken TF out of a frame of the kernel.
+    var hasClearedTrapFlag = false
     /// Faults of IRETs that nothing asked for.
     var unwantedReturnFaults = 0
     var eventIsPending = false
@@ -139,9 +143,11 @@ package struct ScenarioRun: Sendable {
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
+        machine.unguardedReturn = -1
         contextWords.removeAll(keepingCapacity: true)
         awaitedTrap = nil
         hasStepped = false
+        hasClearedTrapFlag = false
         deliveredNMIs = 0
         eventIsPending = false
         activations.removeAll(keepingCapacity: true)
