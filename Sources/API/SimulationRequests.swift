@@ -27,6 +27,7 @@ struct SimulationOrder: Sendable {
         }
         request.selection.patterns = (value["scenarios"]?.arrayValue ?? []).compactMap(\.stringValue)
         request.stopAtFirst = value["stop_at_first"]?.boolValue ?? false
+        request.nesting = Int(clamping: value["nesting"]?.integerValue ?? 0)
         request.xen = value["xen"]?.stringValue.flatMap(XenVersion.init)
     }
 
@@ -122,10 +123,8 @@ struct SimulationOrder: Sendable {
     }
 
     private mutating func readNesting(_ value: JSON, _ place: String, _ reader: inout TableReader) {
-        guard let depth = reader.integer(value, place, in: 0...3) else { return }
-        if depth > 0 {
-            reader.fault(place, "nesting-not-modelled", "nested events are not modelled by this version; use 0")
-        }
+        guard let depth = reader.integer(value, place, in: 0...Int64(SimulationRequest.nestingLimit)) else { return }
+        request.nesting = Int(depth)
     }
 }
 

@@ -28,6 +28,8 @@ package enum Flags {
 
 /// Bits of DR6 (SDM vol. 3, 17.2.3).
 package enum DebugStatus {
+    /// Nothing has happened: the bits that always read as ones.
+    package static let none: UInt64 = 0xFFFF_0FF0
     /// B0: the breakpoint of DR0 was met.
     package static let breakpoint0: UInt64 = 1 << 0
     /// BS: single step.

@@ -34,6 +34,8 @@ package struct Machine: Sendable {
     package var idt: [Gate]
     /// The IST of the #DB gate in the ordinary IDT; kernels that shift it load another IDT for a while.
     package var debugGateIST: UInt8 = 0
+    /// How many times the IDT without that IST was asked for (Linux 5.2 `arch/x86/kernel/traps.c`, `debug_idt_ctr`).
+    package var debugTableUsers = 0
     package var gdt: [Descriptor?]
     package var ldt: [Descriptor?]
     package var cost = Cost()
@@ -44,7 +46,7 @@ package struct Machine: Sendable {
     /// Bit n: activation n has not returned yet (activations above 63 share bit 63).
     package var liveActivations: UInt64 = 1
     /// RSP of each activation below 63 when it was interrupted last; 0 if it never was.
-    private var interruptedAt: [UInt64] = Array(repeating: 0, count: 63)
+    package var interruptedAt: [UInt64] = Array(repeating: 0, count: 63)
     /// Index of the latest INT n or INT3 that was executed.
     package var softwareInterruptIndex: Int32 = -1
     /// What ended the latest call of `step`, where that was not plain progress.
@@ -176,6 +178,7 @@ package struct Machine: Sendable {
         let offset = try physical(address, isWrite: willWrite, isStack: isStack)
         if cpu.watchedAddress != 0 { noteAccess(address, width, isWrite: false) }
         if memory.hasOverwrites { memory.noteRead(atOffset: offset, by: activation) }
+        if memory.tracking.isOn { memory.trackRead(atOffset: offset) }
         if width == .quad && offset & 7 == 0 { return memory.word(atOffset: offset) }
         return try loadPart(address, offset, width, isStack: isStack, isWrite: willWrite)
     }
@@ -191,6 +194,7 @@ package struct Machine: Sendable {
         if offset & 7 + size <= 8 { return low & width.mask }
         let next = try physical((address & ~7) &+ 8, isWrite: isWrite, isStack: isStack)
         if memory.hasOverwrites { memory.noteRead(atOffset: next, by: activation) }
+        if memory.tracking.isOn { memory.trackRead(atOffset: next) }
         let high = memory.word(atOffset: next) << (64 - shift)
         return (low | high) & width.mask
     }
@@ -231,6 +235,7 @@ package struct Machine: Sendable {
             let map = cpu.pageMap
             if let offset = memory.plainOffset(address, wanted: map) {
                 cost.memoryWords &+= 1
+                if memory.tracking.isOn { memory.trackRead(atOffset: offset) }
                 return memory.word(atOffset: offset)
             }
         }
@@ -265,19 +270,24 @@ package struct Machine: Sendable {
     private mutating func noteOverwrite(_ value: UInt64, at address: UInt64, offset: Int, old: Owner, new: Owner) {
         let oldValue = memory.word(atOffset: offset)
         if oldValue == value { return }
-        // Words below the stack pointer of their activation are dead by the stack discipline, on that stack only.
-        let top =
-            old.activation == activation
-            ? self[.rsp] : old.activation < 63 ? interruptedAt[Int(old.activation)] : 0
-        if address < top, top &- address <= Machine.stackLimit_bytes,
-            let stack = memory.regionIndex(containing: top &- 1), address >= memory.regions[stack].base
-        {
-            return
+        if isDead(address, of: old.activation) {
+            // Below its stack pointer a word is given up; a loss it is only if the owner returns by it all the same.
+            let mayMatter = memory.recordsGivenUpWords && old.kind == .hardwareFrame && old.activation != activation
+            if !mayMatter { return }
         }
         memory.record(
             Overwrite(
                 address: address, word: Int32(truncatingIfNeeded: offset >> 3), oldOwner: old, newOwner: new,
                 oldValue: oldValue, newValue: value, step: stepNumber, instruction: cpu.index, wasRead: false))
+    }
+
+    /// Words below the stack pointer of their activation are dead by the stack discipline, on that stack only.
+    package func isDead(_ address: UInt64, of owner: UInt32) -> Bool {
+        let top = owner == activation ? cpu[.rsp] : owner < 63 ? interruptedAt[Int(owner)] : 0
+        guard address < top, top &- address <= Machine.stackLimit_bytes,
+            let stack = memory.regionIndex(containing: top &- 1)
+        else { return false }
+        return address >= memory.regions[stack].base
     }
 
     /// No kernel stack is larger (Linux THREAD_SIZE with KASAN: 64 KiB).

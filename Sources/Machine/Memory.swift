@@ -80,6 +80,9 @@ package struct Memory: Sendable {
     /// Largest number of overwrites kept per run; later ones are not recorded.
     package static let overwriteLimit = 64
     package private(set) var overwrites: [Overwrite] = []
+    /// Writes onto frames below the stack pointer of their activation are recorded too: where events nest, one that
+    /// comes between may write there.
+    package var recordsGivenUpWords = false
     /// Anything was recorded since the last reset; kept apart from the array because every load asks.
     package private(set) var hasOverwrites = false
 
@@ -175,6 +178,7 @@ package struct Memory: Sendable {
         dirtyPages.reserveCapacity(dirty.count)
         for index in cells.indices { cells[index].writer = 0 }
         pristine = cells
+        classifyPages()
         overwrites.removeAll(keepingCapacity: true)
         hasOverwrites = false
     }
@@ -190,6 +194,9 @@ package struct Memory: Sendable {
         latestDirtyPage = -1
         overwrites.removeAll(keepingCapacity: true)
         hasOverwrites = false
+        journalDepth = 0
+        journal.removeAll(keepingCapacity: true)
+        tracking.reset()
     }
 
     /// Notes that the code of an activation reads a word that was taken from it.
@@ -266,13 +273,15 @@ package struct Memory: Sendable {
 
     // MARK: Journal
 
-    private var isJournaling = false
+    /// More than 0 while what is overwritten is noted.
+    private var journalDepth = 0
     private var journal: [(index: Int, cell: Cell)] = []
 
-    /// Starts to note what is overwritten, so that `rollBack` can undo it.
-    package mutating func startJournal() {
-        journal.removeAll(keepingCapacity: true)
-        isJournaling = true
+    /// Starts to note what is overwritten, so that `rollBack` can undo it; journals nest.
+    package mutating func startJournal() -> Int {
+        if journalDepth == 0 { journal.removeAll(keepingCapacity: true) }
+        journalDepth += 1
+        return journal.count
     }
 
     @inline(never)
@@ -280,13 +289,92 @@ package struct Memory: Sendable {
         journal.append((index, cells[index]))
     }
 
-    /// Undoes every write since `startJournal`, the latest first.
-    package mutating func rollBack(overwriteCount: Int) {
-        isJournaling = false
-        for entry in journal.reversed() { cells[entry.index] = entry.cell }
-        journal.removeAll(keepingCapacity: true)
-        if overwrites.count > overwriteCount { overwrites.removeLast(overwrites.count - overwriteCount) }
+    /// Undoes every write since a `startJournal`, the latest first.
+    ///
+    /// - Parameters:
+    ///   - mark: What `startJournal` returned.
+    ///   - overwrites: The records as they were then.
+    package mutating func rollBack(to mark: Int, overwrites earlier: [Overwrite]) {
+        journalDepth -= 1
+        while journal.count > mark, let entry = journal.popLast() { cells[entry.index] = entry.cell }
+        if overwrites.count != 0 || earlier.count != 0 { overwrites = earlier }
         hasOverwrites = !overwrites.isEmpty
+    }
+
+    /// Every word that was written since a mark and now holds something else, with its owner of then.
+    ///
+    /// - Parameters:
+    ///   - step: The step of the mark.
+    ///   - body: Gets address, owner and what the word's region is; false ends the walk.
+    package func changedWords(
+        since mark: Int, step: UInt32, _ body: (_ address: UInt64, _ old: Owner, _ kind: Region.Kind) -> Bool
+    ) {
+        for position in mark..<journal.count {
+            let entry = journal[position]
+            // Written since the mark: the word's first entry tells what it held before.
+            if entry.cell.writer >= max(step, 1) { continue }
+            let page = entry.index >> 9
+            if cells[entry.index].word == entry.cell.word { continue }
+            let address = pageAddress[page] &+ UInt64(entry.index & 511) &* 8
+            if !body(address, Owner(rawValue: entry.cell.owner), pageKinds[page]) { return }
+        }
+    }
+
+    // MARK: Tracking
+
+    /// Summaries of what was written and of what is read are kept, for nested exploration.
+    package var tracking = MemoryTracking()
+
+    /// Address and kind of each physical page's first region.
+    private var pageAddress: [UInt64] = []
+    private var pageKinds: [Region.Kind] = []
+    /// The class of each page: one for every stack, one for per-CPU data, one for the rest.
+    private var pageClasses: [UInt8] = []
+
+    /// Sorts the pages into the classes that `tracking` summarises.
+    private mutating func classifyPages() {
+        pageAddress = Array(repeating: 0, count: dirty.count)
+        pageKinds = Array(repeating: .kernelData, count: dirty.count)
+        pageClasses = Array(repeating: 0, count: dirty.count)
+        var next: UInt8 = 2
+        for region in regions.reversed() {
+            guard let first = lookup(region.base >> 12) else { continue }
+            var number: UInt8 = 0
+            switch region.kind {
+            case .taskStack, .entryStack, .interruptStack, .exceptionStack, .espfix, .userStack:
+                number = min(next, UInt8(MemoryTracking.classes - 1))
+                next += 1
+            case .perCPU: number = 1
+            default: break
+            }
+            let count = (Int(region.base & 4095) + Int(clamping: region.size_bytes) + 4095) >> 12
+            for page in 0..<max(count, 1) where Int(first.physical) + page < pageClasses.count {
+                let physical = Int(first.physical) + page
+                pageClasses[physical] = number
+                pageKinds[physical] = region.kind
+                pageAddress[physical] = (region.base & ~4095) &+ UInt64(page) << 12
+            }
+        }
+    }
+
+    /// Notes that the running code reads a word.
+    @inline(never)
+    package mutating func trackRead(atOffset offset: Int) {
+        let cell = cells[offset >> 3]
+        guard cell.writer < tracking.innermostSince else { return }
+        tracking.note(
+            writer: cell.writer, pageClass: pageClasses[offset >> 12], wantsValue: Owner(rawValue: cell.owner).isOpaque)
+    }
+
+    /// Notes that the running code writes a word: what it was before decides whether that is a loss.
+    @inline(never)
+    private mutating func trackWrite(_ index: Int, _ new: Cell) {
+        let old = cells[index]
+        let number = pageClasses[index >> 9]
+        if old.writer < tracking.innermostSince {
+            tracking.note(writer: old.writer, pageClass: number, wantsValue: false)
+        }
+        tracking.replace(index, (old.word, old.owner), (new.word, new.owner), pageClass: Int(number))
     }
 
     // MARK: Words
@@ -303,8 +391,10 @@ package struct Memory: Sendable {
     @inline(__always)
     package mutating func setWord(_ value: UInt64, atOffset offset: Int, owner: Owner, step: UInt32) {
         let index = offset >> 3
-        if isJournaling { note(index) }
-        cells[index] = Cell(word: value, owner: owner.rawValue, writer: step)
+        let cell = Cell(word: value, owner: owner.rawValue, writer: step)
+        if journalDepth != 0 { note(index) }
+        if tracking.isOn { trackWrite(index, cell) }
+        cells[index] = cell
         let page = offset >> 12
         // One comparison instead of an array access: consecutive writes mostly go to one page.
         if page != latestDirtyPage { markDirty(page) }

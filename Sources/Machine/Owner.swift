@@ -45,6 +45,15 @@ package struct Owner: Sendable, Hashable {
     @inline(__always)
     package var activation: UInt32 { rawValue & 0xF_FFFF }
 
+    /// Words whose value is carried for somebody else: correct code moves it and does not look at it.
+    @inline(__always)
+    package var isOpaque: Bool {
+        switch kind {
+        case .hardwareFrame, .savedRegister, .returnAddress, .functionFrame: true
+        default: false
+        }
+    }
+
     /// True for the words that a return from an event reads back.
     @inline(__always)
     package var isFrameOrSavedRegister: Bool {

@@ -38,6 +38,8 @@ package struct Program: Sendable {
     package private(set) var instructions: [Instruction]
     /// The instructions as the machine executes them: those with nothing behind them are marked.
     private(set) var code: [Instruction] = []
+    /// Which registers each instruction looks at and replaces.
+    package private(set) var dependences: [Dependence] = []
     /// Address of each instruction.
     package private(set) var addresses: [UInt64]
     /// Source line of each instruction.
@@ -84,6 +86,7 @@ package struct Program: Sendable {
             self.instructions[index].target = self.index(at: address)
         }
         code = Program.prepared(self.instructions, addresses)
+        dependences = self.instructions.map(Dependence.init)
     }
 
     /// Largest gap between routines that padding fills: GNU as aligns code to 16 bytes with no-operations.

@@ -12,12 +12,11 @@ extension Report {
     /// - Parameters:
     ///   - request: What was asked for; its limits are part of the report.
     ///   - id: The simulation's id; nil where nothing is kept, then links are left out.
-    ///   - nesting: Depth of nested events that was explored.
     ///   - elapsed_seconds: Measured by the caller: nothing here reads a clock.
     ///   - created: RFC 3339.
     package init(
         result: SimulationResult, request: SimulationRequest, configuration: Configuration, kernel: String,
-        id: String? = nil, nesting: Int = 0, elapsed_seconds: Double = 0, created: String? = nil
+        id: String? = nil, elapsed_seconds: Double = 0, created: String? = nil
     ) {
         self.id = id
         self.configuration = configuration
@@ -28,7 +27,7 @@ extension Report {
         verdict = result.verdict.rawValue
         self.request = Request(
             platforms: request.selection.platforms.map(\.rawValue), scenarios: request.selection.patterns,
-            nesting: nesting, stopAtFirst: request.stopAtFirst)
+            nesting: request.nesting, stopAtFirst: request.stopAtFirst)
         modelVersion = Verification.modelVersion
         limits = Limit.all(of: request.limits)
         reasons = result.findings.map(Reason.init)
@@ -39,10 +38,11 @@ extension Report {
         costs.reserveCapacity(result.results.count)
         summary = Summary()
         summary.scenarios = result.results.count
-        summary.nesting = nesting
+        summary.nesting = request.nesting
         summary.elapsed_seconds = elapsed_seconds
         for result in result.results { add(result) }
-        summary.states = summary.instructions
+        summary.instructions = Int(clamping: result.instructions)
+        summary.states = request.nesting > 0 ? Int(clamping: result.boundaries) : summary.instructions
         summary.warnings = warnings.count
     }
 
@@ -60,9 +60,7 @@ extension Report {
             let value = Violation(violation, scenario: name, simulation: id)
             if violation.severity == .warning { warnings.append(value) } else { violations.append(value) }
         }
-        let cost = Cost(result.cost, scenario: name)
-        summary.instructions += cost.instructions
-        costs.append(cost)
+        costs.append(Cost(result.cost, scenario: name))
     }
 }
 

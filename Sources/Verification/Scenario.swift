@@ -143,9 +143,14 @@ package struct Scenario: Sendable, Hashable {
     package var probe: Probe
     /// Why Linux can meet it.
     package var reason: String
+    /// Events that come while this one is handled, in their order.
+    package var injections: [Injection] = []
 
-    /// `platform/event/context/probe`.
-    package var name: String { "\(platform.rawValue)/\(event)/\(context.rawValue)/\(probe.rawValue)" }
+    /// `platform/event/context/probe`, then `+event@routine:step` for each nested event.
+    package var name: String {
+        let own = "\(platform.rawValue)/\(event)/\(context.rawValue)/\(probe.rawValue)"
+        return injections.reduce(own) { $0 + "+" + $1.name }
+    }
 }
 
 /// Which scenarios to run.

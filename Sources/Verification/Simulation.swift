@@ -10,14 +10,21 @@ package struct SimulationRequest: Sendable, Hashable {
     /// Stop after the first violated scenario.
     package var stopAtFirst: Bool
     package var limits: RunLimits
+    /// Events that may come while others are being handled, at every instruction: 0 to 3.
+    package var nesting: Int
+    /// Try every nested event at every boundary, even where a state was seen before: for comparisons.
+    package var isExhaustive = false
+
+    package static let nestingLimit = 3
 
     package init(
         selection: ScenarioSelection = ScenarioSelection(), xen: XenVersion? = nil, stopAtFirst: Bool = false,
-        limits: RunLimits = RunLimits()
+        nesting: Int = 0, limits: RunLimits = RunLimits()
     ) {
         self.selection = selection
         self.xen = xen
         self.stopAtFirst = stopAtFirst
+        self.nesting = min(max(nesting, 0), SimulationRequest.nestingLimit)
         self.limits = limits
     }
 }
@@ -30,8 +37,17 @@ package struct SimulationResult: Sendable {
     package var findings: [ConfigurationFinding]
     /// Release of Xen that was simulated.
     package var xen: XenVersion
+    /// Nested events that were tried, and boundaries at which they might have come.
+    package var nestedRuns: UInt64 = 0
+    package var boundaries: UInt64 = 0
 
-    package var instructions: UInt64 { results.reduce(0) { $0 + $1.cost.instructions } }
+    /// Instructions of nested events that were undone.
+    var exploredInstructions: UInt64 = 0
+
+    /// Instructions that were executed in all.
+    package var instructions: UInt64 {
+        exploredInstructions > 0 ? exploredInstructions : results.reduce(0) { $0 + $1.cost.instructions }
+    }
 }
 
 /// Runs independent parts of a simulation; the caller of the core decides on which threads.
@@ -71,10 +87,18 @@ private enum Part: Sendable {
     case scenarios(PlatformPart)
 }
 
+/// Results of some scenarios of one platform.
+struct PartResult: Sendable {
+    var results: [ScenarioResult] = []
+    var nestedRuns: UInt64 = 0
+    var boundaries: UInt64 = 0
+    var instructions: UInt64 = 0
+}
+
 /// What came of it.
 private enum Product: Sendable {
     case expansion(PlatformPart)
-    case scenarios([ScenarioResult])
+    case scenarios(PartResult)
 }
 
 /// Version of the model: changes whenever a verdict, an explanation or a scenario may change.
@@ -98,7 +122,7 @@ extension EntryTable {
         var waiting = Platform.allCases.filter { request.selection.platforms.contains($0) }
         var platforms: [PlatformPart] = []
         var ready: [PlatformPart] = []
-        var results: [ScenarioResult] = []
+        var total = PartResult()
         while !waiting.isEmpty || !ready.isEmpty {
             // Scenarios of one platform run beside the expansion of the next, which is the longest part and comes first.
             let expansions = waiting.prefix(ready.isEmpty ? EntryTable.expansionsAtFirst : 1)
@@ -109,15 +133,16 @@ extension EntryTable {
                 switch product {
                 case .expansion(let platform):
                     platforms.append(platform)
-                    if !request.stopAtFirst { ready += platform.split(by: EntryTable.scenariosOfPart) }
-                case .scenarios(let part): results += part
+                    if !request.stopAtFirst { ready += platform.split(by: EntryTable.scenariosOfPart, request) }
+                case .scenarios(let part): total.add(part)
                 }
             }
         }
         // The first violation ends everything: what comes after it is not to be run at all.
-        for platform in platforms where request.stopAtFirst && results.last?.verdict != .violated {
-            results += platform.run(request)
+        for platform in platforms where request.stopAtFirst && total.results.last?.verdict != .violated {
+            total.add(platform.run(request))
         }
+        let results = total.results
         var findings: [ConfigurationFinding] = []
         for finding in platforms.flatMap(\.findings) where !findings.contains(finding) { findings.append(finding) }
         let verdict: Verdict
@@ -131,7 +156,8 @@ extension EntryTable {
             verdict = .holds
         }
         return SimulationResult(
-            verdict: verdict, results: results, findings: findings, xen: request.xen ?? defaultXen)
+            verdict: verdict, results: results, findings: findings, xen: request.xen ?? defaultXen,
+            nestedRuns: total.nestedRuns, boundaries: total.boundaries, exploredInstructions: total.instructions)
     }
 
     private func make(_ part: Part, _ request: SimulationRequest, kernels: KernelLibrary) -> Product {
@@ -170,13 +196,18 @@ extension EntryTable {
     ) throws(InvalidConfiguration) -> (result: ScenarioResult, trace: TraceRecorder)? {
         guard let platform = Platform.allCases.first(where: { name.hasPrefix($0.rawValue + "/") }) else { return nil }
         var image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels)
-        guard let scenario = image.scenarios().first(where: { $0.name == name }) else { return nil }
+        guard let parts = image.injections(of: name),
+            var scenario = image.scenarios().first(where: { $0.name == parts.base })
+        else { return nil }
+        scenario.injections = parts.injections
         if image.runsUnpatched(scenario) {
             image = try expand(for: platform, xen: request.xen ?? defaultXen, kernels: kernels, isPatched: false)
         }
         var run = ScenarioRun(image: image, limits: request.limits)
         run.recorder = TraceRecorder(image: image, limit: request.limits.traceSteps)
+        run.machine.memory.recordsGivenUpWords = !scenario.injections.isEmpty
         let result = run.execute(scenario)
+        if !run.missedInjections.isEmpty { return nil }
         let picture = run.picture("at the end")
         run.recorder?.pictures.append(picture)
         guard let recorder = run.recorder else { return nil }
@@ -184,9 +215,32 @@ extension EntryTable {
     }
 }
 
+extension PartResult {
+    mutating func add(_ other: PartResult) {
+        results += other.results
+        nestedRuns += other.nestedRuns
+        boundaries += other.boundaries
+        instructions += other.instructions
+    }
+}
+
 extension PlatformPart {
-    /// The same platform in parts of about one size, at most `limit` scenarios each.
-    func split(by limit: Int) -> [PlatformPart] {
+    /// The same platform in parts, in order: at most `limit` scenarios each, and with nesting those of one event, which
+    /// share most of their paths.
+    func split(by limit: Int, _ request: SimulationRequest) -> [PlatformPart] {
+        if request.nesting > 0 {
+            var parts: [PlatformPart] = []
+            for scenario in scenarios {
+                if let last = parts.last?.scenarios.last, last.event == scenario.event,
+                    last.context.isUser == scenario.context.isUser
+                {
+                    parts[parts.count - 1].scenarios.append(scenario)
+                } else {
+                    parts.append(PlatformPart(image: image, bootImage: bootImage, scenarios: [scenario]))
+                }
+            }
+            return parts
+        }
         let count = (scenarios.count + limit - 1) / limit
         return (0..<count).map { index in
             let range = scenarios.count * index / count..<scenarios.count * (index + 1) / count
@@ -195,22 +249,31 @@ extension PlatformPart {
     }
 
     /// Runs its scenarios in order.
-    func run(_ request: SimulationRequest) -> [ScenarioResult] {
-        guard let image else { return [] }
+    func run(_ request: SimulationRequest) -> PartResult {
+        guard let image else { return PartResult() }
         var run = ScenarioRun(image: image, limits: request.limits)
+        if request.nesting > 0 { run.explore(exhaustively: request.isExhaustive) }
         var boot: ScenarioRun?
-        var results: [ScenarioResult] = []
-        results.reserveCapacity(scenarios.count)
+        var part = PartResult()
+        part.results.reserveCapacity(scenarios.count)
         for scenario in scenarios {
             if let bootImage, image.runsUnpatched(scenario) {
-                if boot == nil { boot = ScenarioRun(image: bootImage, limits: request.limits) }
-                if let result = boot?.execute(scenario) { results.append(result) }
+                if boot == nil {
+                    boot = ScenarioRun(image: bootImage, limits: request.limits)
+                    if request.nesting > 0 { boot?.explore(exhaustively: request.isExhaustive) }
+                }
+                if let results = boot?.execute(scenario, nesting: request.nesting) { part.results += results }
             } else {
-                results.append(run.execute(scenario))
+                part.results += run.execute(scenario, nesting: request.nesting)
             }
-            if request.stopAtFirst && results.last?.verdict == .violated { break }
+            if request.stopAtFirst && part.results.last?.verdict == .violated { break }
         }
-        return results
+        for explorer in [run.explorer, boot?.explorer].compactMap({ $0 }) {
+            part.nestedRuns += explorer.runs
+            part.boundaries += explorer.boundaries
+            part.instructions += explorer.instructions
+        }
+        return part
     }
 }
 

@@ -67,7 +67,7 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Only scenarios whose name matches this pattern; may be repeated.", valueName: "glob"))
     var scenarios: [String] = []
 
-    @Option(help: "Depth of nested events; 0 is what this version models.")
+    @Option(help: "Events that may come while others are handled, at every instruction: 0 to 3.")
     var nesting = 0
 
     @Flag(help: "Stop after the first violated scenario.")
@@ -84,8 +84,8 @@ struct SelectionOptions: ParsableArguments {
 
     /// Where the parser looks for faults: it shows the usage of the command then.
     func validate() throws {
-        if nesting != 0 {
-            throw ValidationError("nested events are not modelled by this version; use --nesting 0")
+        if !(0...SimulationRequest.nestingLimit).contains(nesting) {
+            throw ValidationError("nesting is 0 to \(SimulationRequest.nestingLimit)")
         }
     }
 
@@ -93,7 +93,7 @@ struct SelectionOptions: ParsableArguments {
         SimulationRequest(
             selection: ScenarioSelection(
                 platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
-            xen: xen, stopAtFirst: stopAtFirst)
+            xen: xen, stopAtFirst: stopAtFirst, nesting: nesting)
     }
 }
 

@@ -5,6 +5,8 @@ package import XenPV
 package enum CFunctionCall {
     /// Words that a C function writes below its return address.
     package static let frameWords: UInt64 = 6
+    /// Bytes by which RSP is lower inside of it: its words, and what aligns them to 16.
+    package static let frame_bytes: UInt64 = 56
     /// What caller-saved registers hold after a call: nothing that a caller may rely on.
     package static let clobber: UInt64 = 0xFFFF_DEAD_0000_0000
 

@@ -22,9 +22,15 @@ package enum EntryHelpers {
             if tracingMayFault { CFunctionCall.clobberFaultAddress(&machine, hypervisor) }
             CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
         case .debugStackSetZero:
+            machine.debugTableUsers += 1
             if hypervisor == nil { machine.idt[Int(Vector.debug)].ist = 0 }
         case .debugStackReset:
-            if hypervisor == nil { machine.idt[Int(Vector.debug)].ist = machine.debugGateIST }
+            // A reset too many is a warning and nothing else.
+            if machine.debugTableUsers == 0 { break }
+            machine.debugTableUsers -= 1
+            if hypervisor == nil && machine.debugTableUsers == 0 {
+                machine.idt[Int(Vector.debug)].ist = machine.debugGateIST
+            }
         default: break
         }
         return CFunctionCall.clobber

@@ -33,6 +33,7 @@ enum Progress: Invariant {
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         if case .handler = checkpoint { return wrongHandler(&run) }
+        if case .resumed = checkpoint, run.isHandlingEvent, let lost = lostNMI(&run) { return lost }
         guard case .resumed = checkpoint, run.isHandlingEvent, run.innermost.handlerCalls == 0,
             let activation = run.current, !activation.isUnexpected
         else { return nil }
@@ -44,6 +45,17 @@ enum Progress: Invariant {
         if isNested { return nil }
         return Finding(
             rule, "\(run.eventName(activation)) (activation \(activation.number)) has returned, but no handler has run")
+    }
+
+    /// The last of nested NMIs is over, but one that came meanwhile was not handled.
+    private static func lostNMI(_ run: inout ScenarioRun) -> Finding? {
+        guard run.owesNMI, run.innermost.event.source == .nmi,
+            !run.activations.dropLast().contains(where: { $0.event.source == .nmi })
+        else { return nil }
+        return Finding(
+            rule,
+            "\(run.eventName(run.innermost)) (activation \(run.innermost.number)) is over, and an NMI that came meanwhile has left without its handler: it is lost"
+        )
     }
 
     /// The handler runs a second time before the event has returned. Linux repeats its handler for an NMI

@@ -50,6 +50,20 @@ package struct Activation: Sendable {
     package var enteredWithEventsMasked = true
     /// Nothing in the scenario asked for this event.
     package var isUnexpected = false
+    /// An NMI whose nested exception has returned: NMIs are open though it is not over.
+    package var openNMIs = OpenNMIs.no
+
+    /// How NMIs came to be open in an NMI.
+    package enum OpenNMIs: UInt8, Sendable, Hashable {
+        case no
+        /// An exception of C code has returned: the entry is prepared for that (fact F36).
+        case inC
+        /// An exception between the instructions of the entry code itself has.
+        case inEntryCode
+    }
+
+    /// A nested event: its handler returns, whatever the scenario's own does.
+    package var isInjected = false
 
     package var fromUser: Bool { !interrupted.isKernelMode }
 }

@@ -47,18 +47,19 @@ package struct ScenarioResult: Sendable {
 }
 
 extension ScenarioRun {
-    mutating func result() -> ScenarioResult {
+    /// - Parameter first: Index of the first finding that counts: those before it belong to a run with fewer events.
+    mutating func result(from first: Int = 0) -> ScenarioResult {
         let ending = ending ?? .stepLimit
         closeFindings(ending)
         var verdict = Verdict.holds
-        if findings.contains(where: { $0.finding.rule.severity == .violation }) {
+        if findings.dropFirst(first).contains(where: { $0.finding.rule.severity == .violation }) {
             verdict = .violated
         } else if ending == .stepLimit {
             verdict = .undecided
         }
         let consequence = hardCause == nil ? nil : self.consequence(ending)
         var violations: [Violation] = []
-        for (index, recorded) in findings.enumerated() {
+        for (index, recorded) in findings.enumerated() where index >= first {
             let isHard = index == hardCause
             violations.append(
                 violation(recorded, consequence: isHard ? consequence : latentConsequence(recorded), isHard: isHard))

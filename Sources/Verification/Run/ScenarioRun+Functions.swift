@@ -22,24 +22,23 @@ extension ScenarioRun {
 
     private mutating func runBody(_ function: CFunction) {
         do throws(Fault) {
+            let stackPointer = machine[.rsp]
             try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
-            if function.model.isEventHandler {
-                try runHandler(function)
-            } else {
-                if function.model == .exitToUser { try doExitWork() }
-                // Tracing may fault at any time; it matters to events that have a fault address to lose.
-                let mayFault = activations.indices.contains { activations[$0].event.vector == Vector.pageFault }
-                let result = try EntryHelpers.run(
-                    function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
-                CFunctionCall.leave(&machine, result: result)
+            var body = Body(
+                function: function, registers: 0, errorCode: 0, stackPointer: stackPointer,
+                isHandler: function.model.isEventHandler)
+            if body.isHandler {
+                guard try beginHandler(&body) else { return }
             }
+            guard visitNestedEvents(in: body) else { return }
+            try finishBody(body)
         } catch {
             handleFault(error)
         }
     }
 
     /// `prepare_exit_to_usermode`: a signal that has come meanwhile is set up in `pt_regs`.
-    private mutating func doExitWork() throws(Fault) {
+    private mutating func doExitWork() {
         guard !activations.isEmpty else { return }
         let last = activations.count - 1
         let isFirst = !activations[last].didExitWork
@@ -50,8 +49,44 @@ extension ScenarioRun {
         signal(regs)
     }
 
-    /// Runs the handler that the event was meant for, or that the kernel fell into.
-    private mutating func runHandler(_ function: CFunction) throws(Fault) {
+    /// Lets nested events come inside a C function; false where one of them did not come back to it.
+    private mutating func visitNestedEvents(in body: Body) -> Bool {
+        if remaining == 0 && plan.isEmpty { return true }
+        let index = machine.cpu.index
+        machine[.rsp] = body.stackPointer &- CFunctionCall.frame_bytes
+        suspended.append((activations.count, body))
+        considerNestedEvents(in: body)
+        suspended.removeLast()
+        guard ending == nil, machine.cpu.index == index else { return false }
+        machine[.rsp] = body.stackPointer
+        return true
+    }
+
+    /// The rest of a C function that a nested event has interrupted.
+    mutating func finish(_ body: Body) {
+        machine[.rsp] = body.stackPointer
+        do throws(Fault) {
+            try finishBody(body)
+        } catch {
+            handleFault(error)
+        }
+    }
+
+    private mutating func finishBody(_ body: Body) throws(Fault) {
+        if body.isHandler {
+            try finishHandler(body)
+            return
+        }
+        if body.function.model == .exitToUser { doExitWork() }
+        // Tracing may fault at any time; it matters to events that have a fault address to lose.
+        let mayFault = activations.last?.event.vector == Vector.pageFault
+        let result = try EntryHelpers.run(body.function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
+        CFunctionCall.leave(&machine, result: result)
+    }
+
+    /// Begins the handler that the event was meant for, or that the kernel fell into; false where it is over already.
+    private mutating func beginHandler(_ body: inout Body) throws(Fault) -> Bool {
+        let function = body.function
         let model = function.model
         let regs = handlerRegisters
         let isFirstCall = activations.last?.handlerCalls == 0
@@ -62,7 +97,7 @@ extension ScenarioRun {
             if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
                 // What it makes of the event is its own affair: the scenario's handler is not there to ask.
                 ending = .wrongHandler(functionAtRIP?.name ?? "")
-                return
+                return false
             }
             // 5.3 hands the address over as third argument; before and after, the C handler reads CR2 itself.
             let handsOver = image.table.options["READ_CR2_IN_ENTRY"] ?? false
@@ -74,40 +109,49 @@ extension ScenarioRun {
         }
         speculation.isArmed = false
         if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
+        if activations.last?.event.source == .nmi { owesNMI = false }
+        switch activations.last?.event.vector {
+        // Both handlers begin by reading what happened, and clear it.
+        case Vector.machineCheck: machine.cpu.machineCheckInProgress = false
+        case Vector.debug: machine.cpu.dr6 = DebugStatus.none
+        default: break
+        }
         if let finding = Progress.handledTwice(&self) { record(finding) }
         guard let activation = activations.last else {
             ending = .halted
-            return
+            return false
         }
         if activation.handlerCalls > limits.recurrences {
             // The event's own return leads back to its handler.
             ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
-            return
+            return false
         }
         // user_mode(regs)
         let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
         let fromUser = cs & 3 != 0
         let errorCode = function.register(of: .errorCode).map { machine[$0] } ?? 0
-        if model == .doubleFault, activation.isUnexpected || scenario.probe != .oops {
+        body.registers = regs
+        body.errorCode = errorCode
+        if model == .doubleFault, activation.isUnexpected || scenario.probe != .oops || activation.isInjected {
             if try rewriteEspfixFault(regs) {
                 CFunctionCall.leave(&machine)
-                return
+                return false
             }
             if targetBehindDoubleFault != nil {
                 record(DoubleFault.unhandled(self))
                 endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
-                return
+                return false
             }
         }
         if activation.isUnexpected {
             endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
-            return
+            return false
         }
         if activation.isDebuggersTrap {
             handleDebuggersTrap(regs, fromUser: fromUser)
             if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
             CFunctionCall.leave(&machine)
-            return
+            return false
         }
         let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
         // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
@@ -117,18 +161,27 @@ extension ScenarioRun {
         if enables && flags & Flags.interrupt != 0 {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
         }
-        if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
+        return true
+    }
+
+    private mutating func finishHandler(_ body: Body) throws(Fault) {
+        guard let activation = activations.last else {
+            ending = .halted
+            return
+        }
+        let model = body.function.model
+        if body.function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
         var isComplete = true
-        if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(regs, model) }
+        if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(body.registers, model) }
         if model.isSystemCall {
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
-            if isComplete { edit(regs, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
-            CFunctionCall.setInterrupts(enabled: function.interruptsOn, &machine, &hypervisor)
+            if isComplete { edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
+            CFunctionCall.setInterrupts(enabled: body.function.interruptsOn, &machine, &hypervisor)
         }
-        try act(regs, activation, errorCode: errorCode)
+        if !activation.isInjected { try act(body.registers, activation, errorCode: body.errorCode) }
         guard ending == nil else { return }
         if model == .fastSyscall || model == .sysenterCall {
-            CFunctionCall.leave(&machine, result: fastCallResult(regs, isComplete: isComplete))
+            CFunctionCall.leave(&machine, result: fastCallResult(body.registers, isComplete: isComplete))
         } else {
             CFunctionCall.leave(&machine)
         }

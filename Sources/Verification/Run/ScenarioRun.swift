@@ -40,6 +40,8 @@ package struct RunLimits: Sendable, Hashable {
     package var recurrences = 8
     /// Steps kept in a trace.
     package var traceSteps = 5_000
+    /// Nested events that are tried for the scenarios of one event.
+    package var nestedRuns: UInt64 = 2_000_000
 
     package init() {}
 }
@@ -66,6 +68,23 @@ package struct ScenarioRun: Sendable {
     /// The fault whose cause is being looked for.
     package var faultAtHand: Fault?
 
+    /// What nested exploration has seen; nil where nothing is injected but by `plan`.
+    package var explorer: Explorer?
+    /// Events that may still be injected.
+    var remaining = 0
+    /// C functions that nested events interrupt, each with the number of events that were unfinished in it.
+    var suspended: [(floor: Int, body: Body)] = []
+    /// Nested events that are being tried with strange values in the registers.
+    var isProbing = 0
+    /// A nested event of one that is being probed breaks something.
+    var didBreakInside = false
+    /// Events that were injected.
+    var path: [Injection] = []
+    /// Events of the plan whose step the run did not reach.
+    package var missedInjections: [Injection] = []
+    /// Events to inject, where a scenario names them.
+    var plan: [Injection] = []
+
     var nextActivation: UInt32 = 1
     /// The deliberate damage of a sigreturn probe: the return is meant to fault.
     var expectsReturnFault = false
@@ -73,6 +92,8 @@ package struct ScenarioRun: Sendable {
     var targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
     /// NMIs that came so far.
     var deliveredNMIs = 0
+    /// An NMI came while another was handled, and its handler has not run since.
+    var owesNMI = false
     /// RSP of the scenario's context.
     var interruptedRSP: UInt64 = 0
     /// Per-CPU words that the context holds otherwise than the kernel at rest.
@@ -91,6 +112,8 @@ package struct ScenarioRun: Sendable {
     /// Where the program must arrive once it runs again; nil to stop at once.
     var stopAddress: UInt64?
     var speculation: SpeculationMemo
+    /// The nested events that the table has entries for.
+    let nestedEvents: [(event: NestedEvent, vector: UInt8, symbol: String)]
     /// Texts of instructions that findings of earlier scenarios named.
     var instructionTexts: [Int32: String] = [:]
 
@@ -105,6 +128,7 @@ package struct ScenarioRun: Sendable {
         hypervisor = image.hypervisor
         scenario = Scenario(
             platform: image.platform, event: "", vector: 0, context: .kernel, probe: .return, reason: "")
+        nestedEvents = image.nestedEvents
         activations.reserveCapacity(limits.activations + 1)
         speculation = SpeculationMemo(image: image)
     }
@@ -123,9 +147,12 @@ package struct ScenarioRun: Sendable {
     /// Runs one scenario from the start.
     package mutating func execute(_ scenario: Scenario) -> ScenarioResult {
         reset(scenario)
+        plan = scenario.injections
         setContext()
         raise()
         while ending == nil { advance() }
+        // What was to be injected at a step that never came.
+        for injection in plan { missedInjections.append(injection) }
         return result()
     }
 
@@ -134,6 +161,7 @@ package struct ScenarioRun: Sendable {
         machine.memory.reset()
         machine.cpu = image.machine.cpu
         machine.idt[Int(Vector.debug)].ist = machine.debugGateIST
+        machine.debugTableUsers = 0
         machine.cost = Cost()
         machine.stepNumber = 0
         machine.activation = 0
@@ -149,8 +177,12 @@ package struct ScenarioRun: Sendable {
         hasStepped = false
         hasClearedTrapFlag = false
         deliveredNMIs = 0
+        owesNMI = false
         eventIsPending = false
         activations.removeAll(keepingCapacity: true)
+        path.removeAll(keepingCapacity: true)
+        suspended.removeAll(keepingCapacity: true)
+        missedInjections.removeAll()
         findings.removeAll(keepingCapacity: true)
         console.removeAll(keepingCapacity: true)
         stackExpectations.removeAll(keepingCapacity: true)
@@ -165,7 +197,7 @@ package struct ScenarioRun: Sendable {
 
     // MARK: The loop
 
-    private mutating func advance() {
+    mutating func advance() {
         let isRunningAgain = activations.isEmpty && machine.stepNumber > 0 && !eventIsPending
         if isRunningAgain, let stopAddress, machine.instructionPointer(image.program) == stopAddress {
             finishInterruptedProgram()
@@ -175,10 +207,16 @@ package struct ScenarioRun: Sendable {
             executeSystemCall()
             return
         }
+        if !activations.isEmpty, remaining > 0 || !plan.isEmpty, !isAtFunction { considerNestedEvents() }
         machine.stopAtBranches = speculation.isArmed && !activations.isEmpty
         let outcome: Outcome
         if recorder != nil {
             outcome = recordedStep()
+        } else if explorer != nil && (remaining > 0 || explorer?.isInside == true) {
+            outcome = exploredStep()
+        } else if let next = plan.first?.step {
+            outcome = machine.run(image.program, stepLimit: min(limits.steps, max(next, machine.stepNumber + 1)))
+            if case .stepLimit = outcome, machine.stepNumber < limits.steps { return }
         } else if activations.isEmpty {
             outcome = machine.stepNumber < limits.steps ? machine.step(image.program) : .stepLimit
         } else {

@@ -53,12 +53,14 @@ extension ScenarioRun {
         let cost = machine.cost
         let step = machine.stepNumber
         let unguarded = machine.unguardedReturn
-        let overwrites = machine.memory.overwrites.count
-        machine.memory.startJournal()
+        let overwrites = machine.memory.overwrites
+        let sums = machine.memory.tracking.isOn ? machine.memory.tracking.sums : nil
+        let mark = machine.memory.startJournal()
         machine.stopAtBranches = false
         machine.cpu.index = taken ? branch + 1 : instruction.target
         let gadget = runAhead()
-        machine.memory.rollBack(overwriteCount: overwrites)
+        machine.memory.rollBack(to: mark, overwrites: overwrites)
+        if let sums { machine.memory.tracking.sums = sums }
         machine.cpu = before
         machine.cost = cost
         machine.stepNumber = step

@@ -1,0 +1,74 @@
+/// Which registers an instruction looks at and which it replaces: bit n is register n, bit 16 the arithmetic flags.
+///
+/// Storing a register without a change (PUSH, MOV to memory) does not count as looking at it. RSP is left out: whoever
+/// compares states compares it always.
+package struct Dependence: Sendable, Hashable {
+    package var uses: UInt32 = 0
+    package var defines: UInt32 = 0
+
+    package static let flags: UInt32 = 1 << 16
+    private static let callerSaved = bits([.rax, .rcx, .rdx, .rsi, .rdi, .r8, .r9, .r10, .r11])
+    private static let arguments = bits([.rdi, .rsi, .rdx, .rcx])
+
+    package static func bits(_ registers: [Register]) -> UInt32 { registers.reduce(0) { $0 | bit($1) } }
+
+    private static func bit(_ register: Register) -> UInt32 {
+        switch register {
+        case .rsp, .rip, .none: 0
+        default: 1 << UInt32(register.rawValue)
+        }
+    }
+
+    package init(_ instruction: Instruction) {
+        let register = Dependence.bit(instruction.register)
+        let source = Dependence.bit(instruction.source)
+        let isWhole = instruction.width == .quad || instruction.width == .long
+        let isToRegister: Bool =
+            switch instruction.form {
+            case .registerToRegister, .memoryToRegister, .immediateToRegister: true
+            default: false
+            }
+        uses = Dependence.bit(instruction.memory.base) | Dependence.bit(instruction.memory.index)
+        switch instruction.opcode {
+        case .mov:
+            if instruction.form == .registerToRegister { uses |= source }
+            if isToRegister {
+                if isWhole { defines = register } else { uses |= register }
+            }
+        case .lea, .movzx, .movsx:
+            uses |= source
+            if isWhole { defines = register } else { uses |= register }
+        case .push: break
+        case .pop:
+            if instruction.form == .register && isWhole { defines = register }
+        case .xor where instruction.form == .registerToRegister && instruction.register == instruction.source,
+            .sub where instruction.form == .registerToRegister && instruction.register == instruction.source:
+            defines = register | Dependence.flags
+        // A no-operation of two bytes or more.
+        case .xchg where instruction.form == .registerToRegister && instruction.register == instruction.source: break
+        case .bt, .bts, .btr, .btc:
+            uses |= register | source
+            defines = Dependence.flags
+        case .add, .sub, .and, .or, .xor, .cmp, .test, .neg:
+            uses |= register | source
+            defines = Dependence.flags
+        case .call, .ret, .jmp:
+            uses |= register | source
+        case .rdmsr, .rdtsc:
+            uses |= Dependence.bit(.rcx)
+            defines = Dependence.bits([.rax, .rdx])
+        case .wrmsr: uses |= Dependence.bits([.rax, .rcx, .rdx])
+        case .cpuid: defines = Dependence.bits([.rax, .rbx, .rcx, .rdx])
+        case .movFromSegment, .movFromControl, .movFromDebug, .rdfsbase, .rdgsbase:
+            if isWhole { defines = register } else { uses |= register }
+        case .syscall: uses |= Dependence.bit(.rax)
+        case .model:
+            uses |= Dependence.arguments
+            defines = Dependence.callerSaved | Dependence.flags
+        case .swapgs, .iret, .nop, .pause, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3, .int,
+            .ud2, .hlt:
+            break
+        default: uses |= register | source | Dependence.flags
+        }
+    }
+}
