@@ -70,10 +70,10 @@ ENTRY(entry_SYSENTER_compat)
 	movq	%rsp, %rdi
 	call	do_fast_syscall_32
 .if X86_FEATURE_XENPV
-	jmp	.Lsyscall_32_done		/* a PV guest has IRET only */
+	jmp	syscall_32_done		/* a PV guest has IRET only */
 .else
 	testl	%eax, %eax
-	jz	.Lsyscall_32_done
+	jz	syscall_32_done
 .endif
 	jmp	sysret32_from_system_call
 
@@ -128,10 +128,10 @@ GLOBAL(entry_SYSCALL_compat_after_hwframe)
 	movq	%rsp, %rdi
 	call	do_fast_syscall_32
 .if X86_FEATURE_XENPV
-	jmp	.Lsyscall_32_done
+	jmp	syscall_32_done
 .else
 	testl	%eax, %eax
-	jz	.Lsyscall_32_done
+	jz	syscall_32_done
 .endif
 
 /*
@@ -214,7 +214,7 @@ ENTRY(entry_INT80_compat)
 	TRACE_IRQS_OFF
 	movq	%rsp, %rdi
 	call	do_int80_syscall_32
-.Lsyscall_32_done:
+GLOBAL(syscall_32_done)
 	TRACE_IRQS_ON
 	jmp	swapgs_restore_regs_and_return_to_usermode
 END(entry_INT80_compat)
