@@ -77,6 +77,12 @@ extension Hypervisor {
     package mutating func deliverSyscall(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        if quirks.contains(.takesDebugTrapOnGuestStack) && machine.cpu.pendingDebug != 0 {
+            return .crashed(
+                DomainCrash(
+                    reason: .hypervisorFault, vector: Vector.debug, errorCode: 0,
+                    address: machine.instructionPointer(program)))
+        }
         dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
         machine[.r11] =
@@ -90,6 +96,12 @@ extension Hypervisor {
     package mutating func deliverSyscall32(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        if quirks.contains(.takesDebugTrapOnGuestStack) && machine.cpu.pendingDebug != 0 {
+            return .crashed(
+                DomainCrash(
+                    reason: .hypervisorFault, vector: Vector.debug, errorCode: 0,
+                    address: machine.instructionPointer(program)))
+        }
         dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
         machine[.r11] = machine.cpu.flags
@@ -109,6 +121,10 @@ extension Hypervisor {
         machine[.rsp] = 0
         machine.cpu.cs = 3
         machine.cpu.ss = Hypervisor.stackSelector
+        if quirks.contains(.refusesNestedTaskFlag) && machine.cpu.flags & Flags.nestedTask != 0 {
+            return deliver(
+                Event(vector: Vector.generalProtection, source: .fault), activation: activation, &machine, program)
+        }
         return deliverCallback(sysenterCallback, clearsDirection: false, activation, &machine, program)
     }
 

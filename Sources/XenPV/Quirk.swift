@@ -33,6 +33,15 @@ package enum Quirk: String, Sendable, Hashable, CaseIterable {
     ///
     /// Xen 4.9 and earlier on processors with FSGSBASE (2017).
     case cachesUserGSBase = "caches-user-gs-base"
+    /// A #DB that MOV SS has postponed to the first instruction of Xen's SYSCALL entry is taken on the stack that RSP points
+    /// to, which is the guest's choice.
+    ///
+    /// Xen before 4.11 (XSA-260, CVE-2018-8897).
+    case takesDebugTrapOnGuestStack = "takes-debug-trap-on-guest-stack"
+    /// A SYSENTER of a program with NT set becomes #GP.
+    ///
+    /// Xen 4.3 to 4.14 ("x86/pv: Don't deliver #GP for a SYSENTER with NT set").
+    case refusesNestedTaskFlag = "refuses-nested-task-flag"
     /// The SYSCALL callback starts with the DF of the program.
     case keepsDirectionFlag = "keeps-direction-flag"
     /// #PF from the guest kernel keeps the U bit of its error code, which the processor sets because the guest kernel runs in

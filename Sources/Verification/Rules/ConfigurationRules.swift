@@ -33,6 +33,7 @@ enum Progress: Invariant {
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         if case .handler = checkpoint { return wrongHandler(&run) }
+        if case .cFunction = checkpoint { return strayExitWork(&run) }
         if case .resumed = checkpoint, run.isHandlingEvent, let lost = lostNMI(&run) { return lost }
         guard case .resumed = checkpoint, run.isHandlingEvent, run.innermost.handlerCalls == 0,
             let activation = run.current, !activation.isUnexpected
@@ -55,6 +56,17 @@ enum Progress: Invariant {
         return Finding(
             rule,
             "\(run.eventName(run.innermost)) (activation \(run.innermost.number)) is over, and an NMI that came meanwhile has left without its handler: it is lost"
+        )
+    }
+
+    /// Signals and rescheduling on the way to user mode, for an event that did not come from there.
+    private static func strayExitWork(_ run: inout ScenarioRun) -> Finding? {
+        guard run.modelAtRIP == .exitToUser, run.functionAtRIP?.origin == .user, run.isHandlingEvent,
+            !run.innermost.isUnexpected, !run.innermost.fromUser
+        else { return nil }
+        return Finding(
+            rule,
+            "\(run.here) does the work of a return to user mode for \(run.eventName(run.innermost)) (activation \(run.innermost.number)), which came from the kernel"
         )
     }
 
