@@ -174,6 +174,9 @@ extension TableReader {
         model.rule = rule
         let evidence = require(keys["evidence"], keys["evidence"] != nil, "/model", "evidence")
         model.evidence = string(evidence, "/model/evidence", limit_bytes: 512) ?? ""
+        if evidence != nil && model.evidence.isEmpty {
+            fault("/model/evidence", "empty", "words of the explanation are needed")
+        }
         model.foundIn = string(keys["found_in"], "/model/found_in", limit_bytes: 256) ?? "*"
         model.note = string(keys["note"], "/model/note", limit_bytes: 2048) ?? ""
         return model

@@ -29,7 +29,11 @@ enum Progress: Invariant {
         statement: "Every event reaches its handler, once, and is handled in a bounded number of steps.",
         why:
             "A handler takes an event for the one that it is made for: the wrong signal, the wrong register read, a stack that is not ready for it. A fault that its own handler raises again hangs the machine without a message.",
-        sources: ["Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/kernel/traps.c", "facts F13, F14, F26"])
+        sources: [
+            "Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/kernel/traps.c",
+            "Linux 5.2 arch/x86/entry/entry_64.S, what DEBUG_ENTRY asserts of the way to user mode",
+            "facts F13, F14, F26",
+        ])
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         if case .handler = checkpoint { return wrongHandler(&run) }

@@ -5,7 +5,8 @@ import Machine
 enum UserReachableGate: Invariant {
     static let rule = Rule(
         "user-reachable-gate",
-        statement: "A program reaches by INT n the breakpoint, overflow and system-call gates, and no other; its SYSCALL and SYSENTER arrive as system calls.",
+        statement:
+            "A program reaches by INT n the breakpoint, overflow and system-call gates, and no other; its SYSCALL and SYSENTER arrive as system calls.",
         why:
             "Other stubs expect a frame with an error code, interrupts in a known state, or hardware that raised the event; and a debugger's int3 must not be a protection fault.",
         sources: ["SDM vol. 3, 6.12.1.1 (gate DPL)", "Linux 5.2 arch/x86/kernel/idt.c, SYSG", "facts F20, F24"])
