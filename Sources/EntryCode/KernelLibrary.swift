@@ -61,6 +61,8 @@ package struct PerCPUVariable: Sendable {
     package var holds: JSON
     /// Parts that entry code leaves as it found them: offset and size.
     package var kept: [(offset: UInt64, size_bytes: UInt64)] = []
+    /// Each use writes it before it reads it: what it holds between uses is nobody's.
+    package var isScratch = false
     /// Its pages are mapped in the user half of a PTI pair too.
     package var isUserMapped = false
 }
@@ -219,6 +221,7 @@ package struct KernelLibrary: Sendable {
                     PerCPUVariable(
                         name: member.key, offset: offset, size_bytes: size_bytes,
                         holds: member.value["holds"] ?? 0, kept: kept,
+                        isScratch: member.value["scratch"]?.boolValue ?? false,
                         isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
             generation.interruptStackInUse = KernelLibrary.interruptStackInUse(root, generation)
