@@ -63,15 +63,14 @@ package struct MemoryTracking: Sendable {
         }
     }
 
-    /// Begins to track a path; false where too many are tracked already.
-    package mutating func begin(at step: UInt32) -> Bool {
-        guard depth < MemoryTracking.levels else { return false }
+    /// Begins to track a path; at most `levels` at one time.
+    package mutating func begin(at step: UInt32) {
+        guard depth < MemoryTracking.levels else { return }
         since[depth] = max(step, 1)
         touched[depth] = 0
         valued[depth] = 0
         innermostSince = since[depth]
         depth += 1
-        return true
     }
 
     /// Ends the innermost path; what it depended on.

@@ -143,9 +143,10 @@ extension ScenarioRun {
         let floor = activations.count
         raise(event)
         runNested(above: floor)
+        _ = stopTracking(event, depth)
         let broke = findings.count > snapshot.findings.count || ending != nil
         if broke || !isBack(at: snapshot) { followOn(event, depth, processor, snapshot, broke: broke) }
-        _ = endNested(snapshot, event, depth)
+        restore(snapshot)
         if isProbing > 0 {
             // Whoever is probing learns that something breaks inside, and runs it again to report it.
             if broke || didBreakInside { didBreakInside = true }
@@ -173,7 +174,8 @@ extension ScenarioRun {
             && isBack(at: snapshot, strange: carried)
         // The outer one that is being probed has it inside as well.
         didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
-        let isSurprised = endNested(snapshot, event, depth)
+        let isSurprised = stopTracking(event, depth)
+        restore(snapshot)
         return isBack && !isSurprised
     }
 
@@ -181,18 +183,18 @@ extension ScenarioRun {
     static func strangeValue(_ number: Int) -> UInt64 { 0x5EED_0000_0000_0000 | UInt64(number) << 8 | 0x5A }
 
     private mutating func beginNested() -> RunSnapshot? {
-        guard machine.memory.tracking.begin(at: machine.stepNumber) else { return nil }
+        guard machine.memory.tracking.depth < MemoryTracking.levels else { return nil }
+        let snapshot = takeSnapshot()
+        machine.memory.tracking.begin(at: machine.stepNumber)
         explorer?.runs += 1
         explorer?.begin()
-        let snapshot = takeSnapshot()
         remaining -= 1
         return snapshot
     }
 
-    /// Puts everything back; true if the path has looked at a register that it was not known to look at.
-    private mutating func endNested(_ snapshot: RunSnapshot, _ event: NestedEvent, _ depth: Int) -> Bool {
+    /// The nested event is over: what its path has looked at is known now. True if that is a register that none before did.
+    private mutating func stopTracking(_ event: NestedEvent, _ depth: Int) -> Bool {
         let footprint = machine.memory.tracking.end()
-        restore(snapshot)
         return explorer?.end(event, depth, footprint) ?? false
     }
 
