@@ -147,7 +147,11 @@ extension ScenarioRun {
                 if owner == .free || !machine.isLive(owner.activation) { return true }
                 // Below RSP, and no frame: entry code moves RSP above frames that it is about to copy.
                 if owner.kind != .hardwareFrame && machine.isDead(address, of: owner.activation) { return true }
-            default: if address == addressWord { return true }
+            default:
+                if address == addressWord { return true }
+                if owner == .free || !machine.isLive(owner.activation), layout.scratchWords.contains(address) {
+                    return true
+                }
             }
             isSame = false
             return false

@@ -29,15 +29,10 @@ enum Progress: Invariant {
         statement: "Every event reaches its handler, once, and is handled in a bounded number of steps.",
         why:
             "A handler takes an event for the one that it is made for: the wrong signal, the wrong register read, a stack that is not ready for it. A fault that its own handler raises again hangs the machine without a message.",
-        sources: [
-            "Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/kernel/traps.c",
-            "Linux 5.2 arch/x86/entry/entry_64.S, what DEBUG_ENTRY asserts of the way to user mode",
-            "facts F13, F14, F26",
-        ])
+        sources: ["Linux 5.2 arch/x86/kernel/idt.c", "Linux 5.2 arch/x86/kernel/traps.c", "facts F13, F14, F26"])
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         if case .handler = checkpoint { return wrongHandler(&run) }
-        if case .cFunction = checkpoint { return strayExitWork(&run) }
         if case .resumed = checkpoint, run.isHandlingEvent, let lost = lostNMI(&run) { return lost }
         guard case .resumed = checkpoint, run.isHandlingEvent, run.innermost.handlerCalls == 0,
             let activation = run.current, !activation.isUnexpected
@@ -60,17 +55,6 @@ enum Progress: Invariant {
         return Finding(
             rule,
             "\(run.eventName(run.innermost)) (activation \(run.innermost.number)) is over, and an NMI that came meanwhile has left without its handler: it is lost"
-        )
-    }
-
-    /// Signals and rescheduling on the way to user mode, for an event that did not come from there.
-    private static func strayExitWork(_ run: inout ScenarioRun) -> Finding? {
-        guard run.modelAtRIP == .exitToUser, run.functionAtRIP?.origin == .user, run.isHandlingEvent,
-            !run.innermost.isUnexpected, !run.innermost.fromUser
-        else { return nil }
-        return Finding(
-            rule,
-            "\(run.here) does the work of a return to user mode for \(run.eventName(run.innermost)) (activation \(run.innermost.number)), which came from the kernel"
         )
     }
 
