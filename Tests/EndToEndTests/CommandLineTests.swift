@@ -24,7 +24,7 @@ struct CommandLineTests {
             (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/entrys"),
             (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/idt/0"),
             (["check", "linux-5.2", "--scenarios", "nothing/*"], "", "no scenario matches"),
-            (["check", "linux-5.2", "--nesting", "1"], "", "not modelled"),
+            (["check", "linux-5.2", "--nesting", "4"], "", "0 to 3"),
             (["check", "linux-5.2", "--xen", "4.5"], "", "4.6"),
             (["check", "linux-5.2", "--format", "xml"], "", "ndjson"),
             (["check", "linux-5.2", "--platform", "arm"], "", "xen-pv"), (["check"], "", "Usage"),
@@ -108,7 +108,7 @@ struct CommandLineTests {
     /// Usage is that of the command that was called.
     @Test func faultsOfOptionsShowTheUsageOfTheCommand() throws {
         for (arguments, usage) in [
-            (["check", "linux-5.2", "--nesting", "1"], "gatehouse check"),
+            (["check", "linux-5.2", "--nesting", "4"], "gatehouse check"),
             (["serve", "--listen", "nowhere"], "gatehouse serve"), (["serve", "--workers", "0"], "gatehouse serve"),
             (["serve", "--listen", "127.0.0.1:9", "--listen", "127.0.0.1:9"], "gatehouse serve"),
             (["check", "linux-5.2", "--platform", "arm"], "gatehouse check"),

@@ -31,7 +31,12 @@ import Verification
             #expect(row.head.instructions > row.base.instructions, "\(row.scenario)")
             #expect(row.baseVerdict == "holds" && row.headVerdict == "holds")
         }
-        #expect(comparison.rows.filter { !$0.scenario.hasPrefix("xen-pv/debug/") }.allSatisfy(\.isEqual))
+        // A stepped or watched program takes a #DB on its way through other events.
+        let others = comparison.rows.filter {
+            !$0.scenario.hasPrefix("xen-pv/debug/") && $0.scenario.hasSuffix("/return")
+        }
+        #expect(others.count > 100)
+        #expect(others.allSatisfy { $0.isEqual })
         #expect(comparison.baseOnly.isEmpty && comparison.headOnly.isEmpty)
     }
 

@@ -45,7 +45,8 @@ struct DefectCatalogueTests {
         let check = try #require(defect.check())
         #expect(check.faults == [])
         #expect(!check.found.isEmpty)
-        #expect(check.scenarios >= check.found.count)
+        // A table that cannot be run has no scenarios: it is found by its configuration.
+        #expect(check.scenarios == 0 || check.scenarios >= check.found.count)
     }
 
     @Test("the two tables are documents that anybody could submit", arguments: modelled)

@@ -46,6 +46,12 @@ package struct DefectCheck: Sendable {
     package var faults: [String]
 
     package var isConfirmed: Bool { faults.isEmpty }
+
+    package init(scenarios: Int, found: [String], faults: [String]) {
+        self.scenarios = scenarios
+        self.found = found
+        self.faults = faults
+    }
 }
 
 extension DefectModel {
