@@ -116,6 +116,14 @@ package struct MemoryTracking: Sendable {
             ^ (Owner(rawValue: new.owner).isOpaque ? newPlace : newFull)
     }
 
+    /// Whether anything was written on the stacks that a footprint covers.
+    package func hasStackWords(_ footprint: Footprint) -> Bool {
+        for index in 2..<MemoryTracking.classes where footprint.touched >> UInt32(index) & 1 != 0 {
+            if structure[index] != 0 { return true }
+        }
+        return false
+    }
+
     /// One number for all that a footprint covers.
     package func summary(_ footprint: Footprint) -> UInt64 {
         var sum: UInt64 = 0

@@ -87,11 +87,11 @@ package struct Explorer: Sendable {
         if cpu.machineCheckInProgress { bits |= 8 }
         if cpu.guestKernelMode { bits |= 16 }
         if run.hypervisor?.nmiMasked == true { bits |= 32 }
+        if cpu.hasUntrained { bits |= 64 }
         bits |= UInt64(run.machine.idt[Int(Vector.debug)].ist) << 8
         bits |= UInt64(clamping: run.machine.debugTableUsers) << 16
         sum = mix(sum, bits)
         sum = mix(sum, run.machine[.rsp])
-        sum = mix(sum, run.machine.liveActivations)
         for activation in run.activations { sum = mix(sum, kindKey(activation)) }
         return sum
     }
@@ -117,7 +117,10 @@ package struct Explorer: Sendable {
     func key(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ machine: inout Machine) -> UInt64 {
         let slot = Explorer.slot(event, remaining)
         var sum = Explorer.mix(processor, UInt64(slot) << 1 | 1)
-        sum = Explorer.mix(sum, machine.memory.tracking.summary(dependences[slot].memory))
+        let footprint = dependences[slot].memory
+        sum = Explorer.mix(sum, machine.memory.tracking.summary(footprint))
+        // Whose words they are matters where there are any.
+        if machine.memory.tracking.hasStackWords(footprint) { sum = Explorer.mix(sum, machine.liveActivations) }
         var registers = dependences[slot].registers
         if registers & Dependence.flags != 0 { sum = Explorer.mix(sum, machine.cpu.flags & Flags.arithmetic) }
         registers &= 0xFFFF
@@ -135,6 +138,7 @@ package struct Explorer: Sendable {
     {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
         sum = mix(sum, run.machine.memory.tracking.summary(.init(touched: .max, valued: .max)))
+        sum = mix(sum, run.machine.liveActivations)
         sum = mix(sum, run.machine.cpu.flags)
         for register in Register.general { sum = mix(sum, run.machine[register]) }
         sum = mix(sum, run.machine.cpu.cr2)

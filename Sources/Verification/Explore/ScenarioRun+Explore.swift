@@ -70,6 +70,8 @@ extension ScenarioRun {
             // Linux keeps breakpoints away from its NMI entry, and takes a machine check there for fatal: neither opens NMIs
             // before the first one's frame is safe.
             if hypervisor == nil && activations.contains(where: { $0.openNMIs == .inEntryCode }) { return false }
+            // Of the NMI that such a scenario starts in nothing is run: whether it repeats is seen where NMIs are the event.
+            if scenario.context.isInNMI { return false }
             return hypervisor.map { !$0.nmiMasked } ?? cpu.acceptsNMI
         case .machineCheck:
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
