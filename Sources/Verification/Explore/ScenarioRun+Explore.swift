@@ -94,7 +94,11 @@ extension ScenarioRun {
         activations.contains { activation in
             guard activation.event.vector == vector, activation.isInjected else { return false }
             let index = Int(program.index(at: activation.interrupted.rip))
-            return index >= 0 && program.instructions[index].opcode != .model
+            guard index >= 0 else { return false }
+            let instruction = program.instructions[index]
+            let number = Int(instruction.immediate)
+            guard instruction.opcode == .model, image.functions.indices.contains(number) else { return true }
+            return !image.functions[number].model.isEventHandler
         }
     }
 
@@ -187,7 +191,7 @@ extension ScenarioRun {
     private mutating func beginNested() -> RunSnapshot? {
         guard machine.memory.tracking.depth < MemoryTracking.levels else { return nil }
         let snapshot = takeSnapshot()
-        machine.memory.tracking.begin(at: machine.stepNumber)
+        machine.memory.tracking.begin(at: machine.stepNumber, live: machine.liveActivations)
         explorer?.runs += 1
         explorer?.begin()
         remaining -= 1
