@@ -366,12 +366,13 @@ package struct Memory: Sendable {
             writer: cell.writer, pageClass: pageClasses[offset >> 12], wantsValue: Owner(rawValue: cell.owner).isOpaque)
     }
 
-    /// Notes that the running code writes a word: what it was before decides whether that is a loss.
+    /// Notes that the running code writes a word: whether somebody needed it decides whether that is a loss.
     @inline(never)
     private mutating func trackWrite(_ index: Int, _ new: Cell) {
         let old = cells[index]
         let number = pageClasses[index >> 9]
-        if old.writer < tracking.innermostSince {
+        let owner = Owner(rawValue: old.owner)
+        if old.writer < tracking.innermostSince && owner.isFrameOrSavedRegister && tracking.isLive(owner.activation) {
             tracking.note(writer: old.writer, pageClass: number, wantsValue: false)
         }
         tracking.replace(index, (old.word, old.owner), (new.word, new.owner), pageClass: Int(number))

@@ -20,6 +20,8 @@ package struct MemoryTracking: Sendable {
     /// Bit n: it has read the value of a word that `structure` does not contain.
     private var valued = [UInt32](repeating: 0, count: MemoryTracking.levels)
     package private(set) var depth = 0
+    /// Activations that had not returned when the innermost path began, as `Machine.liveActivations`.
+    private var live: UInt64 = 0
     /// The step at which the innermost path began; 0 for none.
     private(set) var innermostSince: UInt32 = 0
 
@@ -64,8 +66,9 @@ package struct MemoryTracking: Sendable {
     }
 
     /// Begins to track a path; at most `levels` at one time.
-    package mutating func begin(at step: UInt32) {
+    package mutating func begin(at step: UInt32, live: UInt64) {
         guard depth < MemoryTracking.levels else { return }
+        self.live = live
         since[depth] = max(step, 1)
         touched[depth] = 0
         valued[depth] = 0
@@ -80,6 +83,9 @@ package struct MemoryTracking: Sendable {
         innermostSince = depth > 0 ? since[depth - 1] : 0
         return Footprint(touched: touched[depth], valued: valued[depth])
     }
+
+    @inline(__always)
+    func isLive(_ activation: UInt32) -> Bool { live >> UInt64(min(activation, 63)) & 1 != 0 }
 
     /// A word of before was accessed: every path that began after it was written depends on it.
     @inline(__always)
@@ -114,6 +120,14 @@ package struct MemoryTracking: Sendable {
         structure[pageClass] ^=
             (Owner(rawValue: old.owner).isOpaque ? oldPlace : oldFull)
             ^ (Owner(rawValue: new.owner).isOpaque ? newPlace : newFull)
+    }
+
+    /// Whether anything was written on the stacks that a footprint covers.
+    package func hasStackWords(_ footprint: Footprint) -> Bool {
+        for index in 2..<MemoryTracking.classes where footprint.touched >> UInt32(index) & 1 != 0 {
+            if structure[index] != 0 { return true }
+        }
+        return false
     }
 
     /// One number for all that a footprint covers.

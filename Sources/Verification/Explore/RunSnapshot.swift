@@ -129,7 +129,8 @@ extension ScenarioRun {
             now.watchedAddress == then.watchedAddress, isSameMask(now.nmiBlocked, then.nmiBlocked),
             now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
             now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
-            now.hasUntrained == then.hasUntrained,
+            // Predictors that the nested event has untrained only help.
+            now.hasUntrained || !then.hasUntrained,
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
             isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI), owesNMI == snapshot.owesNMI

@@ -41,7 +41,7 @@ package struct RunLimits: Sendable, Hashable {
     /// Steps kept in a trace.
     package var traceSteps = 5_000
     /// Nested events that are tried for the scenarios of one event.
-    package var nestedRuns: UInt64 = 2_000_000
+    package var nestedRuns: UInt64 = 50_000_000
 
     package init() {}
 }
