@@ -51,8 +51,8 @@ struct Expansion {
     /// Vectors that events come by, in their order.
     let vectors: [(vector: UInt8, entry: String)]
     let deviceVectors: Set<UInt8>
-    /// SYSCALL is among `vectors`: the kernel has it, and the table needs its stand-in for nothing else.
-    let hasSyscall: Bool
+    /// Events without a vector that this kernel meets here, and whose stand-ins the table needs for nothing else.
+    let standIns: Set<UInt8>
 
     /// Alternatives have been applied.
     let isPatched: Bool
@@ -65,11 +65,9 @@ struct Expansion {
         let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
-        // A PV guest without a callback for SYSCALL has no 64-bit programs.
-        let isPossible = !platform.isXen || table.xen.callbacks["syscall"] != nil
-        let entry = isPossible && !taken.contains(Platform.syscallVector) ? generation.roles["syscall_entry"] : nil
-        hasSyscall = entry != nil
-        if let entry { all.append((Platform.syscallVector, entry)) }
+        let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
+        standIns = Set(others.map(\.vector))
+        all += others
         vectors = all.sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
@@ -98,6 +96,30 @@ struct Expansion {
         return table.xen.callbacks["event"].map { [(Platform.callbackVector, $0)] } ?? []
     }
 
+    /// SYSCALL, SYSENTER and the failsafe callback, where processor, kernel and hypervisor have them.
+    private static func standIns(
+        _ table: EntryTable, _ platform: Platform, _ generation: Generation
+    ) -> [(vector: UInt8, entry: String)] {
+        var found: [(vector: UInt8, entry: String)] = []
+        func add(_ vector: UInt8, _ role: String, callback: String, isPossible: Bool) {
+            // A PV guest has what it has registered a callback for, whatever the host's processor.
+            if platform.isXen ? table.xen.callbacks[callback] == nil : !isPossible { return }
+            if let entry = generation.roles[role] { found.append((vector, entry)) }
+        }
+        add(Platform.syscallVector, "syscall_entry", callback: "syscall", isPossible: true)
+        if table.options["IA32_EMULATION"] ?? true {
+            // Intel has no SYSCALL in 32-bit code, AMD no SYSENTER under a 64-bit kernel (APM vol. 3).
+            add(
+                Platform.syscall32Vector, "syscall32_entry", callback: "syscall32",
+                isPossible: platform == .bareMetalAMD)
+            add(
+                Platform.sysenterVector, "sysenter_entry", callback: "sysenter",
+                isPossible: platform == .bareMetalIntel)
+        }
+        add(Platform.failsafeVector, "failsafe_callback", callback: "failsafe", isPossible: false)
+        return found
+    }
+
     mutating func dangling(_ pointer: String, _ message: String) {
         findings.append(ConfigurationFinding(rule: "dangling-reference", pointer: pointer, message: message))
     }
@@ -118,7 +140,8 @@ struct Expansion {
                     })
         }
         var builder = MemoryBuilder(
-            table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector))
+            table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector),
+            standIns: standIns)
         var (machine, layout) = builder.build()
         findings += builder.findings
         var hypervisor: Hypervisor?
@@ -126,7 +149,8 @@ struct Expansion {
             hypervisor = makeHypervisor(release, program, layout)
         } else {
             fillIDT(&machine, program)
-            setSyscall(&machine, program)
+            setSyscall(&machine, program, entryStackEnd: layout.entryStack.end)
+            setReturnGuard(&machine, program)
         }
         findUnreachable(program)
         findUnusedRoutines(program)
@@ -135,18 +159,40 @@ struct Expansion {
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles,
-            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors,
-            bootsUnpatched: generation.bootsUnpatched, findings: findings)
+            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
+            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
+            findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
-    private func setSyscall(_ machine: inout Machine, _ program: Program) {
+    private func setSyscall(_ machine: inout Machine, _ program: Program, entryStackEnd: UInt64) {
         guard let entry = generation.roles["syscall_entry"], let address = program.address(of: entry) else { return }
         machine.cpu.lstar = address
         // __USER32_CS and __KERNEL_CS.
         machine.cpu.star = 0x23 << 48 | 0x10 << 32
         machine.cpu.syscallMask =
             Flags.trap | Flags.direction | Flags.interrupt | Flags.iopl | Flags.alignmentCheck | Flags.nestedTask
+        if let entry = generation.roles["syscall32_entry"], let address = program.address(of: entry) {
+            machine.cpu.cstar = address
+        }
+        if let entry = generation.roles["sysenter_entry"], let address = program.address(of: entry) {
+            machine.cpu.sysenterCS = 0x10
+            machine.cpu.sysenterESP = entryStackEnd
+            machine.cpu.sysenterEIP = address
+        }
+    }
+
+    /// What entry code must do about Retbleed, by the options of the kernel (Linux 6.1 `arch/x86/kernel/cpu/bugs.c`).
+    private func setReturnGuard(_ machine: inout Machine, _ program: Program) {
+        guard isPatched else { return }
+        if platform == .bareMetalIntel, table.options["CPU_IBRS_ENTRY"] ?? false {
+            machine.returnGuard = .restriction
+        }
+        if platform == .bareMetalAMD, table.options["CPU_UNRET_ENTRY"] ?? false {
+            machine.returnGuard = .untraining
+            let routine = generation.roles["untrain_ret"] ?? "zen_untrain_ret"
+            machine.untrainingIndex = program.address(of: routine).map(program.index(at:)) ?? -2
+        }
     }
 
     private func kernelRelease() -> String {
@@ -237,6 +283,12 @@ struct Expansion {
             \tnop
             \tnop
             END(user_signal_handler)
+            ENTRY(__kernel_vsyscall)
+            \tint $0x80
+            GLOBAL(int80_landing_pad)
+            \tnop
+            \tnop
+            END(__kernel_vsyscall)
             ENTRY(kernel_code)
             \tnop
             GLOBAL(kernel_interrupted)
@@ -259,11 +311,16 @@ struct Expansion {
             let instruction =
                 vector == Vector.breakpoint
                 ? "int3"
-                : vector == Platform.syscallVector && hasSyscall ? "syscall" : "int $\(vector)"
+                : (standIns.contains(vector) ? Platform.instruction(of: vector) : nil) ?? "int $\(vector)"
             text += "ENTRY(user_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(user_int_\(vector))\n"
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
+        text += debugSiteText() + "ENTRY(user_int_others)\n"
+        for (vector, _) in Addresses.otherInterrupts(vectors: Set(vectors.map(\.vector)), standIns) {
+            text += "\tint $\(vector)\n"
+        }
+        text += "END(user_int_others)\n"
         if let test = table.machine.selfTest {
             text += """
                 ENTRY(\(test.routine))
@@ -281,6 +338,25 @@ struct Expansion {
                 END(\(test.target))
 
                 """
+        }
+        return text
+    }
+
+    /// User code that a debugger watches: an access, and a load of SS in front of each instruction that enters the kernel.
+    private func debugSiteText() -> String {
+        var text = "ENTRY(user_access)\n\tcmpb $0, (%rbx)\n\tnop\n\tnop\nEND(user_access)\n"
+        for (vector, _) in vectors {
+            let instruction: String
+            switch vector {
+            case Vector.debug: instruction = "nop"
+            case Vector.breakpoint: instruction = "int3"
+            case Vector.overflow, 0x80: instruction = "int $\(vector)"
+            default:
+                guard standIns.contains(vector), let own = Platform.instruction(of: vector) else { continue }
+                instruction = own
+            }
+            text +=
+                "ENTRY(user_mov_ss_\(vector))\n\tmovw (%rbx), %ss\n\t\(instruction)\n\tnop\n\tnop\nEND(user_mov_ss_\(vector))\n"
         }
         return text
     }
@@ -307,8 +383,12 @@ struct Expansion {
         }
         placements["user_code"] = Addresses.userCode
         placements["user_signal_handler"] = Addresses.userSignalHandler
+        placements["user_int_others"] = Addresses.userOtherInterrupts
+        placements["user_access"] = Addresses.userAccess
+        placements["__kernel_vsyscall"] = Addresses.userVDSO32
         for (vector, _) in vectors {
             placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
+            placements["user_mov_ss_\(vector)"] = Addresses.userMovSS + UInt64(vector) * 16
         }
         if let test = table.machine.selfTest {
             placements[test.routine] = test.address
@@ -332,7 +412,22 @@ enum Addresses {
     static let userCode: UInt64 = 0x0040_1000
     static let userInterrupts: UInt64 = 0x0040_2000
     static let userSignalHandler: UInt64 = 0x0040_4000
+    static let userMovSS: UInt64 = 0x0040_5000
+    static let userAccess: UInt64 = 0x0040_6000
+    static let userOtherInterrupts: UInt64 = 0x0040_7000
+
+    /// Where INT n stands for each n that no gate of the kernel has: two bytes each, one after the other.
+    static func otherInterrupts(
+        vectors: Set<UInt8>, _ standIns: Set<UInt8>
+    ) -> [(vector: UInt8, address: UInt64)] {
+        let others = (0...255).map { UInt8($0) }.filter { !vectors.contains($0) || standIns.contains($0) }
+        return others.enumerated().map { ($1, userOtherInterrupts + UInt64($0) * 2) }
+    }
     static let userStackPage: UInt64 = 0x7FFC_1234_5000
     static let userStackPointer: UInt64 = 0x7FFC_1234_5E58
+    /// Of 32-bit programs: their stack, and the vDSO.
+    static let userStackPage32: UInt64 = 0xFFFB_3000
+    static let userStackPointer32: UInt64 = 0xFFFB_3E5C
+    static let userVDSO32: UInt64 = 0xF7FC_8560
     static let current: UInt64 = 0xFFFF_FFFF_8221_2780
 }

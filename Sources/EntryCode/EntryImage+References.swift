@@ -86,6 +86,8 @@ extension Expansion {
             switch key {
             case "event": hypervisor.eventCallback = address
             case "failsafe": hypervisor.failsafeCallback = address
+            case "syscall32": hypervisor.syscall32Callback = address
+            case "sysenter": hypervisor.sysenterCallback = address
             default: hypervisor.syscallCallback = address
             }
         }

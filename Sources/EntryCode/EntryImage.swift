@@ -22,8 +22,14 @@ package struct EntryImage: Sendable {
     package var vectors: [(vector: UInt8, entry: String)] = []
     /// Those of them that devices raise; on Xen PV the vector that stands for the event callback.
     package var deviceVectors: Set<UInt8> = []
+    /// Those of `vectors` that stand for events without a vector.
+    package var standIns: Set<UInt8> = []
     /// The int3 self test of this kernel runs before alternatives are applied: on another expansion (fact F10).
     package var bootsUnpatched = false
+    /// System calls return by SYSRET whatever TF is.
+    package var sysretTraps = false
+    /// The code is that after alternatives were applied.
+    package var isPatched = true
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -55,6 +61,17 @@ package struct InvalidConfiguration: Error, Sendable {
 package struct ImageLayout: Sendable {
     package var taskStack: Region
     package var entryStack: Region
+    package var interruptStack: Region
+    package var nmiStackTop: UInt64
+    /// What is written while the interrupt stack is in use: address, size, value.
+    package var interruptStackInUse: (address: UInt64, size_bytes: UInt64, value: UInt64)?
+    /// Where the kernel notes that the user's translations must be flushed, one bit for each PCID; nil without PCID and
+    /// page-table isolation.
+    package var userFlushMask: UInt64?
+    /// Exception table: address of the instruction to that of its fixup.
+    package var fixups: [UInt64: UInt64] = [:]
+    /// The function that loads GS with a selector for C; nil where the kernel has none that faults.
+    package var loadGS: UInt64?
     package var perCPUBase: UInt64
     /// Per-CPU variables that entry code leaves as it found them: name, address, size.
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
@@ -66,9 +83,19 @@ package struct ImageLayout: Sendable {
     package var vcpuInfo: UInt64
     package var current: UInt64
     package var userStackPointer: UInt64
+    /// The same of a 32-bit program, and where its system calls return to in the vDSO.
+    package var userStackPointer32: UInt64
+    package var userLandingPad: UInt64
     /// User code: a run of NOPs whose second instruction is interrupted, and one INT n for each n that was asked for.
     package var userCode: UInt64
     package var userInterrupt: [UInt8: UInt64]
+    /// INT n for each n that has no gate.
+    package var userOtherInterrupt: [UInt8: UInt64] = [:]
+    /// User code that accesses the word at RBX; that loads SS from there and then does what raises the vector.
+    package var userAccess: UInt64
+    package var userMovSS: [UInt8: UInt64]
+    /// First address behind the code of SYSENTER that a debugger may step through.
+    package var sysenterEnd: UInt64
     /// User code that signals and hostile returns go to.
     package var userSignal: UInt64
     /// Kernel code: NOPs, an int3 followed by four NOPs, and a function that only returns.
@@ -90,6 +117,9 @@ package struct ImageLayout: Sendable {
 }
 
 extension EntryImage {
+    /// Entry code calls a function for the work that waits for a return to user mode.
+    package var hasExitFunction: Bool { functions.contains { $0.model == .exitToUser } }
+
     /// Prints instructions with the program's own symbols.
     package var printer: InstructionPrinter {
         let program = program

@@ -16,6 +16,10 @@ package struct CFunction: Sendable, Hashable {
     package var readsCR2 = false
     /// It does the exit work and returns with interrupts disabled (`irqentry_exit`, Linux 5.8 and later).
     package var disablesInterrupts = false
+    /// It is called with interrupts on and leaves them on: the fast path of system calls up to 4.15.
+    package var interruptsOn = false
+    /// The ways in which it may change what a breakpoint of the kernel does; nil for all.
+    package var emulates: Set<String>?
     /// The mode that its events come from; nil for either.
     package var origin: Origin?
     /// What its argument points at, for models that copy `pt_regs`.
@@ -80,8 +84,21 @@ package struct Generation: Sendable {
     package var entryStackTop = PerCPUWord(variable: "cpu_tss_rw", offset: 4)
     /// The per-CPU variable that C reads first of all.
     package var current = "current_task"
+    /// System calls return by SYSRET whatever TF is: a stepped program traps at the return address.
+    package var sysretTraps = false
+    /// Labels of instructions that may fault and of the code that then goes on.
+    package var exceptionTable: [(fault: String, fixup: String)] = []
+    /// What says that the interrupt stack is in use; nil where nothing does.
+    package var interruptStackInUse: InUse?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
+
+    /// A per-CPU variable, and what it holds while something is in use.
+    package struct InUse: Sendable, Hashable {
+        package var word: PerCPUWord
+        package var size_bytes: UInt64
+        package var value: UInt64
+    }
 
     /// A word of a per-CPU variable.
     package struct PerCPUWord: Sendable, Hashable {
@@ -170,6 +187,14 @@ package struct KernelLibrary: Sendable {
                 }
                 generation[keyPath: path] = Generation.PerCPUWord(variable: variable, offset: UInt64(offset))
             }
+            for row in root["exception_table"]?.arrayValue ?? [] {
+                guard let fault = row["fault"]?.stringValue, let fixup = row["fixup"]?.stringValue else {
+                    faults.append("\(folder)/kernel.json has an exception-table row without fault or fixup")
+                    continue
+                }
+                generation.exceptionTable.append((fault, fixup))
+            }
+            generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
             generation.current = root["current"]?.stringValue ?? generation.current
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
             for member in root["per_cpu"]?.objectValue ?? [] {
@@ -196,6 +221,7 @@ package struct KernelLibrary: Sendable {
                         holds: member.value["holds"] ?? 0, kept: kept,
                         isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
+            generation.interruptStackInUse = KernelLibrary.interruptStackInUse(root, generation)
             for row in root["interrupts"]?.arrayValue ?? [] {
                 guard let vector = row["vector"]?.integerValue, (32...255).contains(vector),
                     let entry = row["entry"]?.stringValue
@@ -227,6 +253,20 @@ package struct KernelLibrary: Sendable {
         self.faults = faults
     }
 
+    /// `irq_stack_in_use`, or what Linux has had: a count that starts at -1, later a flag.
+    private static func interruptStackInUse(_ root: JSON, _ generation: Generation) -> Generation.InUse? {
+        let described = root["irq_stack_in_use"]
+        let known: [(name: String, value: Int64)] = [("irq_count", 0), ("hardirq_stack_inuse", 1)]
+        let name = described?["variable"]?.stringValue
+        let found = known.first { row in generation.perCPU.contains { $0.name == (name ?? row.name) } }
+        guard let variable = generation.perCPU.first(where: { $0.name == (name ?? found?.name) }) else { return nil }
+        return Generation.InUse(
+            word: Generation.PerCPUWord(
+                variable: variable.name, offset: UInt64(clamping: described?["offset"]?.integerValue ?? 0)),
+            size_bytes: min(UInt64(clamping: described?["size"]?.integerValue ?? Int64(variable.size_bytes)), 8),
+            value: UInt64(bitPattern: described?["value"]?.integerValue ?? found?.value ?? 1))
+    }
+
     /// How a C function is called; what is wrong with its description, or nil.
     private static func readConventions(_ value: JSON, into function: inout CFunction) -> String? {
         for item in value["arguments"]?.arrayValue ?? [] {
@@ -242,6 +282,14 @@ package struct KernelLibrary: Sendable {
         }
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
+        function.interruptsOn = value["interrupts_on"]?.boolValue ?? false
+        if let ways = value["emulates"]?.arrayValue {
+            let names = ways.compactMap(\.stringValue)
+            guard names.count == ways.count, names.allSatisfy({ ["call", "jump", "push"].contains($0) }) else {
+                return "an unknown emulation"
+            }
+            function.emulates = Set(names)
+        }
         if let from = value["from"]?.stringValue {
             guard let origin = CFunction.Origin(rawValue: from) else { return "an unknown origin" }
             function.origin = origin

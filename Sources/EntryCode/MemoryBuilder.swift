@@ -7,6 +7,7 @@ struct MemoryBuilder {
     let generation: Generation
     let program: Program
     let vectors: [UInt8]
+    let standIns: Set<UInt8>
     var findings: [ConfigurationFinding] = []
 
     private static let kernel: PageAttributes = [.kernelMap, .writable]
@@ -14,12 +15,16 @@ struct MemoryBuilder {
     private static let bothReadOnly: PageAttributes = [.kernelMap, .userMap]
     private static let user: PageAttributes = [.kernelMap, .userMap, .writable, .user]
 
-    init(table: EntryTable, platform: Platform, generation: Generation, program: Program, vectors: [UInt8]) {
+    init(
+        table: EntryTable, platform: Platform, generation: Generation, program: Program, vectors: [UInt8],
+        standIns: Set<UInt8>
+    ) {
         self.table = table
         self.platform = platform
         self.generation = generation
         self.program = program
         self.vectors = vectors
+        self.standIns = standIns
     }
 
     private func stack(_ name: String, _ base: UInt64, _ size_bytes: UInt64) -> EntryTable.Stretch {
@@ -59,9 +64,9 @@ struct MemoryBuilder {
                 Region(name: "guard page", kind: .guardPage, base: guardPage.base, size_bytes: guardPage.size_bytes))
         }
         let irq = stack("irq", perCPUBase + 0x10000, 16_384)
-        memory.map(
-            Region(name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes),
-            Self.kernel)
+        let interruptRegion = Region(
+            name: "interrupt stack", kind: .interruptStack, base: irq.base, size_bytes: irq.size_bytes)
+        memory.map(interruptRegion, Self.kernel)
         // The top word links back to the interrupted stack; the stack proper starts below it.
         tops["irq_stack_top"] = irq.end &- 8
 
@@ -88,6 +93,10 @@ struct MemoryBuilder {
 
         memory.map(
             Region(name: "user stack", kind: .userStack, base: Addresses.userStackPage, size_bytes: 4096), Self.user)
+        memory.map(
+            Region(
+                name: "user stack of a 32-bit program", kind: .userStack, base: Addresses.userStackPage32,
+                size_bytes: 4096), Self.user)
 
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
         fillPerCPU(&memory, perCPUBase, symbols: tops, perCPU)
@@ -96,8 +105,9 @@ struct MemoryBuilder {
         let hasPCID = (table.options["PCID"] ?? false) && !platform.isXen
         let userHalf: UInt64 = 0x1000 | (hasPCID && isolates ? 0x800 : 0)
         let kernelCR3: UInt64 = 0x0220_A000 | (hasPCID ? 1 : 0)
-        let layout = ImageLayout(
-            taskStack: taskRegion, entryStack: entryRegion, perCPUBase: perCPUBase,
+        var layout = ImageLayout(
+            taskStack: taskRegion, entryStack: entryRegion, interruptStack: interruptRegion,
+            nmiStackTop: tops["nmi_stack_top"] ?? 0, perCPUBase: perCPUBase,
             keptVariables: generation.perCPU.flatMap { variable in
                 variable.kept.map { (variable.name, perCPUBase &+ variable.offset &+ $0.offset, $0.size_bytes) }
             },
@@ -105,9 +115,12 @@ struct MemoryBuilder {
             taskStackTopOffset: offset(generation.taskStackTop, perCPU),
             entryStackTopOffset: offset(generation.entryStackTop, perCPU),
             vcpuInfo: perCPUBase &+ (perCPU["xen_vcpu_info"] ?? 0), current: Addresses.current,
-            userStackPointer: Addresses.userStackPointer,
+            userStackPointer: Addresses.userStackPointer, userStackPointer32: Addresses.userStackPointer32,
+            userLandingPad: program.address(of: "int80_landing_pad") ?? 0,
             userCode: program.address(of: "user_interrupted") ?? Addresses.userCode,
-            userInterrupt: interruptSites("user_int_"), userSignal: Addresses.userSignalHandler,
+            userInterrupt: interruptSites("user_int_"), userAccess: Addresses.userAccess,
+            userMovSS: interruptSites("user_mov_ss_"), sysenterEnd: sysenterEnd,
+            userSignal: Addresses.userSignalHandler,
             kernelCode: program.address(of: "kernel_interrupted") ?? 0, kernelInterrupt: interruptSites("kernel_int_"),
             kernelFixup: program.address(of: "kernel_fixup") ?? 0, kernelPush: program.address(of: "kernel_push") ?? 0,
             emulatedFunction: program.address(of: "emulated_function") ?? 0,
@@ -116,6 +129,28 @@ struct MemoryBuilder {
             selfTestWord: (table.machine.selfTest?.rsp ?? table.machine.kernelRSPAligned) &+ 16,
             usesPageTableIsolation: isolates, userGSBase: 0, kernelCR3: kernelCR3,
             userCR3: isolates || platform.isXen ? kernelCR3 | userHalf : kernelCR3, espfixWindow: window)
+
+        layout.interruptStackInUse = generation.interruptStackInUse.map {
+            (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
+        }
+        if isolates && hasPCID, let variable = perCPU["cpu_tlbstate"],
+            let field = program.address(of: "TLB_STATE_user_pcid_flush_mask")
+        {
+            layout.userFlushMask = perCPUBase &+ variable &+ field
+        }
+        for row in generation.exceptionTable {
+            guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
+                continue
+            }
+            layout.fixups[fault] = fixup
+        }
+        // A PV guest's selectors are loaded by a hypercall (Linux 5.2 arch/x86/xen/enlighten_pv.c, xen_load_gs_index).
+        if !platform.isXen, let change = generation.roles["gs_change"].flatMap({ program.address(of: $0) }) {
+            layout.loadGS = program.routine(containing: change)?.address
+        }
+        for (vector, address) in Addresses.otherInterrupts(vectors: Set(vectors), standIns) {
+            layout.userOtherInterrupt[vector] = address
+        }
 
         var machine = Machine(traits: traits, memory: memory)
         machine.cpu.tssBase = tssAlias &+ ((perCPU["cpu_tss_rw"] ?? 0) & 4095)
@@ -127,6 +162,11 @@ struct MemoryBuilder {
         fillDescriptors(&machine)
         machine.memory.freeze()
         return (machine, layout)
+    }
+
+    /// Where stepping through SYSENTER's entry code ends (Linux 5.2 `arch/x86/kernel/traps.c`, `is_sysenter_singlestep`).
+    private var sysenterEnd: UInt64 {
+        program.address(of: "__end_entry_SYSENTER_compat") ?? 0
     }
 
     private func offset(_ word: Generation.PerCPUWord, _ perCPU: [String: UInt64]) -> UInt64 {
@@ -230,6 +270,8 @@ struct MemoryBuilder {
             // 0x07: a 16-bit stack segment; 0x0f: one that is not present.
             Descriptor(isCode: false, privilege: 3, isBig: false),
             Descriptor(isCode: false, privilege: 3, isPresent: false),
+            // 0x17: a code segment that is not present.
+            Descriptor(isCode: true, privilege: 3, isPresent: false, isLong: false),
         ]
     }
 }

@@ -26,6 +26,15 @@ package enum Platform: String, Sendable, Hashable, CaseIterable {
         "syscall32": syscall32Vector, "failsafe": failsafeVector,
     ]
 
+    /// The instruction that raises a stand-in, where there is one.
+    package static func instruction(of standIn: UInt8) -> String? {
+        switch standIn {
+        case syscallVector, syscall32Vector: "syscall"
+        case sysenterVector: "sysenter"
+        default: nil
+        }
+    }
+
     /// The processor's properties, with what the kernel's options switch on.
     ///
     /// Intel stands for processors with Meltdown and a SWAPGS that does not stop speculation, AMD for those without

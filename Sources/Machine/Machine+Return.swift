@@ -129,8 +129,11 @@ extension Machine {
             return stop(.returned(frame: 0))
         case .sysenter:
             try requireSysenter()
-            // A PV guest's SYSENTER reaches Xen, which passes #GP on where no callback is registered.
-            if traits.isParavirtual || cpu.sysenterCS & 0xFFFC == 0 { throw .generalProtection() }
+            if traits.isParavirtual {
+                cpu.index &+= 1
+                return stop(.paravirtualSysenter)
+            }
+            if cpu.sysenterCS & 0xFFFC == 0 { throw .generalProtection() }
             cpu.flags &= ~(Flags.virtual8086 | Flags.interrupt | Flags.resume)
             cpu.cs = UInt16(truncatingIfNeeded: cpu.sysenterCS) & ~3
             cpu.ss = cpu.cs &+ 8

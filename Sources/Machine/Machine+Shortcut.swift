@@ -47,12 +47,14 @@ extension Machine {
             let end = program.addresses[Int(cpu.index)] &+ UInt64(site.pointee.length)
             try push(end, owner: Owner(.returnAddress, activation: activation))
             cpu.index = site.pointee.target
+            if cpu.index == untrainingIndex { noteUntraining() }
             return .next
         case .ret:
             let rsp = self[.rsp]
             let target = try loadQuad(rsp, isStack: true)
             if !Machine.isCanonical(target) { throw .generalProtection() }
             self[.rsp] = rsp &+ 8
+            if returnGuard != .none { noteReturn(cpu.index) }
             jump(to: target, program)
             return .next
         }

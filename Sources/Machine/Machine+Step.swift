@@ -92,6 +92,8 @@ extension Machine {
             case .int3, .int: break
             // These look at TF as they leave it, see there.
             case .syscall, .sysret: break
+            // Xen takes the trap on its own first instructions and drops it (Xen x86/traps.c, do_debug).
+            case .sysenter where traits.isParavirtual: break
             default: cpu.pendingDebug |= DebugStatus.singleStep
             }
         }

@@ -49,6 +49,7 @@ extension Machine {
                 cost.cr3Writes &+= 1
                 // Bit 63 asks not to flush and is not stored (SDM vol. 3, 4.10.4.1).
                 cpu.cr3 = value & ~(1 << 63)
+                if value >> 63 == 0 && cpu.userPageTables { cpu.hasFlushedUserHalf = true }
             case 4: cpu.cr4 = value
             case 8: break
             default: throw Fault(Vector.invalidOpcode)

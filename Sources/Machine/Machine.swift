@@ -14,6 +14,8 @@ package enum Outcome: Sendable, Hashable {
     case model(Int)
     /// SYSCALL under Xen PV: a hypercall from the guest kernel, a system call from user mode. RIP is behind it.
     case paravirtualSyscall
+    /// SYSENTER in user mode under Xen PV. RIP is behind it.
+    case paravirtualSysenter
     /// IRET, SYSRET or SYSEXIT was executed; the value is the address of the frame that was read, 0 for the latter two.
     case returned(frame: UInt64)
     /// HLT.
@@ -53,6 +55,12 @@ package struct Machine: Sendable {
     package var interruptsWereEnabledAtReturn = false
     /// Report every conditional jump as an outcome.
     package var stopAtBranches = false
+    /// What the kernel must have done before it executes a RET.
+    package var returnGuard = ReturnGuard.none
+    /// Index of the routine that untrains the return predictor.
+    package var untrainingIndex: Int32 = -2
+    /// The first RET of the kernel before that; -1 if there was none.
+    package var unguardedReturn: Int32 = -1
     /// Keep the writes of each step in `writes`.
     package var isTracing = false
     /// Writes of the latest step while tracing.
@@ -92,6 +100,23 @@ package struct Machine: Sendable {
     /// Whether an activation has not returned yet.
     @inline(__always)
     package func isLive(_ activation: UInt32) -> Bool { liveActivations >> UInt64(min(activation, 63)) & 1 != 0 }
+
+    /// Returns may be executed: the guard that this kernel relies on is in place.
+    package var guardsReturns: Bool {
+        switch returnGuard {
+        case .none: true
+        case .restriction: cpu.speculationControl & 1 != 0
+        case .untraining: cpu.hasUntrained
+        }
+    }
+
+    @inline(never)
+    mutating func noteReturn(_ index: Int32) {
+        if unguardedReturn < 0 && isKernelMode && !guardsReturns { unguardedReturn = index }
+    }
+
+    @inline(never)
+    mutating func noteUntraining() { cpu.hasUntrained = true }
 
     /// Notes where the running activation is interrupted: its words further down that stack are dead.
     package mutating func noteInterruption() {

@@ -30,6 +30,16 @@ package struct ProcessorTraits: Sendable, Hashable {
     }
 }
 
+/// What keeps a kernel's returns from being steered by what user code has taught the predictors (CVE-2022-29900 and
+/// CVE-2022-29901).
+package enum ReturnGuard: UInt8, Sendable, Hashable {
+    case none
+    /// SPEC_CTRL.IBRS is set while the kernel runs.
+    case restriction
+    /// A routine untrains the predictor before the first RET.
+    case untraining
+}
+
 /// A segment descriptor, as far as loads of CS and SS look at it.
 package struct Descriptor: Sendable, Hashable {
     package var isCode: Bool
@@ -158,6 +168,10 @@ package struct Processor: Sendable {
     package var sysenterESP: UInt64 = 0
     package var sysenterEIP: UInt64 = 0
     package var speculationControl: UInt64 = 0
+    /// The return predictor was untrained since user code ran.
+    package var hasUntrained = false
+    /// CR3 was loaded with the user half so that its translations are flushed (bit 63 clear).
+    package var hasFlushedUserHalf = false
     /// The bit of CR3 that selects the user half of a PTI pair; 0 without PTI.
     package var userHalfBit: UInt64 = 0 { didSet { selectPageTables() } }
     /// Where the page tables of the address space lie, the user half apart; 0 while none is set, and then CR3 is not

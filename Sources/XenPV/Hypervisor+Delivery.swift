@@ -10,6 +10,7 @@ extension Hypervisor {
         var event = event
         let vector = event.vector
         if event.source == .software {
+            dropDebugTrap(&machine)
             if isRefused(vector, machine) {
                 // The guest sees #GP at the instruction itself.
                 machine.rewindSoftwareInterrupt(program)
@@ -72,12 +73,43 @@ extension Hypervisor {
     package mutating func deliverSyscall(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
         machine[.r11] = machine.cpu.flags
         machine.cpu.cs = Hypervisor.codeSelector
         machine.cpu.ss = Hypervisor.stackSelector
         return deliverCallback(syscallCallback, clearsDirection: true, activation, &machine, program)
     }
+
+    /// Delivers SYSCALL from 32-bit code (Xen `x86_64/entry.S`, `cstar_enter`); RIP is already behind the instruction.
+    package mutating func deliverSyscall32(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        dropDebugTrap(&machine)
+        machine[.rcx] = machine.instructionPointer(program)
+        machine[.r11] = machine.cpu.flags
+        machine.cpu.cs = Hypervisor.compatCodeSelector
+        machine.cpu.ss = Hypervisor.stackSelector
+        return deliverCallback(syscall32Callback, clearsDirection: true, activation, &machine, program)
+    }
+
+    /// Delivers SYSENTER (Xen `x86_64/entry.S`, `sysenter_entry`).
+    ///
+    /// The processor has lost where the guest was: the frame shows RIP 0, RSP 0 and a null CS of ring 3.
+    package mutating func deliverSysenter(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        dropDebugTrap(&machine)
+        machine.jump(to: 0, program)
+        machine[.rsp] = 0
+        machine.cpu.cs = 3
+        machine.cpu.ss = Hypervisor.stackSelector
+        return deliverCallback(sysenterCallback, clearsDirection: false, activation, &machine, program)
+    }
+
+    /// A #DB that MOV SS has postponed comes at the first instruction of Xen's own handler, and ends there
+    /// (CVE-2018-8897, XSA-260; Xen x86/traps.c, `do_debug`).
+    private func dropDebugTrap(_ machine: inout Machine) { machine.cpu.pendingDebug = 0 }
 
     private mutating func deliverCallback(
         _ callback: UInt64?, clearsDirection: Bool, _ activation: UInt32, _ machine: inout Machine,
@@ -96,6 +128,25 @@ extension Hypervisor {
         }
         enterGuestKernel(at: callback, masksEvents: true, oldFlags: oldFlags, &machine, program)
         return .entered(event: Event(vector: 0, source: .external), frame: frame)
+    }
+
+    /// Data selectors that the guest has loaded cannot be loaded again when its virtual CPU is switched in: null
+    /// ones take their place and the failsafe callback is delivered (facts F23, F39; Xen `load_segments`).
+    package mutating func deliverFailedSelectors(
+        activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        machine.cost.hypervisorEntries &+= 1
+        machine.noteInterruption()
+        let before = machine.cpu
+        func replacement(_ selector: UInt16) -> UInt16 {
+            selector & ~3 == 0 || machine.descriptor(selector)?.isPresent == true ? selector : 0
+        }
+        let delivery = deliverFailsafe(activation: activation, &machine, program)
+        machine.cpu.ds = replacement(before.ds)
+        machine.cpu.es = replacement(before.es)
+        machine.cpu.fs = replacement(before.fs)
+        machine.cpu.gs = replacement(before.gs)
+        return delivery
     }
 
     /// Delivers the failsafe callback with the context that could not be returned to (facts F23, F39).

@@ -54,6 +54,8 @@ extension Hypervisor {
         machine[.rcx] = inSyscall ? words[4] : words[2]
         if inSyscall && Machine.isCanonical(words[4]) {
             machine.cpu.flags &= ~Flags.resume
+            // SYSRET traps as soon as it has loaded TF, before the first instruction of its target (fact F28).
+            if flags & Flags.trap != 0 { machine.cpu.pendingDebug |= DebugStatus.singleStep }
             let isCompat = cs | 3 == Hypervisor.compatCodeSelector
             machine.cpu.cs = isCompat ? Hypervisor.compatCodeSelector : Hypervisor.codeSelector
             machine.cpu.ss = Hypervisor.stackSelector

@@ -82,6 +82,9 @@ package struct Hypervisor: Sendable {
     package var eventCallback: UInt64?
     package var failsafeCallback: UInt64?
     package var syscallCallback: UInt64?
+    /// SYSCALL from 32-bit code, on hosts of AMD; SYSENTER, on hosts of Intel.
+    package var syscall32Callback: UInt64?
+    package var sysenterCallback: UInt64?
     /// Stack that the guest registered with `stack_switch`; used for every entry from user mode.
     package var kernelStack: UInt64 = 0
     /// Address of the guest's `vcpu_info`: byte 0 pending, byte 1 mask, word at 16 CR2.

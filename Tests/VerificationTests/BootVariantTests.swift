@@ -99,6 +99,7 @@ struct BootVariantTests {
                 Expectation("bare-metal-*/double_fault/kernel-bad-stack/oops", "triple-fault", .rule("triple-fault")),
                 // The #DF that stands for a fault on the read-only espfix stack needs a stack as well (F30).
                 Expectation("bare-metal-*/sigreturn-absent-ss", "triple-fault", .rule("triple-fault")),
+                Expectation("bare-metal-*/sigreturn-bogus-ss", "triple-fault", .rule("triple-fault")),
                 // From user mode it runs on the entry trampoline stack, whatever it does there.
                 Expectation("bare-metal-*/double_fault/user/oops", "stack-bounds", .silent),
             ])
@@ -121,6 +122,7 @@ struct BootVariantTests {
             [
                 Expectation("bare-metal-*/double_fault/*", "triple-fault", .rule("triple-fault")),
                 Expectation("bare-metal-*/sigreturn-absent-ss", "triple-fault", .rule("triple-fault")),
+                Expectation("bare-metal-*/sigreturn-bogus-ss", "triple-fault", .rule("triple-fault")),
             ])
     }
 

@@ -29,7 +29,23 @@ struct Expectation {
     }
 
     func covers(_ scenario: Scenario) -> Bool {
-        glob(scenarios, matches: scenario.name) && (includesRefused || scenario.probe != .softwareInterrupt)
+        (glob(scenarios, matches: scenario.name) || glob(scenarios, matches: plainName(scenario)))
+            && (includesRefused || scenario.probe != .softwareInterrupt)
+    }
+
+    /// The name in the plain context of the same mode: what breaks there breaks in the special ones.
+    private func plainName(_ scenario: Scenario) -> String {
+        var plain = scenario
+        let context = scenario.context
+        if context.isUser {
+            plain.context = .user
+        } else if context.isOnInterruptStack || context.isInNMI {
+            plain.context =
+                context.eventsOn
+                ? (context.isMisaligned ? .kernelRSP8 : .kernel)
+                : (context.isMisaligned ? .kernelEventsOffRSP8 : .kernelEventsOff)
+        }
+        return plain.name
     }
 }
 

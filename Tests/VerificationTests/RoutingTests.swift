@@ -48,7 +48,7 @@ struct RoutingTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("common_interrupt", "addq\t$-0x80, (%rsp)", "nop")
         let result = try variant.simulate("bare-metal-*/irq_entries_start/*", "bare-metal-*/apic_timer_interrupt/*")
-        for scenario in result.results {
+        for scenario in result.results where scenario.scenario.probe != .softwareInterrupt {
             let isCommon = scenario.scenario.event == "irq_entries_start"
             #expect((scenario.violations.first?.rule == "pt-regs-faithful") == isCommon, "\(scenario.scenario.name)")
         }

@@ -24,6 +24,15 @@ struct Variant {
         try change("idt", where: "vector", is: .integer(vector), column, value)
     }
 
+    mutating func addGate(_ vector: Int64, _ entry: String, dpl: Int64) throws {
+        let rows = try #require(document["idt"]?.arrayValue)
+        let row = JSON.object([
+            JSON.Member("vector", .integer(vector)), JSON.Member("entry", .string(entry)),
+            JSON.Member("ist", 0), JSON.Member("dpl", .integer(dpl)), JSON.Member("type", "interrupt"),
+        ])
+        document.set("idt", .array(rows + [row]))
+    }
+
     mutating func trap(_ native: String, _ column: String, _ value: JSON) throws {
         var xen = try #require(document["xen"])
         try xen.change("traps", where: "native", is: .string(native), column, value)

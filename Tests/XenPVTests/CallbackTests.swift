@@ -27,6 +27,70 @@ import Testing
         #expect(guest.machine.cpu.pendingDebug == 0, "Xen's flag mask drops TF before a trap")
     }
 
+    /// SYSCALL from 32-bit code: the same with Xen's 32-bit code selector.
+    @Test func syscall32() throws {
+        var guest = try TestGuest(user: "syscall\nnop")
+        guest.enterUser()
+        guest.machine.cpu.cs = 0x23
+        guest.machine.cpu.flags = 0x202 | Flags.direction | Flags.carry
+        guest.xen.syscall32Callback = TestGuest.handler
+        #expect(guest.step() == .paravirtualSyscall)
+        guest.machine.cpu.pendingDebug = 1
+        guard case .entered(_, let frame) = guest.xen.deliverSyscall32(activation: 2, &guest.machine, guest.program)
+        else {
+            Issue.record("crashed")
+            return
+        }
+        let flags = 0x202 | Flags.direction | Flags.carry
+        let rip = TestGuest.userCode + 2
+        #expect(guest.words(frame, 7) == [rip, flags, rip, 0xe023, flags, TestGuest.user + 0x800, 0xe02b])
+        #expect(guest.machine.cpu.flags & Flags.direction == 0)
+        #expect(guest.machine.cpu.pendingDebug == 0, "a trap that MOV SS postponed ends in Xen")
+        #expect(guest.rip == TestGuest.handler && guest.isMasked)
+    }
+
+    /// SYSENTER: RIP and RSP are lost, CS is null with RPL 3; RCX and R11 are in the frame only.
+    @Test func sysenter() throws {
+        var guest = try TestGuest(user: "sysenter\nnop")
+        guest.enterUser()
+        guest.machine.cpu.flags = 0x202 | Flags.direction | Flags.alignmentCheck | Flags.trap
+        guest.xen.sysenterCallback = TestGuest.handler + 1
+        #expect(guest.step() == .paravirtualSysenter)
+        #expect(guest.machine.cpu.pendingDebug == 0)
+        guard case .entered(_, let frame) = guest.xen.deliverSysenter(activation: 2, &guest.machine, guest.program)
+        else {
+            Issue.record("crashed")
+            return
+        }
+        let flags = 0x202 | Flags.direction | Flags.alignmentCheck | Flags.trap
+        #expect(
+            guest.words(frame, 7) == [0x1111_1111_1111_1111, 0x2222_2222_2222_2222, 0, 3, flags, 0, 0xe02b])
+        #expect(frame == TestGuest.kernelTop - 56)
+        #expect(guest.machine.cpu.flags == 0x202 | Flags.direction)
+        #expect(guest.rip == TestGuest.handler + 1 && guest.isMasked && guest.machine.cpu.guestKernelMode)
+    }
+
+    /// F39: selectors whose descriptors are gone are null when the callback runs, the others stay.
+    @Test(arguments: [false, true])
+    func failedSelectors(_ isUser: Bool) throws {
+        var guest = try TestGuest()
+        if isUser { guest.enterUser() }
+        guest.machine.cpu.ds = 0x2b
+        guest.machine.cpu.es = 0x63
+        guest.machine.cpu.gs = 0x0f
+        guest.xen.failsafeCallback = TestGuest.handler
+        guard
+            case .entered(_, let frame) = guest.xen.deliverFailedSelectors(
+                activation: 2, &guest.machine, guest.program)
+        else {
+            Issue.record("crashed")
+            return
+        }
+        #expect(guest.words(frame, 6) == [0x1111_1111_1111_1111, 0x2222_2222_2222_2222, 0x2b, 0x63, 0, 0x0f])
+        #expect(guest.machine.cpu.dataSelectors == 0x2b)
+        #expect(frame == (isUser ? TestGuest.kernelTop : TestGuest.stack + 0xd40) - 88)
+    }
+
     /// F8: seven words, no error code; DF stays.
     @Test(arguments: [false, true])
     func upcall(_ isUser: Bool) throws {

@@ -10,8 +10,6 @@
 .set CANONICAL_SHIFT, 64 - VIRTUAL_ADDRESS_BITS
 
 .set VGCF_in_syscall, 0x100
-.set X86_EFLAGS_TF, 0x100
-.set X86_EFLAGS_RF, 0x10000
 
 /* On the user's stack, with the user's registers and, on bare metal, the kernel's GS. */
 .macro USERGS_SYSRET64

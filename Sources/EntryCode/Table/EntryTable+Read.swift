@@ -19,7 +19,7 @@ extension EntryTable {
     package static let columnKeys = ["has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
     /// Columns that a `DECLARE_IDTENTRY…` row does not have: its kind says it all.
     package static let macroColumnKeys = ["paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
-    package static let callbackKeys = ["event", "failsafe", "syscall"]
+    package static let callbackKeys = ["event", "failsafe", "syscall", "syscall32", "sysenter"]
     package static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
     package static let selfTestKeys = [
         "routine", "address", "size", "site_offset", "target", "target_size", "rsp", "call_trace",

@@ -211,6 +211,8 @@ private enum Schema {
                         ("event", reference("symbol", "For event channels.")),
                         ("failsafe", reference("symbol", "For selectors that cannot be loaded.")),
                         ("syscall", reference("symbol", "For SYSCALL from user mode.")),
+                        ("syscall32", reference("symbol", "For SYSCALL from 32-bit code.")),
+                        ("sysenter", reference("symbol", "For SYSENTER.")),
                     ])
             ),
         ])

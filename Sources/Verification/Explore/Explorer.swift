@@ -94,7 +94,8 @@ package struct Explorer: Sendable {
         sum = mix(sum, run.machine.liveActivations)
         for activation in run.activations {
             let place = UInt64(activation.event.source.rawValue) << 8 | UInt64(activation.event.vector)
-            sum = mix(sum, place << 8 | (activation.isUnexpected ? 1 : 0) | UInt64(min(activation.handlerCalls, 3)) << 1)
+            sum = mix(
+                sum, place << 8 | (activation.isUnexpected ? 1 : 0) | UInt64(min(activation.handlerCalls, 3)) << 1)
         }
         return sum
     }
@@ -116,7 +117,9 @@ package struct Explorer: Sendable {
     }
 
     /// A key in which everything counts.
-    static func exactKey(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ run: inout ScenarioRun) -> UInt64 {
+    static func exactKey(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ run: inout ScenarioRun)
+        -> UInt64
+    {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
         sum = mix(sum, run.machine.memory.tracking.summary(.init(touched: .max, valued: .max)))
         sum = mix(sum, run.machine.cpu.flags)

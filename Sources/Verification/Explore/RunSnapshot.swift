@@ -30,6 +30,11 @@ struct RunSnapshot {
     let targetBehindDoubleFault: (context: SavedContext, words: InlineArray<5, UInt64>)?
     let deliveredNMIs: Int
     let owesNMI: Bool
+    let unguardedReturn: Int32
+    let awaitedTrap: UInt64?
+    let hasStepped: Bool
+    let resumedAt: UInt64
+    let hasClearedTrapFlag: Bool
     let unwantedReturnFaults: Int
     let eventIsPending: Bool
     let stopAddress: UInt64?
@@ -49,14 +54,18 @@ extension ScenarioRun {
             liveActivations: machine.liveActivations, interruptedAt: machine.interruptedAt,
             softwareInterruptIndex: machine.softwareInterruptIndex,
             interruptsWereEnabledAtReturn: machine.interruptsWereEnabledAtReturn,
-            debugIST: machine.idt[Int(Vector.debug)].ist, debugTableUsers: machine.debugTableUsers, hypervisorNMI: hypervisor?.nmiMasked ?? false,
+            debugIST: machine.idt[Int(Vector.debug)].ist, debugTableUsers: machine.debugTableUsers,
+            hypervisorNMI: hypervisor?.nmiMasked ?? false,
             hypervisorMask: hypervisor?.eventsWereMaskedAtReturn ?? false, activations: activations,
             findings: findings, hardCause: hardCause, laterFinding: laterFinding, console: console,
             stackExpectations: stackExpectations, faultAtHand: faultAtHand, nextActivation: nextActivation,
             expectsReturnFault: expectsReturnFault, targetBehindDoubleFault: targetBehindDoubleFault,
-            deliveredNMIs: deliveredNMIs, owesNMI: owesNMI, unwantedReturnFaults: unwantedReturnFaults,
+            deliveredNMIs: deliveredNMIs, owesNMI: owesNMI,
+            unguardedReturn: machine.unguardedReturn, awaitedTrap: awaitedTrap, hasStepped: hasStepped,
+            resumedAt: resumedAt, hasClearedTrapFlag: hasClearedTrapFlag, unwantedReturnFaults: unwantedReturnFaults,
             eventIsPending: eventIsPending, stopAddress: stopAddress, isSpeculating: speculation.isArmed,
-            remaining: remaining, suspended: suspended, sums: machine.memory.tracking.sums, overwrites: machine.memory.overwrites,
+            remaining: remaining, suspended: suspended, sums: machine.memory.tracking.sums,
+            overwrites: machine.memory.overwrites,
             registers: explorer?.registerState ?? [], mark: machine.memory.startJournal())
     }
 
@@ -88,6 +97,11 @@ extension ScenarioRun {
         targetBehindDoubleFault = snapshot.targetBehindDoubleFault
         deliveredNMIs = snapshot.deliveredNMIs
         owesNMI = snapshot.owesNMI
+        machine.unguardedReturn = snapshot.unguardedReturn
+        awaitedTrap = snapshot.awaitedTrap
+        hasStepped = snapshot.hasStepped
+        resumedAt = snapshot.resumedAt
+        hasClearedTrapFlag = snapshot.hasClearedTrapFlag
         unwantedReturnFaults = snapshot.unwantedReturnFaults
         eventIsPending = snapshot.eventIsPending
         stopAddress = snapshot.stopAddress
@@ -112,6 +126,7 @@ extension ScenarioRun {
             now.watchedAddress == then.watchedAddress, now.nmiBlocked == then.nmiBlocked,
             now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
             now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
+            now.hasUntrained == then.hasUntrained,
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
             (hypervisor?.nmiMasked ?? false) == snapshot.hypervisorNMI, owesNMI == snapshot.owesNMI

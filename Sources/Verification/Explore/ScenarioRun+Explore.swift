@@ -63,6 +63,8 @@ extension ScenarioRun {
         let cpu = machine.cpu
         if hypervisor != nil && !cpu.guestKernelMode { return false }
         if !machine.isKernelMode { return false }
+        // A trap of the instruction before comes first (SDM vol. 3, table 6-2).
+        if cpu.pendingDebug != 0 { return false }
         switch event {
         case .nmi:
             // Linux keeps breakpoints away from its NMI entry, and takes a machine check there for fatal: neither opens NMIs
@@ -279,7 +281,9 @@ extension ScenarioRun.Body {
     /// C code of this kind may touch memory that is not there, and may hold a probe.
     var mayFault: Bool {
         switch function.model {
-        case .exception, .nmi, .interrupt, .trace, .enterFromUser, .exitToUser, .int80Syscall, .syscall, .fastSyscall, .sysenterCall: true
+        case .exception, .nmi, .interrupt, .trace, .enterFromUser, .exitToUser, .int80Syscall, .syscall, .fastSyscall,
+            .sysenterCall:
+            true
         default: false
         }
     }

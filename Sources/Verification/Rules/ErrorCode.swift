@@ -30,7 +30,7 @@ enum ErrorCode: Invariant {
     /// NMI, system-call and device handlers have pt_regs as their only argument.
     private static func takesErrorCode(_ run: ScenarioRun, _ activation: Activation) -> Bool {
         switch run.modelAtRIP {
-        case .int80Syscall, .syscall, .interrupt, .nmi: false
+        case .int80Syscall, .syscall, .fastSyscall, .sysenterCall, .interrupt, .nmi: false
         default: activation.event.vector != Vector.nmi
         }
     }

@@ -21,6 +21,7 @@ enum InterruptFlag: Invariant {
         default: break
         }
         guard let activation = run.current else { return nil }
+        if case .cFunction = checkpoint, run.functionAtRIP?.interruptsOn == true { return nil }
         let disabled = run.eventsAreMasked
         let name = run.hypervisor == nil ? "interrupts" : "events"
         switch checkpoint {

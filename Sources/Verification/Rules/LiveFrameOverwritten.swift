@@ -45,6 +45,15 @@ enum LiveFrameOverwritten: Invariant {
         return nil
     }
 
+    /// The earliest word of a frame that the frame of a later event has taken, and that was read afterwards.
+    static func byFurtherEvent(_ run: ScenarioRun) -> Finding? {
+        if !run.machine.memory.hasOverwrites { return nil }
+        return run.machine.memory.overwrites.first {
+            $0.wasRead && $0.oldOwner.kind == .hardwareFrame && $0.newOwner.kind == .hardwareFrame
+                && $0.newOwner.activation > $0.oldOwner.activation
+        }.map { finding(run, $0) }
+    }
+
     /// Entry code that corrects a word of its own frame, as Linux does with the selectors of a PV system call.
     private static func isOwnRewriting(_ overwrite: Overwrite) -> Bool {
         overwrite.newOwner.activation == overwrite.oldOwner.activation

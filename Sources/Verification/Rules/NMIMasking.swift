@@ -26,7 +26,9 @@ enum NMIMasking: Invariant {
             return Finding(rule, "NMIs are open when \(run.here) starts: an IRET was executed on the way")
         case .resumed where blocked != run.innermost.expected.nmiBlocked:
             // Every IRET opens NMIs: that of an exception inside an NMI too, which the NMI entry must be ready for (F36).
-            if !blocked && run.innermost.event.source != .nmi && run.noteOpenNMIs() { return nil }
+            if !blocked && run.innermost.event.source != .nmi && (run.noteOpenNMIs() || run.scenario.context.isInNMI) {
+                return nil
+            }
             return Finding(
                 rule,
                 blocked

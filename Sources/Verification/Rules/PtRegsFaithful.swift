@@ -37,7 +37,7 @@ enum PtRegsFaithful: Invariant {
                     ? activation.interrupted[PtRegs.registers[slot]] : activation.frameWords[slot - PtRegs.rip]
             // System calls start out with -ENOSYS as their result.
             if isSystemCall && slot == PtRegs.rax { wanted = UInt64(bitPattern: -38) }
-            if found == wanted { continue }
+            if found == wanted || isFree(slot, found, activation, run) { continue }
             return Finding(
                 rule,
                 "\(run.here) finds \(hexadecimal(found)) in pt_regs->\(PtRegs.names[slot]) at \(hexadecimal(address)); \(run.eventName(activation)) (activation \(activation.number)) interrupted with \(hexadecimal(wanted))\(run.frameDistance(regs, activation))"
@@ -46,6 +46,35 @@ enum PtRegsFaithful: Invariant {
         if run.modelAtRIP == .syscall, let wrong = number(&run, activation) { return wrong }
         if !isSystemCall, let wrong = marker(&run, activation, regs) { return wrong }
         return misplacedForTask(&run, activation, regs)
+    }
+
+    /// Slots that a fast 32-bit system call may fill as it likes: what SYSENTER loses, and what 32-bit code does not have.
+    private static func isFree(_ slot: Int, _ found: UInt64, _ activation: Activation, _ run: ScenarioRun) -> Bool {
+        guard activation.isFastCall32 else { return false }
+        let model = run.modelAtRIP
+        switch slot {
+        // Nothing, or the program's; R8 is where the entry code keeps RSP, R11 where SYSCALL leaves the flags.
+        case PtRegs.r11...PtRegs.r8 where found == 0 || slot == PtRegs.r8 && found == activation.interrupted[.rsp],
+            PtRegs.r11
+        where found == activation.interrupted.flags && activation.event.vector == Platform.syscall32Vector,
+            PtRegs.r15...PtRegs.r12 where found == 0:
+            return true
+        case PtRegs.rip, PtRegs.rsp:
+            // do_SYSENTER_32 sets both; do_fast_syscall_32 the first only.
+            return activation.event.vector == Platform.sysenterVector
+                && (slot == PtRegs.rip || model == .sysenterCall)
+        case PtRegs.flags:
+            guard activation.event.vector == Platform.sysenterVector else { return false }
+            // What is pushed is what SYSENTER, or Xen (fact F22), has left of them; arithmetic flags are the caller's to
+            // lose, and the switch of CR3 comes before the push.
+            let lostByXen = run.hypervisor == nil ? 0 : Flags.trap | Flags.nestedTask | Flags.alignmentCheck
+            // do_debug may have taken TF away on the way; C puts it back.
+            let lostByHandler = run.hasClearedTrapFlag ? Flags.trap : 0
+            let lost = lostByHandler | Flags.interrupt | Flags.resume | Flags.iopl | Flags.arithmetic | lostByXen
+            return (found ^ activation.interrupted.flags) & ~lost == 0
+                && (model == .sysenterCall || found & Flags.interrupt != 0)
+        default: return false
+        }
     }
 
     /// The number that `do_syscall_64` gets: RAX, or its low half with its sign (fact F27).

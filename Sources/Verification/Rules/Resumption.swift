@@ -39,6 +39,7 @@ enum Resumption: Invariant {
             let (cpu, expected) = (run.machine.cpu, run.innermost.expected)
             // A 32-bit program with a 16-bit stack sees the low half of RSP (fact F31).
             if register == .rsp && run.hasSmallStack(expected) && cpu[.rsp] & 0xFFFF_FFFF == expected[.rsp] { continue }
+            if run.innermost.mayLose(register, to: cpu[register]) { continue }
             return Finding(
                 rule,
                 "the interrupted program resumes at \(hexadecimal(expected.rip)) with \(register.name) \(hexadecimal(cpu[register])) instead of \(hexadecimal(expected[register]))"
@@ -108,17 +109,53 @@ enum Resumption: Invariant {
         )
     }
 
+    static func misplacedTrap(_ run: ScenarioRun, _ wanted: UInt64) -> Finding {
+        Finding(
+            rule,
+            "the stepped program gets its #DB at \(run.here) instead of \(run.program.describe(wanted)), behind the first instruction that it executes"
+        )
+    }
+
     static func stray(_ run: ScenarioRun) -> Finding {
         Finding(rule, "a return is executed at \(run.here) though no event is being handled")
     }
 
+    /// What C finds after it has loaded GS with a selector that is not there: a null one, and its own GS base (fact F32).
+    private static func afterSelectorLoad(_ run: ScenarioRun) -> Finding? {
+        let cpu = run.machine.cpu
+        if cpu.gs & ~3 != 0 {
+            return Finding(rule, "GS holds \(hexadecimal(UInt64(cpu.gs), digits: 4)), whose descriptor is not there")
+        }
+        if cpu.gsBase != run.layout.perCPUBase {
+            return Finding(
+                KernelGSBase.rule,
+                "the load of a GS selector that is not there returns with GS base \(hexadecimal(cpu.gsBase)) instead of the kernel's \(hexadecimal(run.layout.perCPUBase))"
+            )
+        }
+        if cpu.kernelGSBase != 0 && cpu.kernelGSBase != ScenarioRun.userGSBase {
+            return Finding(
+                UserGSBase.rule,
+                "the load of a GS selector that is not there leaves \(hexadecimal(cpu.kernelGSBase)) for the program's GS base"
+            )
+        }
+        for register in [Register.rbx, .rbp, .r12, .r13, .r14, .r15] {
+            let wanted = InterruptedRegisters.value(register, isUser: false)
+            if cpu[register] == wanted { continue }
+            return Finding(
+                rule,
+                "the load of a GS selector returns to C with \(register.name) \(hexadecimal(cpu[register])) changed")
+        }
+        if run.eventsAreMasked == run.scenario.context.eventsOn {
+            return Finding(
+                rule, "the load of a GS selector returns to C with interrupts \(run.eventsAreMasked ? "off" : "on")")
+        }
+        return nil
+    }
+
     /// What the program itself notices after it resumed: an emulated call that was not made or did not return.
     static func afterwards(_ run: ScenarioRun) -> Finding? {
-        let base =
-            run.scenario.probe == .selfTest
-            ? (run.image.table.machine.selfTest?.rsp ?? 0) &+ (run.scenario.context.isMisaligned ? 8 : 0)
-            : run.scenario.context.isMisaligned
-                ? run.image.table.machine.kernelRSPMisaligned : run.image.table.machine.kernelRSPAligned
+        if run.scenario.probe == .loadGS { return afterSelectorLoad(run) }
+        let base = run.interruptedRSP
         if run.scenario.probe == .selfTest || run.scenario.probe == .emulateCall {
             let rsp = run.machine.cpu[.rsp]
             if rsp != base {

@@ -100,7 +100,7 @@ package protocol Invariant: SendableMetatype {
 enum InvariantTable {
     static let atCFunction: [any Invariant.Type] = [
         KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, InterruptFlag.self,
-        NMIMasking.self, KernelPageTable.self,
+        NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self,
     ]
     static let atHandler: [any Invariant.Type] = [
         UserReachableGate.self, Progress.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self,
@@ -109,7 +109,7 @@ enum InvariantTable {
     static let atReturn: [any Invariant.Type] = [LiveFrameOverwritten.self, Resumption.self, InterruptFlag.self]
     static let atResumption: [any Invariant.Type] = [
         Progress.self, UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self,
-        NMIMasking.self, InterruptFlag.self, StackBounds.self,
+        NMIMasking.self, InterruptFlag.self, StackBounds.self, SpeculationBarrier.self, ExitWork.self,
     ]
     static let atLeaving: [any Invariant.Type] = [UserPageTable.self, UserGSBase.self, Resumption.self]
     static let atFault: [any Invariant.Type] = [

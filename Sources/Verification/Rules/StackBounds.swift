@@ -60,7 +60,7 @@ enum StackBounds: Invariant {
             while offset < variable.size_bytes {
                 let address = variable.address &+ offset
                 offset += 4
-                guard let oldWord = run.image.machine.memory.peek(address),
+                guard let oldWord = run.contextWords[address & ~7] ?? run.image.machine.memory.peek(address),
                     let newWord = run.machine.memory.peek(address)
                 else { continue }
                 let before = oldWord >> (address & 4 &* 8) & 0xFFFF_FFFF

@@ -34,6 +34,13 @@ enum UnexpectedFault: Invariant {
             "the interrupted program raises \(Console.vectorMnemonic(fault.vector)) at \(run.here) after it resumed")
     }
 
+    static func withoutFixup(_ run: ScenarioRun, _ event: Event, at place: UInt64) -> Finding {
+        Finding(
+            rule,
+            "\(Console.vectorMnemonic(event.vector))(\(String(event.errorCode, radix: 16))) at \(run.program.describe(place)), which has no entry in the exception table"
+        )
+    }
+
     static func duringDelivery(
         _ run: ScenarioRun, of event: Event, _ delivered: Event, at point: CausePoint
     ) -> Finding {

@@ -18,6 +18,8 @@ package struct SavedContext: Sendable {
     /// IF clear, or under Xen the event mask set.
     package var eventsMasked: Bool
     package var nmiBlocked: Bool
+    /// SPEC_CTRL.
+    package var speculationControl: UInt64 = 0
 
     package subscript(_ register: Register) -> UInt64 {
         get { registers[Int(register.rawValue)] }
@@ -39,6 +41,10 @@ package struct Activation: Sendable {
     package var frame: UInt64
     /// The event is the fault of an IRET whose target could not be entered; `interrupted` is that target.
     package var isReturnFault = false
+    /// A #DB of the program's debugger on the way of another event: the handler looks at it and returns.
+    package var isDebuggersTrap = false
+    /// The work that waits for a return to user mode was looked for.
+    package var didExitWork = false
     package var handlerCalls = 0
     /// Interrupts, or events under Xen, were off at the first instruction of its stub.
     package var enteredWithEventsMasked = true

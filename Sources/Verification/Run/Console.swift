@@ -142,6 +142,9 @@ package enum Console {
         case 18: "#MC"
         case 19: "#XM"
         case Platform.syscallVector: "SYSCALL"
+        case Platform.sysenterVector: "SYSENTER"
+        case Platform.syscall32Vector: "SYSCALL from 32-bit code"
+        case Platform.failsafeVector: "the failsafe callback"
         case Platform.callbackVector: "the event callback"
         default: "vector \(vector)"
         }

@@ -44,6 +44,7 @@ extension ScenarioRun {
             machine[.rsp] = layout.userStackPointer
             machine.cpu.flags =
                 Flags.alwaysOne | Flags.interrupt | Flags.parity | Flags.zero | Flags.direction | Flags.alignmentCheck
+                | Flags.nestedTask
         } else {
             machine.cpu.cs = isXen ? Hypervisor.codeSelector : 0x10
             machine.cpu.ss = isXen ? Hypervisor.stackSelector : 0x18
@@ -62,6 +63,8 @@ extension ScenarioRun {
             }
             machine.cpu.flags = Flags.alwaysOne | Flags.parity | Flags.zero
             if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }
+            if context.isOnInterruptStack { setInterruptStack() }
+            if context.isInNMI { setNMI() }
             // What the interrupted functions keep above their stack pointer.
             for index in 0..<8 as Range<UInt64> {
                 let address = machine[.rsp] &+ index &* 8
@@ -71,8 +74,18 @@ extension ScenarioRun {
                 }
             }
         }
+        if context == .user32 { setContext32() }
+        if context.isHostile { setHostileValues() }
+        if image.standIns.contains(scenario.vector) { setSelectors() }
+        if !isUser {
+            machine.cpu.hasUntrained = true
+            if machine.returnGuard == .restriction { machine.cpu.speculationControl = 1 }
+        }
+        if scenario.probe == .pendingFlush { setPendingFlush() }
+        setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
+        interruptedRSP = machine[.rsp]
     }
 
     /// Raises the scenario's event, or starts the instruction that does.
@@ -80,12 +93,22 @@ extension ScenarioRun {
         let vector = scenario.vector
         let isUser = scenario.context.isUser
         let raisesItself =
-            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80 || image.isSyscall(vector)
+            vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
             || scenario.probe == .softwareInterrupt || scenario.context == .kernelBadStack
+            || image.isFastSystemCall(vector)
         eventIsPending = raisesItself
         if scenario.probe == .selfTest, let site = layout.selfTestSite {
             machine.jump(to: site, image.program)
             stopAddress = site &+ 5
+            return
+        }
+        if let debuggedCode {
+            eventIsPending = true
+            machine.jump(to: debuggedCode, image.program)
+            return
+        }
+        if scenario.probe == .loadGS, let function = layout.loadGS {
+            callLoadGS(function)
             return
         }
         if scenario.context == .kernelBadStack {
@@ -94,11 +117,132 @@ extension ScenarioRun {
         }
         if raisesItself {
             let sites = isUser ? layout.userInterrupt : layout.kernelInterrupt
-            machine.jump(to: sites[vector] ?? 0, image.program)
+            let isOther = isUser && scenario.probe == .softwareInterrupt
+            let other = isOther ? layout.userOtherInterrupt[vector] : nil
+            machine.jump(to: other ?? sites[vector] ?? 0, image.program)
             return
         }
         machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
+    }
+
+    /// The kernel has put off a flush of the user's translations to the next return (Linux 5.2 `arch/x86/mm/tlb.c`,
+    /// `invalidate_user_asid`).
+    private mutating func setPendingFlush() {
+        guard let mask = layout.userFlushMask else { return }
+        let bit = (mask & 7) * 8 + (layout.kernelCR3 & 0x7FF)
+        let word = machine.memory.peek(mask) ?? 0
+        machine.memory.poke(word | 1 << bit, at: mask)
+    }
+
+    /// A device's handler runs, or a softirq behind it.
+    private mutating func setInterruptStack() {
+        let stack = layout.interruptStack
+        machine[.rsp] = stack.end &- 0x400 &+ (scenario.context.isMisaligned ? 8 : 0)
+        // The word at the top leads back to the interrupted stack.
+        expectWord(image.table.machine.kernelRSPAligned, at: stack.end &- 8, "the link of the interrupt stack")
+        guard let mark = layout.interruptStackInUse else { return }
+        for byte in 0..<mark.size_bytes {
+            let place = mark.address &+ byte
+            let shift = (place & 7) * 8
+            let word = machine.memory.peek(place) ?? 0
+            let value = (word & ~(0xFF << shift)) | ((mark.value >> (byte * 8)) & 0xFF) << shift
+            machine.memory.poke(value, at: place)
+            contextWords[place & ~7] = value
+        }
+    }
+
+    /// An NMI's handler runs: its frame, the mark and both copies of the frame stand at the top of the NMI's stack
+    /// (Linux 5.2 `arch/x86/entry/entry_64.S`, `nmi`).
+    private mutating func setNMI() {
+        if hypervisor != nil {
+            hypervisor?.nmiMasked = true
+            return
+        }
+        machine.cpu.nmiBlocked = true
+        let top = layout.nmiStackTop
+        machine[.rsp] = top &- 0x200 &+ (scenario.context.isMisaligned ? 8 : 0)
+        let frame: [UInt64] = [0x18, image.table.machine.kernelRSPAligned, 0x246, 0x10, layout.kernelCode]
+        var words = frame.map { ($0, "the NMI's frame") }
+        words.append((0, "the NMI's scratch word"))
+        words.append((1, "the mark of the NMI that executes"))
+        words += (frame + frame).map { ($0, "a copy of the NMI's frame") }
+        for (index, word) in words.enumerated() {
+            expectWord(word.0, at: top &- 8 &* UInt64(index + 1), word.1)
+        }
+    }
+
+    /// Writes a word of the interrupted context, which must still hold it when the context resumes.
+    private mutating func expectWord(_ value: UInt64, at address: UInt64, _ what: String) {
+        machine.memory.poke(value, at: address, owner: Owner(.interruptedContext))
+        stackExpectations.append((address, value, what))
+    }
+
+    /// The kernel calls its function that loads GS, with the selector of a segment that is not there any more.
+    private mutating func callLoadGS(_ function: UInt64) {
+        machine.cpu.kernelGSBase = ScenarioRun.userGSBase
+        machine[.rdi] = scenario.vector == Vector.segmentNotPresent ? 0x0F : 0x53
+        machine[.rsp] &-= 8
+        stopAddress = layout.kernelCode
+        machine.memory.poke(layout.kernelCode, at: machine[.rsp], owner: Owner(.returnAddress))
+        eventIsPending = true
+        machine.jump(to: function, image.program)
+    }
+
+    /// The GS base that the program had with its selector.
+    static var userGSBase: UInt64 { 0x0000_7F00_0071_6000 }
+
+    /// RSP or GS base as no ordinary program has them.
+    private mutating func setHostileValues() {
+        switch scenario.context {
+        case .userTaskStack: machine[.rsp] = layout.taskStack.end &- 0x100
+        case .userPerCPU: machine[.rsp] = layout.perCPUBase &+ layout.taskStackTopOffset &+ 8
+        // Where an NMI would look for the mark of the first.
+        case .userExceptionStack: machine[.rsp] = layout.nmiStackTop &- 0x40
+        case .userNonCanonical: machine[.rsp] = 0x8000_0000_0000_0000
+        case .userGS: machine.cpu.gsBase = 0x0000_7FFF_FFFF_EFFF
+        case .userNegativeGS: machine.cpu.gsBase = 0xFFFF_8880_0000_0000
+        case .userKernelGS: machine.cpu.gsBase = layout.perCPUBase
+        default: break
+        }
+    }
+
+    /// What a 32-bit program holds in its registers; R8 to R15 are as 64-bit code left them.
+    private mutating func setContext32() {
+        let low: [Register] = [.rax, .rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
+        for register in low { machine[register] &= 0xFFFF_FFFF }
+        machine.cpu.cs = 0x23
+        machine[.rsp] = layout.userStackPointer32
+        // As the vDSO does: EBP goes to the stack, and carries what the instruction loses.
+        machine.memory.poke(
+            0x5A5A_0505_5A5A_0505, at: layout.userStackPointer32, owner: Owner(.interruptedContext))
+        switch scenario.vector {
+        case Platform.sysenterVector: machine[.rbp] = machine[.rsp]
+        case Platform.syscall32Vector: machine[.rbp] = machine[.rcx]
+        default: break
+        }
+        if scenario.probe == .badUserStack {
+            // Nothing is mapped there.
+            machine[scenario.vector == Platform.sysenterVector ? .rbp : .rsp] = 0xDEAD_0000
+        }
+    }
+
+    /// The selector that the failsafe scenarios load: of a segment in the GDT for thread-local storage (fact F39).
+    private static var goneSelector: UInt16 { 0x63 }
+
+    /// The interrupted code has a selector loaded that Xen will not be able to load again.
+    private mutating func setSelectors() {
+        switch scenario.probe {
+        case .badDS: machine.cpu.ds = ScenarioRun.goneSelector
+        case .badES: machine.cpu.es = ScenarioRun.goneSelector
+        case .badFS: machine.cpu.fs = ScenarioRun.goneSelector
+        case .badGS: machine.cpu.gs = ScenarioRun.goneSelector
+        default: return
+        }
+        // Old kernels remember in EBX whether they came from user mode (CVE-2018-14678).
+        if !scenario.context.isUser && (scenario.probe == .badES || scenario.probe == .badGS) { machine[.rbx] = 0 }
+        // Linux up to 5.7 does its exit work here without a CLD.
+        machine.cpu.flags &= ~Flags.direction
     }
 
     @inline(__always)
@@ -108,6 +252,8 @@ extension ScenarioRun {
         case Vector.nmi: return Event(vector: vector, source: .nmi)
         case Vector.debug: return Event(vector: vector, source: .trap, debugBits: 0x4000)
         case Vector.machineCheck, Vector.doubleFault: return Event(vector: vector, source: .trap)
+        case Platform.failsafeVector where image.standIns.contains(vector):
+            return Event(vector: vector, source: .trap)
         case Vector.pageFault:
             return Event(
                 vector: vector, source: .fault, errorCode: isUser ? 6 : 2, address: faultAddress)
@@ -138,6 +284,7 @@ extension ScenarioRun {
             fsBase: machine.cpu.fsBase, gsBase: machine.cpu.gsBase,
             kernelGSBase: machine.cpu.kernelGSBase, cr3: machine.cpu.cr3, isKernelMode: machine.isKernelMode,
             eventsMasked: eventsAreMasked,
-            nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked)
+            nmiBlocked: hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked,
+            speculationControl: machine.cpu.speculationControl)
     }
 }

@@ -16,18 +16,23 @@ extension ScenarioRun {
         }
         if hypervisor != nil {
             let isUpcall = event.source == .external
+            let isFailsafe = event.vector == Platform.failsafeVector && event.source == .trap
             let delivery =
                 isUpcall
                 ? hypervisor?.deliverUpcall(activation: number, &machine, image.program)
-                : hypervisor?.deliver(event, activation: number, &machine, image.program)
+                : isFailsafe
+                    ? hypervisor?.deliverFailedSelectors(activation: number, &machine, image.program)
+                    : hypervisor?.deliver(event, activation: number, &machine, image.program)
             switch delivery {
             case .entered(var delivered, let frame):
-                // The callback has no vector of its own.
-                if isUpcall { delivered = event }
-                let slot = frame &+ 16 &+ (delivered.pushesErrorCode ? 8 : 0)
+                // The callbacks have no vector of their own.
+                if isUpcall || isFailsafe { delivered = event }
+                let slot = frame &+ (isFailsafe ? 48 : 16) &+ (delivered.pushesErrorCode ? 8 : 0)
                 open(
                     delivered, frame: slot, interrupted: before,
                     isUnexpected: isUnexpected || isRefusal(of: event, delivered))
+                // Selectors without a descriptor are null from now on (fact F39).
+                if isFailsafe { activations[activations.count - 1].expected.dataSelectors = machine.cpu.dataSelectors }
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
@@ -82,64 +87,8 @@ extension ScenarioRun {
         push(activation)
     }
 
-    /// The program's SYSCALL, with which the scenario begins.
-    ///
-    /// The processor pushes no frame. What one would hold is what the kernel must build: the five words that `pt_regs`
-    /// ends with.
-    mutating func executeSyscall() {
-        eventIsPending = false
-        var interrupted = savedContext()
-        let before = machine.cpu
-        let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
-        let index = Int(before.index)
-        guard image.program.instructions.indices.contains(index) else {
-            ending = .halted
-            return
-        }
-        // The program sees RIP behind the instruction, and in RCX and R11 what SYSCALL leaves there (SDM vol. 2).
-        interrupted.rip = image.program.addresses[index] &+ UInt64(image.program.instructions[index].length)
-        interrupted[.rcx] = interrupted.rip
-        interrupted[.r11] = interrupted.flags
-        let event = Event(vector: scenario.vector, source: .syscall)
-        var frame = layout.taskStack.end &- 5 &* 8
-        switch outcome {
-        case .next: machine.noteInterruption()
-        case .paravirtualSyscall:
-            if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
-            switch hypervisor?.deliverSyscall(activation: nextActivation, &machine, image.program) {
-            case .entered(_, let base):
-                frame = base &+ 2 &* 8
-                // Xen clears DF for SYSRET before it shows the flags (fact F22).
-                interrupted.flags = machine.memory.peek(frame &+ 2 &* 8) ?? 0
-                interrupted[.r11] = machine.memory.peek(base &+ 8) ?? 0
-            case .crashed(let crash):
-                record(UnexpectedFault.domainCrash(self, crash))
-                ending = .domainCrash(crash)
-                return
-            case nil:
-                ending = .halted
-                return
-            }
-        default:
-            handle(outcome)
-            return
-        }
-        var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
-        words[0] = interrupted.rip
-        words[1] = UInt64(interrupted.cs)
-        words[2] = interrupted.flags
-        words[3] = interrupted[.rsp]
-        words[4] = UInt64(interrupted.ss)
-        var activation = Activation(
-            number: nextActivation, event: event, interrupted: interrupted, expected: interrupted, frameWords: words,
-            frame: frame, isUnexpected: false)
-        activation.enteredWithEventsMasked = eventsAreMasked
-        push(activation)
-        recordDelivery(before: before)
-    }
-
     /// Shows in a trace how the latest event came in, and the frame that it left.
-    private mutating func recordDelivery(before: Processor) {
+    mutating func recordDelivery(before: Processor) {
         guard recorder != nil, let activation = activations.last else { return }
         let text =
             "\(eventName(activation)) is delivered (activation \(activation.number)), RIP slot at \(hexadecimal(activation.frame))"
@@ -151,13 +100,14 @@ extension ScenarioRun {
         machine.writes.removeAll(keepingCapacity: true)
     }
 
-    private mutating func push(_ activation: Activation) {
+    mutating func push(_ activation: Activation) {
         let recurrences = activations.count {
             $0.event.vector == activation.event.vector && $0.interrupted.rip == activation.interrupted.rip
                 && $0.interrupted.gsBase == activation.interrupted.gsBase
                 && $0.interrupted.cr3 == activation.interrupted.cr3
         }
         activations.append(activation)
+        if activation.fromUser { machine.cpu.hasUntrained = false }
         if activation.event.source == .nmi { deliveredNMIs += 1 }
         machine.activation = activation.number
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
@@ -300,6 +250,7 @@ extension ScenarioRun {
             return
         }
         if !activations.isEmpty { return }
+        if hardCause == nil && awaitTrap(after: activation) { return }
         if stopAddress == nil || hardCause != nil { ending = .resumed }
     }
 

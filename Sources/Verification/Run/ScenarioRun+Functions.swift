@@ -37,6 +37,18 @@ extension ScenarioRun {
         }
     }
 
+    /// `prepare_exit_to_usermode`: a signal that has come meanwhile is set up in `pt_regs`.
+    private mutating func doExitWork() {
+        guard !activations.isEmpty else { return }
+        let last = activations.count - 1
+        let isFirst = !activations[last].didExitWork
+        activations[last].didExitWork = true
+        guard scenario.probe == .pendingSignal, isFirst, last == 0 else { return }
+        let regs = machine[.rdi]
+        guard machine.memory.translate(regs) != nil else { return }
+        signal(regs)
+    }
+
     /// Lets nested events come inside a C function; false where one of them did not come back to it.
     private mutating func visitNestedEvents(in body: Body) -> Bool {
         if remaining == 0 && plan.isEmpty { return true }
@@ -65,6 +77,7 @@ extension ScenarioRun {
             try finishHandler(body)
             return
         }
+        if body.function.model == .exitToUser { doExitWork() }
         // Tracing may fault at any time; it matters to events that have a fault address to lose.
         let mayFault = activations.last?.event.vector == Vector.pageFault
         let result = try EntryHelpers.run(body.function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
@@ -77,6 +90,9 @@ extension ScenarioRun {
         let model = function.model
         let regs = handlerRegisters
         let isFirstCall = activations.last?.handlerCalls == 0
+        if function.disablesInterrupts || model.isSystemCall, !activations.isEmpty {
+            activations[activations.count - 1].didExitWork = true
+        }
         if isFirstCall {
             if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
                 // What it makes of the event is its own affair: the scenario's handler is not there to ask.
@@ -131,6 +147,12 @@ extension ScenarioRun {
             endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
             return false
         }
+        if activation.isDebuggersTrap {
+            handleDebuggersTrap(regs, fromUser: fromUser)
+            if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
+            CFunctionCall.leave(&machine)
+            return false
+        }
         let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
         // cond_local_irq_enable(); handlers that run on their own stacks leave interrupts alone.
         let enables =
@@ -149,13 +171,20 @@ extension ScenarioRun {
         }
         let model = body.function.model
         if body.function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
+        var isComplete = true
+        if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(body.registers, model) }
         if model.isSystemCall {
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
-            edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38))
-            CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor)
+            if isComplete { edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
+            CFunctionCall.setInterrupts(enabled: body.function.interruptsOn, &machine, &hypervisor)
         }
         if !activation.isInjected { try act(body.registers, activation, errorCode: body.errorCode) }
-        if ending == nil { CFunctionCall.leave(&machine) }
+        guard ending == nil else { return }
+        if model == .fastSyscall || model == .sysenterCall {
+            CFunctionCall.leave(&machine, result: fastCallResult(body.registers, isComplete: isComplete))
+        } else {
+            CFunctionCall.leave(&machine)
+        }
     }
 
     /// Does to the interrupted context what the scenario's probe says.
@@ -168,13 +197,18 @@ extension ScenarioRun {
             return
         }
         switch scenario.probe {
-        case .return: break
+        case .setTrapFlag:
+            let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
+            edit(regs, PtRegs.flags, flags | Flags.trap)
+        case .singleStep, .movSS, .movSSStep, .watchpoint: break
+        case .pendingSignal, .pendingFlush: break
+        case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .signal: signal(regs)
         case .softwareInterrupt:
             if activation.event.vector == Vector.generalProtection { signal(regs) }
         case .modifyUserState:
             edit(regs, PtRegs.rip, layout.userSignal)
-            edit(regs, PtRegs.rsp, layout.userStackPointer &- 0x800)
+            edit(regs, PtRegs.rsp, userStackPointer &- 0x800)
             edit(regs, PtRegs.rax, 0x7777)
             edit(regs, PtRegs.r11, 0x8888)
             edit(regs, PtRegs.flags, Flags.alwaysOne | Flags.interrupt | Flags.carry)
@@ -201,6 +235,27 @@ extension ScenarioRun {
         case .sigreturnAbsentSS:
             edit(regs, PtRegs.ss, 0x0F)
             expectsReturnFault = true
+        case .sigreturnNullSS:
+            edit(regs, PtRegs.ss, 0)
+            expectsReturnFault = true
+        case .sigreturnBogusSS:
+            edit(regs, PtRegs.ss, 0x47)
+            expectsReturnFault = true
+        case .sigreturnAbsentCS:
+            edit(regs, PtRegs.cs, 0x17)
+            expectsReturnFault = true
+        case .sigreturnLDTStack64:
+            edit(regs, PtRegs.ss, 0x07)
+            edit(regs, PtRegs.cs, 0x33)
+        case .loadGS:
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            guard let fixup = layout.fixups[rip] else {
+                record(UnexpectedFault.withoutFixup(self, activation.event, at: rip))
+                printOops(regs: regs, errorCode: errorCode, vector: activation.event.vector)
+                ending = .oops(vector: activation.event.vector, errorCode: errorCode)
+                return
+            }
+            edit(regs, PtRegs.rip, fixup)
         case .fixup:
             edit(regs, PtRegs.rip, layout.kernelFixup)
         case .emulateJump:
@@ -234,12 +289,12 @@ extension ScenarioRun {
 
     private mutating func signal(_ regs: UInt64) {
         edit(regs, PtRegs.rip, layout.userSignal)
-        edit(regs, PtRegs.rsp, (layout.userStackPointer &- 0x600) & ~15 &- 8)
-        edit(regs, PtRegs.cs, 0x33)
+        edit(regs, PtRegs.rsp, (userStackPointer &- 0x600) & ~15 &- 8)
+        edit(regs, PtRegs.cs, scenario.context == .user32 ? 0x23 : 0x33)
         edit(regs, PtRegs.ss, 0x2B)
         edit(regs, PtRegs.rdi, 11)
-        edit(regs, PtRegs.rsi, layout.userStackPointer &- 0x580)
-        edit(regs, PtRegs.rdx, layout.userStackPointer &- 0x500)
+        edit(regs, PtRegs.rsi, userStackPointer &- 0x580)
+        edit(regs, PtRegs.rdx, userStackPointer &- 0x500)
         edit(regs, PtRegs.rax, 0)
         let flags = activations.last.map { $0.expected.flags } ?? Flags.alwaysOne
         edit(
@@ -247,8 +302,12 @@ extension ScenarioRun {
             (flags & ~(Flags.direction | Flags.resume | Flags.trap | Flags.alignmentCheck)) | Flags.interrupt)
     }
 
+    private var userStackPointer: UInt64 {
+        scenario.context == .user32 ? layout.userStackPointer32 : layout.userStackPointer
+    }
+
     /// Writes a slot of pt_regs and notes that the return must honour it.
-    private mutating func edit(_ regs: UInt64, _ slot: Int, _ value: UInt64) {
+    mutating func edit(_ regs: UInt64, _ slot: Int, _ value: UInt64) {
         let address = regs &+ UInt64(slot) &* 8
         let owner = machine.memory.owner(at: address) ?? .free
         machine.memory.poke(value, at: address, owner: owner, step: machine.stepNumber)

@@ -94,6 +94,18 @@ package struct ScenarioRun: Sendable {
     var deliveredNMIs = 0
     /// An NMI came while another was handled, and its handler has not run since.
     var owesNMI = false
+    /// RSP of the scenario's context.
+    var interruptedRSP: UInt64 = 0
+    /// Per-CPU words that the context holds otherwise than the kernel at rest.
+    var contextWords: [UInt64: UInt64] = [:]
+    /// Where the #DB of a stepped program must come next.
+    var awaitedTrap: UInt64?
+    /// It has come.
+    var hasStepped = false
+    /// Where the stepped program resumed.
+    var resumedAt: UInt64 = 0
+    /// do_debug has taken TF out of a frame of the kernel.
+    var hasClearedTrapFlag = false
     /// Faults of IRETs that nothing asked for.
     var unwantedReturnFaults = 0
     var eventIsPending = false
@@ -159,6 +171,11 @@ package struct ScenarioRun: Sendable {
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
+        machine.unguardedReturn = -1
+        contextWords.removeAll(keepingCapacity: true)
+        awaitedTrap = nil
+        hasStepped = false
+        hasClearedTrapFlag = false
         deliveredNMIs = 0
         owesNMI = false
         eventIsPending = false
@@ -186,8 +203,8 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
-        if eventIsPending && image.isSyscall(scenario.vector) {
-            executeSyscall()
+        if eventIsPending && isAtSystemCall && image.isFastSystemCall(scenario.vector) {
+            executeSystemCall()
             return
         }
         if !activations.isEmpty, remaining > 0 || !plan.isEmpty, !isAtFunction { considerNestedEvents() }
@@ -217,11 +234,13 @@ package struct ScenarioRun: Sendable {
             let isFirst = eventIsPending
             eventIsPending = false
             deliver(Event(vector: vector, source: .software), isUnexpected: !isFirst)
-        case .debugTrap(let bits):
-            record(UnexpectedFault.finding(self, vector: Vector.debug, errorCode: nil))
-            deliver(Event(vector: Vector.debug, source: .trap, debugBits: bits), isUnexpected: true)
+        case .debugTrap(let bits): takeDebugTrap(bits)
         case .model(let number): runFunction(number)
         case .paravirtualSyscall: hypercall()
+        case .paravirtualSysenter:
+            // Nothing is made for it but the scenario's own, which does not come here.
+            machine.cpu.index -= 1
+            handleFault(.generalProtection())
         case .returned(let frame): handleReturn(frame)
         case .halted:
             // RIP is behind the HLT, in another routine perhaps.
@@ -322,6 +341,9 @@ package struct ScenarioRun: Sendable {
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
     private mutating func earlierCause(than finding: Finding) -> Finding? {
         let causes = [LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id]
+        if finding.rule.id == PtRegsFaithful.rule.id, let overwritten = LiveFrameOverwritten.byFurtherEvent(self) {
+            return overwritten
+        }
         if causes.contains(finding.rule.id) { return nil }
         if let overwritten = LiveFrameOverwritten.rootCause(self) { return overwritten }
         guard let activation = current, !activation.isUnexpected else { return nil }

@@ -14,7 +14,8 @@ package struct SpeculationMemo: Sendable {
         let traits = image.machine.traits
         // Where SMAP also binds speculation there is nothing at a user-chosen GS base that could be read
         // (Linux 5.3 arch/x86/kernel/cpu/bugs.c, smap_works_speculatively). Under Xen the kernel has no SWAPGS.
-        isVulnerable = !traits.isParavirtual && !(traits.smap && !traits.meltdown)
+        // Before alternatives are applied there is no program yet whose GS base could be read through.
+        isVulnerable = image.isPatched && !traits.isParavirtual && !(traits.smap && !traits.meltdown)
         harmless = Array(repeating: 0, count: isVulnerable ? image.program.instructions.count * 4 : 0)
     }
 
@@ -51,6 +52,7 @@ extension ScenarioRun {
         let before = machine.cpu
         let cost = machine.cost
         let step = machine.stepNumber
+        let unguarded = machine.unguardedReturn
         let overwrites = machine.memory.overwrites
         let sums = machine.memory.tracking.isOn ? machine.memory.tracking.sums : nil
         let mark = machine.memory.startJournal()
@@ -62,6 +64,7 @@ extension ScenarioRun {
         machine.cpu = before
         machine.cost = cost
         machine.stepNumber = step
+        machine.unguardedReturn = unguarded
         let finding = gadget.map { SpeculationBarrier.finding(self, branch: branch, taken: taken, gadget: $0) }
         speculation.keep(finding, for: key, at: Int(site))
         if let finding { record(finding) }

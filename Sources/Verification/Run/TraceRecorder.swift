@@ -150,7 +150,7 @@ package struct TraceRecorder: Sendable {
         case .softwareInterrupt(let vector): "INT \(vector)"
         case .debugTrap: "#DB"
         case .model: "runs its model"
-        case .paravirtualSyscall: "enters Xen"
+        case .paravirtualSyscall, .paravirtualSysenter: "enters Xen"
         case .returned: "returns"
         case .halted: "halts"
         case .stepLimit: "step limit"

@@ -1,0 +1,37 @@
+import EntryCode
+import Machine
+
+/// What waits for the return to user mode is done there: signals, rescheduling, a flush of the user's translations.
+enum ExitWork: Invariant {
+    static let rule = Rule(
+        Progress.rule.id, isLatent: true,
+        latentConsequence: "what was put off to this return waits for the next one, or is forgotten",
+        statement: Progress.rule.statement, why: Progress.rule.why, sources: Progress.rule.sources)
+
+    static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        guard case .resumed = checkpoint, run.isHandlingEvent, !run.innermost.expected.isKernelMode else { return nil }
+        if let finding = missedFlush(&run) { return finding }
+        // NMIs and what has no C function of its own do no work for the program; later kernels do it in the handler.
+        let activation = run.innermost
+        guard run.image.hasExitFunction, activation.handlerCalls > 0, !activation.didExitWork,
+            activation.event.vector != Vector.nmi, activation.event.vector != Vector.doubleFault,
+            !activation.isUnexpected, run.targetBehindDoubleFault == nil
+        else { return nil }
+        return Finding(
+            rule,
+            "\(run.eventName(activation)) (activation \(activation.number)) returns to user mode without a look at pending work: a signal or a reschedule waits for the next entry"
+        )
+    }
+
+    private static func missedFlush(_ run: inout ScenarioRun) -> Finding? {
+        guard run.scenario.probe == .pendingFlush, let mask = run.layout.userFlushMask, run.activations.count == 1
+        else { return nil }
+        let bit = (mask & 7) * 8 + (run.layout.kernelCR3 & 0x7FF)
+        let isNoted = (run.machine.memory.peek(mask) ?? 0) >> bit & 1 != 0
+        if run.machine.cpu.hasFlushedUserHalf { return nil }
+        return Finding(
+            UserPageTable.rule,
+            "user code resumes without the flush of its translations that was put off to this return\(isNoted ? "" : ", and the note of it is gone"): CR3 was loaded with bit 63 set"
+        )
+    }
+}

@@ -1,0 +1,136 @@
+import EntryCode
+import Machine
+
+/// Scenarios of events that have no vector, and of 32-bit programs.
+extension EntryImage {
+    /// SYSCALL, SYSENTER, Xen's failsafe callback.
+    func standInProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        switch vector {
+        case Platform.failsafeVector:
+            // A virtual CPU may be switched out in any code that does not hold the hypervisor.
+            return context == .kernelBadStack || context == .user32 || context.isHostile || context.isInNMI
+                ? [] : [.badDS, .badES, .badFS, .badGS]
+        case Platform.syscall32Vector, Platform.sysenterVector:
+            return context == .user32
+                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] + callDebugProbes + flushProbes : []
+        default:
+            if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
+            return context == .user ? syscallProbes + callDebugProbes + flushProbes : []
+        }
+    }
+
+    private var callDebugProbes: [Probe] { [.singleStep, .setTrapFlag, .movSS] }
+
+    /// What a debugger may do around an event from 64-bit code.
+    func debugProbes(_ vector: UInt8) -> [Probe] {
+        switch vector {
+        case Vector.debug: [.singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint]
+        case Vector.breakpoint, Vector.overflow: [.singleStep, .setTrapFlag, .movSS]
+        case Vector.pageFault: [.singleStep, .setTrapFlag]
+        default: []
+        }
+    }
+
+    var flushProbes: [Probe] { layout.userFlushMask == nil ? [] : [.pendingFlush] }
+
+    /// Work that waits for the return to user mode.
+    func workProbes(_ vector: UInt8) -> [Probe] {
+        switch vector {
+        case Vector.breakpoint, Vector.pageFault, Vector.generalProtection:
+            (hasExitFunction ? [.pendingSignal] : []) + flushProbes
+        default: []
+        }
+    }
+
+    /// Selectors that sigreturn can put into a frame (facts F30, F31).
+    var selectorProbes: [Probe] {
+        let hasEspfix = !platform.isXen && table.options["X86_16BIT"] ?? false
+        return [.sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS] + (hasEspfix ? [.sigreturnLDTStack64] : [])
+    }
+
+    /// Whether a program can bring about a context here.
+    private func isPossible(_ context: Context) -> Bool {
+        switch context {
+        case .userNegativeGS, .userKernelGS: table.options["FSGSBASE"] ?? false
+        default: true
+        }
+    }
+
+    /// Events that find a user's RSP and GS base in the processor, each by another way in.
+    func hostileProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        guard isPossible(context) else { return [] }
+        switch vector {
+        case Vector.debug, Vector.breakpoint, 0x80: return [.return, .movSS]
+        case Vector.nmi, Vector.machineCheck, Vector.pageFault, Vector.generalProtection: return [.return]
+        default: return deviceVectors.contains(vector) ? [.return] : []
+        }
+    }
+
+    func hostileReason(_ context: Context) -> String {
+        switch context {
+        case .userGS: "arch_prctl sets any base in the user half"
+        case .userNegativeGS, .userKernelGS: "WRGSBASE sets any canonical base"
+        default: "RSP holds what a program puts there"
+        }
+    }
+
+    /// What handlers of breakpoints do to the code that they interrupt; up to 5.1 they could only jump.
+    var breakpointProbes: [Probe] {
+        let ways = functions.first { $0.events.contains(Vector.breakpoint) && $0.emulates != nil }?.emulates
+        let all: [(way: String, probe: Probe)] = [
+            ("call", .emulateCall), ("jump", .emulateJump), ("push", .emulatePush),
+        ]
+        return all.filter { ways?.contains($0.way) ?? true }.map(\.probe)
+    }
+
+    /// What comes while an interrupt, a softirq or an NMI is handled.
+    func innerProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        switch vector {
+        case Vector.breakpoint: return [.return] + breakpointProbes.filter { $0 != .emulateJump }
+        case Vector.invalidOpcode, Vector.generalProtection, Vector.pageFault: return [.fixup, .oops]
+        case Vector.debug, Vector.machineCheck: return [.return]
+        case Vector.nmi: return context.isInNMI ? [] : [.return]
+        default: return deviceVectors.contains(vector) && context.eventsOn ? [.return] : []
+        }
+    }
+
+    func innerReason(_ context: Context) -> String? {
+        if context.isInNMI { return "handlers of NMIs are traced, profiled and patched like other code" }
+        return context.isOnInterruptStack ? "comes while a device's interrupt is handled" : nil
+    }
+
+    /// What a 32-bit program may meet: the ways in are those of 64-bit code, the frames differ.
+    func probes32(_ vector: UInt8) -> [Probe] {
+        if !(table.options["IA32_EMULATION"] ?? true) { return [] }
+        switch vector {
+        case 0x80:
+            return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS] + callDebugProbes
+        case Vector.divideError, Vector.breakpoint, Vector.overflow, Vector.invalidOpcode, Vector.generalProtection:
+            return [.return, .signal]
+        case Vector.pageFault:
+            return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP]
+        case Vector.debug: return [.return, .singleStep, .movSS]
+        case Vector.nmi, Vector.machineCheck: return [.return]
+        default: return deviceVectors.contains(vector) ? [.return, .signal] : []
+        }
+    }
+
+    /// Why Linux can meet an event without a vector; nil for events that have one.
+    func standInReason(_ vector: UInt8, _ probe: Probe) -> String? {
+        guard standIns.contains(vector) else { return nil }
+        if vector == Platform.failsafeVector {
+            return "the descriptor of a selector that is loaded goes while the virtual CPU is switched out"
+        }
+        if probe == .badUserStack { return "a program may execute the instruction outside the vDSO" }
+        guard probe == .return else { return nil }
+        return switch vector {
+        case Platform.sysenterVector:
+            platform.isXen
+                ? "the vDSO of 32-bit programs on hosts of Intel" : "the vDSO of 32-bit programs executes SYSENTER"
+        case Platform.syscall32Vector:
+            platform.isXen
+                ? "the vDSO of 32-bit programs on hosts of AMD" : "the vDSO of 32-bit programs executes SYSCALL"
+        default: "any program may execute SYSCALL"
+        }
+    }
+}
