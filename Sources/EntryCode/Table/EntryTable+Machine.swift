@@ -155,6 +155,14 @@ extension TableReader {
         {
             if let text = string(line, "\(place)/call_trace/\(index)") { trace.append(text) }
         }
+        var registers: [String: UInt64] = [:]
+        if let own = keys["registers"],
+            let members = object(own, place + "/registers", keys: EntryTable.selfTestRegisters)
+        {
+            for name in EntryTable.selfTestRegisters {
+                registers[name] = self.address(members[name], "\(place)/registers/\(name)")
+            }
+        }
         guard let routine, let address, let target, let rsp else { return }
         let size_bytes = UInt64(size ?? 302)
         let siteOffset = UInt64(offset ?? 0)
@@ -164,6 +172,6 @@ extension TableReader {
         }
         table.machine.selfTest = EntryTable.SelfTest(
             routine: routine, address: address, size_bytes: size_bytes, siteOffset: siteOffset, target: target,
-            targetSize_bytes: UInt64(targetSize ?? 7), rsp: rsp, callTrace: trace)
+            targetSize_bytes: UInt64(targetSize ?? 7), rsp: rsp, registers: registers, callTrace: trace)
     }
 }

@@ -282,6 +282,12 @@ private enum Schema {
             ("target_size", number("Its size in bytes.", 1...4096)),
             ("rsp", reference("address", "Stack pointer at the int3.")),
             (
+                "registers",
+                object(
+                    "What registers hold at the int3.",
+                    EntryTable.selfTestRegisters.map { ($0, reference("address", "\($0.uppercased()), any value.")) })
+            ),
+            (
                 "call_trace",
                 list("Lines below 'Call Trace:'.", of: value("string", "symbol+offset/size."), limit: 32)
             ),

@@ -85,6 +85,8 @@ package struct EntryTable: Sendable, Hashable {
         package var target: String
         package var targetSize_bytes: UInt64
         package var rsp: UInt64
+        /// What other registers hold at the int3; those that are left out hold recognisable values.
+        package var registers: [String: UInt64] = [:]
         /// Lines below "Call Trace:" after the first.
         package var callTrace: [String] = []
     }

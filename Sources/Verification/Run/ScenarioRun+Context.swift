@@ -60,6 +60,9 @@ extension ScenarioRun {
             if scenario.probe == .selfTest, let test = image.table.machine.selfTest {
                 machine[.rsp] = test.rsp &+ (context.isMisaligned ? 8 : 0)
                 machine[.rdi] = layout.selfTestWord
+                for register in Register.general {
+                    if let value = test.registers["\(register)"] { machine[register] = value }
+                }
             }
             machine.cpu.flags = Flags.alwaysOne | Flags.parity | Flags.zero
             if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }

@@ -115,7 +115,7 @@ extension ScenarioRun {
         speculation.arm(depth: activations.count)
         // On a stack with a guard page below the recursion itself comes to an end.
         let isGuarded = machine.memory.region(containing: activation.frame).map {
-            $0.kind == .exceptionStack || $0.kind == .entryStack
+            $0.kind == .exceptionStack || $0.kind == .entryStack || image.hasGuard(below: $0.base)
         }
         if recurrences >= limits.recurrences && isGuarded != true {
             ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)

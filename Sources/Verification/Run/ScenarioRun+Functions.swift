@@ -96,6 +96,7 @@ extension ScenarioRun {
         if isFirstCall {
             if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
                 // What it makes of the event is its own affair: the scenario's handler is not there to ask.
+                console += functionAtRIP?.says ?? []
                 ending = .wrongHandler(functionAtRIP?.name ?? "")
                 return false
             }
