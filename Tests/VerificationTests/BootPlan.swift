@@ -28,7 +28,9 @@ enum BootClass: String, Comparable, CaseIterable {
         let outcome = row.outcome
         let first = row.console.first ?? ""
         let words: [(String, BootClass)] = [
-            ("wrong state", .wrongState), ("survives, no difference", .survives), ("latent", .wrongState),
+            ("wrong state", .wrongState), ("survives, no difference", .survives),
+            // A stack of the kernel's own: harmless at this instruction.
+            ("handler on the task stack", .survives), ("handler on the entry stack", .survives), ("latent", .wrongState),
             ("nothing to restore", .survives), ("survives", .survives), ("SIGILL with shifted", .wrongState),
             ("frame read two words off", .oops), ("SIGSEGV", .killed), ("init killed", .killed), ("guest BUG", .bug),
             ("stack guard page", .stackGuard), ("double fault panic", .doubleFault), ("triple fault", .tripleFault),
@@ -47,8 +49,10 @@ enum BootClass: String, Comparable, CaseIterable {
         let console = result.violations.first { !$0.console.isEmpty }?.console ?? []
         switch result.ending {
         case _ where result.verdict == .holds: self = .survives
-        case .resumed, .expectedOops, .stepLimit: self = .wrongState
-        case .wrongHandler: self = console.isEmpty ? .wrongState : .bug
+        case .resumed, .expectedOops: self = .wrongState
+        case .wrongHandler:
+            let isFault = console.contains { $0.contains("general protection fault") }
+            self = console.isEmpty ? .wrongState : isFault ? .protectionFault : .bug
         case .oops(let vector, _):
             switch vector {
             case 13: self = .protectionFault
@@ -58,7 +62,7 @@ enum BootClass: String, Comparable, CaseIterable {
         case .processKilled: self = .killed
         case .domainCrash: self = .domainCrash
         case .tripleFault: self = .tripleFault
-        case .endlessRecursion, .endlessLoop, .halted: self = .hang
+        case .endlessRecursion, .endlessLoop, .halted, .stepLimit: self = .hang
         }
     }
 }
@@ -82,6 +86,8 @@ struct BootPlan {
     var edits: [BootEdit] = []
     /// `platform/event/context/probe`, then `+event@symbol+0xoffset` for each nested event.
     var runs: [String] = []
+    /// The code is that of a kernel before alternatives are applied.
+    var isEarly = false
     /// Pieces of the row's console lines that follow from entry code: the model prints them as well.
     var console: [String] = []
     /// Why the row's outcome says nothing about entry code.
@@ -153,6 +159,7 @@ struct BootBook {
         plan.runs = texts("runs")
         plan.console = texts("console")
         plan.outOfScope = found["out_of_scope"]?.stringValue
+        plan.isEarly = found["early"]?.boolValue ?? false
         plan.later = found["later"]?.stringValue
         plan.differs = found["differs"]?.stringValue
         plan.model = found["model"]?.stringValue.flatMap(BootClass.init)
@@ -201,7 +208,11 @@ final class BootKernel {
     private var images: [String: EntryImage] = [:]
     private(set) var limits = RunLimits()
 
-    init(_ library: KernelLibrary) throws {
+    /// Every scenario runs on the code before alternatives are applied.
+    private let isEarly: Bool
+
+    init(_ library: KernelLibrary, isEarly: Bool = false) throws {
+        self.isEarly = isEarly
         self.library = library
         try #require(library.faults.isEmpty, "\(library.faults)")
         let kernel = try #require(library.kernel(named: "linux-6.1"))
@@ -244,10 +255,12 @@ final class BootKernel {
     private func execute(_ name: String) throws -> BootRun {
         let platform = try #require(Platform.allCases.first { name.hasPrefix($0.rawValue + "/") })
         var image = try image(platform)
-        let parts = try #require(image.injections(of: name), "\(name) has no such nested event")
+        guard let parts = image.injections(of: name) else {
+            throw BootError(description: "\(name) has no such nested event")
+        }
         var scenario = try #require(image.scenario(named: parts.base), "there is no scenario \(parts.base)")
         scenario.injections = parts.injections
-        if image.bootsUnpatched && scenario.probe == .selfTest { image = try self.image(platform, isPatched: false) }
+        if isEarly || image.bootsUnpatched && scenario.probe == .selfTest { image = try self.image(platform, isPatched: false) }
         var run = ScenarioRun(image: image, limits: limits)
         run.recorder = TraceRecorder(image: image, limit: 20_000)
         run.machine.memory.recordsGivenUpWords = !scenario.injections.isEmpty
@@ -258,7 +271,7 @@ final class BootKernel {
 
     /// A nested event at the first instruction after those before it whose address is `symbol+0xoffset`.
     private func place(_ event: String, _ place: String, in base: BootRun) throws -> String {
-        let address = try #require(address(place, base.image), "no \(place) in the code")
+        guard let address = address(place, base.image) else { throw BootError(description: "no \(place) in the code") }
         let earlier = base.result.scenario.injections.map(\.step).max()
         let step = try #require(
             base.steps.first { step in
@@ -307,9 +320,10 @@ extension EntryImage {
         guard parts.count == 4, platform.isXen, let context = Context(rawValue: parts[2]), context == .kernelBadStack,
             let probe = Probe(rawValue: parts[3]), let vector = vectors.first(where: { $0.entry == parts[1] })?.vector
         else { return nil }
-        return Scenario(
-            platform: platform, event: parts[1], vector: vector, context: context, probe: probe,
-            reason: "a kernel stack overflows: the page fault cannot be delivered")
+        var scenario = scenarios().first { $0.vector == vector }
+        scenario?.context = context
+        scenario?.probe = probe
+        return scenario
     }
 }
 
@@ -341,7 +355,7 @@ extension BootBook {
             return BootComparison(
                 row: row, plan: plan, expected: expected, found: nil, scenario: "", rule: "", missing: [])
         }
-        let kernel = try BootKernel(try kernels(plan.edits))
+        let kernel = try BootKernel(try kernels(plan.edits), isEarly: plan.isEarly)
         var worst: (result: ScenarioResult, found: BootClass, name: String)?
         func consider(_ result: ScenarioResult, _ name: String) {
             let found = BootClass(result)

@@ -54,6 +54,15 @@ extension TableReader {
                 }
             }
         }
+        if let own = keys["kernel_registers"],
+            let members = object(own, place + "/kernel_registers", keys: EntryTable.kernelRegisterKeys)
+        {
+            for name in EntryTable.kernelRegisterKeys {
+                if let value = address(members[name], "\(place)/kernel_registers/\(name)") {
+                    table.machine.kernelRegisters[name] = value
+                }
+            }
+        }
         if let test = keys["self_test"] { readSelfTest(test, place + "/self_test", into: &table) }
     }
 
@@ -155,14 +164,6 @@ extension TableReader {
         {
             if let text = string(line, "\(place)/call_trace/\(index)") { trace.append(text) }
         }
-        var registers: [String: UInt64] = [:]
-        if let own = keys["registers"],
-            let members = object(own, place + "/registers", keys: EntryTable.selfTestRegisters)
-        {
-            for name in EntryTable.selfTestRegisters {
-                registers[name] = self.address(members[name], "\(place)/registers/\(name)")
-            }
-        }
         guard let routine, let address, let target, let rsp else { return }
         let size_bytes = UInt64(size ?? 302)
         let siteOffset = UInt64(offset ?? 0)
@@ -172,6 +173,6 @@ extension TableReader {
         }
         table.machine.selfTest = EntryTable.SelfTest(
             routine: routine, address: address, size_bytes: size_bytes, siteOffset: siteOffset, target: target,
-            targetSize_bytes: UInt64(targetSize ?? 7), rsp: rsp, registers: registers, callTrace: trace)
+            targetSize_bytes: UInt64(targetSize ?? 7), rsp: rsp, callTrace: trace)
     }
 }

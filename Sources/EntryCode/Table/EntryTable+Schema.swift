@@ -249,6 +249,12 @@ private enum Schema {
                         ("aligned", reference("address", "A multiple of 16.")),
                         ("rsp8", reference("address", "Remainder 8 modulo 16.")),
                     ])
+            ),
+            (
+                "kernel_registers",
+                object(
+                    "What registers hold in interrupted kernel code; those that are left out hold recognisable values.",
+                    EntryTable.kernelRegisterKeys.map { ($0, reference("address", "\($0.uppercased()), any value.")) })
             ), ("self_test", selfTest),
         ])
 
@@ -281,12 +287,6 @@ private enum Schema {
             ("target", reference("symbol", "Function that is called.")),
             ("target_size", number("Its size in bytes.", 1...4096)),
             ("rsp", reference("address", "Stack pointer at the int3.")),
-            (
-                "registers",
-                object(
-                    "What registers hold at the int3.",
-                    EntryTable.selfTestRegisters.map { ($0, reference("address", "\($0.uppercased()), any value.")) })
-            ),
             (
                 "call_trace",
                 list("Lines below 'Call Trace:'.", of: value("string", "symbol+offset/size."), limit: 32)

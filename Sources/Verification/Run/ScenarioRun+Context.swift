@@ -23,12 +23,19 @@ extension ScenarioRun {
     /// The fault address of page faults: user code reads its own memory, the kernel its vmalloc area.
     package var faultAddress: UInt64 { scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450 }
 
+    /// What a register holds in the interrupted code.
+    func interruptedValue(_ register: Register, isUser: Bool) -> UInt64 {
+        let own = image.table.machine.kernelRegisters
+        if !isUser, !own.isEmpty, let value = own["\(register)"] { return value }
+        return InterruptedRegisters.value(register, isUser: isUser)
+    }
+
     /// Puts the processor into the interrupted context.
     mutating func setContext() {
         let context = scenario.context
         let isUser = context.isUser
         for register in Register.general where register != .rsp {
-            machine[register] = InterruptedRegisters.value(register, isUser: isUser)
+            machine[register] = interruptedValue(register, isUser: isUser)
         }
         let isXen = hypervisor != nil
         // The kernel keeps the FS base of the program that it works for; at boot, when the self test runs, there is none.
@@ -60,9 +67,6 @@ extension ScenarioRun {
             if scenario.probe == .selfTest, let test = image.table.machine.selfTest {
                 machine[.rsp] = test.rsp &+ (context.isMisaligned ? 8 : 0)
                 machine[.rdi] = layout.selfTestWord
-                for register in Register.general {
-                    if let value = test.registers["\(register)"] { machine[register] = value }
-                }
             }
             machine.cpu.flags = Flags.alwaysOne | Flags.parity | Flags.zero
             if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }

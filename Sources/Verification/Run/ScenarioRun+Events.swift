@@ -113,9 +113,9 @@ extension ScenarioRun {
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
         nextActivation += 1
         speculation.arm(depth: activations.count)
-        // On a stack with a guard page below the recursion itself comes to an end.
+        // On a stack with a guard page below the recursion itself comes to an end, and so it does on a user's.
         let isGuarded = machine.memory.region(containing: activation.frame).map {
-            $0.kind == .exceptionStack || $0.kind == .entryStack || image.hasGuard(below: $0.base)
+            $0.kind == .exceptionStack || $0.kind == .entryStack || $0.kind == .userStack || image.hasGuard(below: $0.base)
         }
         if recurrences >= limits.recurrences && isGuarded != true {
             ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
