@@ -117,19 +117,22 @@ extension ScenarioRun {
     func isBack(at snapshot: RunSnapshot, strange: UInt32 = 0) -> Bool {
         let (now, then) = (machine.cpu, snapshot.cpu)
         // The fault address matters to a page fault whose handler has not read it.
+        // Where nothing more can come, it makes no difference that NMIs are open now: no code looks at that.
+        let mayOpenNMIs = remaining == 0
+        func isSameMask(_ now: Bool, _ then: Bool) -> Bool { now == then || (mayOpenNMIs && then) }
         let needsAddress = activations.contains { $0.event.vector == Vector.pageFault && $0.handlerCalls == 0 }
         guard now.index == then.index, now.index >= 0 || now.outsideRIP == then.outsideRIP,
             (now.flags ^ then.flags) & ~Flags.resume == 0,
             now.cs == then.cs, now.ss == then.ss, now.cpl == then.cpl, now.dataSelectors == then.dataSelectors,
             now.fsBase == then.fsBase, now.gsBase == then.gsBase, now.kernelGSBase == then.kernelGSBase,
             now.cr2 == then.cr2 || !needsAddress, now.cr3 == then.cr3, now.dr6 == then.dr6, now.dr7 == then.dr7,
-            now.watchedAddress == then.watchedAddress, now.nmiBlocked == then.nmiBlocked,
+            now.watchedAddress == then.watchedAddress, isSameMask(now.nmiBlocked, then.nmiBlocked),
             now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
             now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
             now.hasUntrained == then.hasUntrained,
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
-            (hypervisor?.nmiMasked ?? false) == snapshot.hypervisorNMI, owesNMI == snapshot.owesNMI
+            isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI), owesNMI == snapshot.owesNMI
         else { return false }
         for (number, register) in Register.general.enumerated() {
             let isStrange = strange >> UInt32(number) & 1 != 0

@@ -1,0 +1,131 @@
+/*
+ * The NMI entry of bare metal, with the protocol for NMIs that nest.
+ *
+ * Models: asm_exc_nmi in arch/x86/entry/entry_64.S, Linux 5.8.  Xen PV does not
+ * come here: its row in the trap array leads to asm_xenpv_exc_nmi.
+ *
+ * An IRET inside the handler (a breakpoint, a page fault) unblocks NMIs, and
+ * the next one starts at the top of the same IST stack, over the frame of the
+ * first.  Therefore the first copies its frame away and marks itself running:
+ *
+ *   top  SS RSP RFLAGS CS RIP     written by the processor
+ *        RDX                      scratch
+ *        1 or 0                   "NMI executing"
+ *        SS RSP RFLAGS CS RIP     "iret": the frame the handler returns by
+ *        SS RSP RFLAGS CS RIP     "outermost": what the first NMI interrupted
+ *        pt_regs
+ *
+ * A nested NMI rewrites "iret" so that the first, on its way out, lands at
+ * repeat_nmi, and returns at once.
+ */
+
+ENTRY(asm_exc_nmi)
+	ASM_CLAC
+	pushq	%rdx
+	testb	$3, CS-RIP+8(%rsp)
+	jz	.Lnmi_from_kernel
+
+	/*
+	 * From user mode: continue on the task stack, but not by the usual exit
+	 * work, which would enable interrupts while NMIs are blocked.
+	 */
+	swapgs
+	cld
+	FENCE_SWAPGS_USER_ENTRY
+	SWITCH_TO_KERNEL_CR3 scratch_reg=%rdx
+	movq	%rsp, %rdx
+	movq	PER_CPU_VAR(cpu_current_top_of_stack), %rsp
+	pushq	5*8(%rdx)			/* SS */
+	pushq	4*8(%rdx)			/* RSP */
+	pushq	3*8(%rdx)			/* RFLAGS */
+	pushq	2*8(%rdx)			/* CS */
+	pushq	1*8(%rdx)			/* RIP */
+	pushq	$-1
+	PUSH_AND_CLEAR_REGS rdx=(%rdx)
+	ENCODE_FRAME_POINTER
+
+	movq	%rsp, %rdi
+	movq	$-1, %rsi
+	call	exc_nmi
+	jmp	swapgs_restore_regs_and_return_to_usermode
+
+.Lnmi_from_kernel:
+	/* between repeat_nmi and end_repeat_nmi "iret" is being written: just leave */
+	movq	$repeat_nmi, %rdx
+	cmpq	8(%rsp), %rdx
+	ja	.Lnmi_not_repeating
+	movq	$end_repeat_nmi, %rdx
+	cmpq	8(%rsp), %rdx
+	ja	nested_nmi_out
+.Lnmi_not_repeating:
+
+	cmpl	$1, -8(%rsp)			/* "NMI executing" of the first */
+	je	nested_nmi
+
+	/*
+	 * Not marked, but the first may be past clearing the mark and before its
+	 * IRET: then the interrupted RSP is on this stack, and DF is set.  User
+	 * code can point RSP here before a SYSCALL, but cannot keep DF.
+	 */
+	leaq	6*8(%rsp), %rdx
+	cmpq	%rdx, 4*8(%rsp)
+	ja	first_nmi
+	subq	$EXCEPTION_STKSZ, %rdx
+	cmpq	%rdx, 4*8(%rsp)
+	jb	first_nmi
+	testb	$(X86_EFLAGS_DF >> 8), (3*8+1)(%rsp)
+	jz	first_nmi
+
+nested_nmi:
+	subq	$8, %rsp			/* keep the mark */
+	leaq	-10*8(%rsp), %rdx		/* "outermost" RIP: RSP at repeat_nmi */
+	pushq	$__KERNEL_DS
+	pushq	%rdx
+	pushfq
+	pushq	$__KERNEL_CS
+	pushq	$repeat_nmi
+	addq	$6*8, %rsp
+
+nested_nmi_out:
+	popq	%rdx
+	iretq
+
+first_nmi:
+	movq	(%rsp), %rdx
+	pushq	$0				/* "NMI executing" */
+	subq	$5*8, %rsp			/* "iret" */
+	.rept	5
+	pushq	11*8(%rsp)			/* "outermost" */
+	.endr
+
+repeat_nmi:
+	movq	$1, 10*8(%rsp)
+	/* copy "outermost" to "iret" */
+	addq	$10*8, %rsp
+	.rept	5
+	pushq	-6*8(%rsp)
+	.endr
+	subq	$5*8, %rsp
+end_repeat_nmi:
+
+	/* from here on a nested NMI may rewrite "iret" */
+	pushq	$-1
+	call	paranoid_entry
+	movq	%rsp, %rdi
+	movq	$-1, %rsi
+	call	exc_nmi
+
+	RESTORE_CR3 scratch_reg=%r15 save_reg=%r14
+	testl	%ebx, %ebx
+	jnz	nmi_restore
+nmi_swapgs:
+	SWAPGS_UNSAFE_STACK
+nmi_restore:
+	POP_REGS
+	addq	$6*8, %rsp			/* ORIG_RAX and "outermost" */
+
+	/* DF first: it tells the rest of this path from a SYSCALL with a bad RSP */
+	std
+	movq	$0, 5*8(%rsp)
+	iretq
+END(asm_exc_nmi)
