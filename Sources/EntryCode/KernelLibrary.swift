@@ -124,7 +124,7 @@ package struct ConsoleWords: Sendable, Hashable {
     /// The line before the oops of a #DF whose cause is the end of a stack, and the words of that oops.
     package var stackGuard: String?
     package var stackGuardOops: String?
-    /// What the kernel calls the stacks of `machine.stacks`.
+    /// What the kernel calls those of `machine.stacks` whose ends it knows.
     package var stackNames: [String: String] = [:]
 
     package init() {}

@@ -116,8 +116,10 @@ package enum Console {
             let next = (run.machine.cpu.cr2 &+ 4095) & ~4095
             let stacks = run.image.table.machine.stacks
             let hit = stacks.first { $0.value.base <= next && next < $0.value.end }
-            if let hit, let line = words.stackGuard, let oops = words.stackGuardOops {
-                return ([filled(line, words.stackNames[hit.key] ?? hit.key)], oops)
+            if let line = words.stackGuard, let oops = words.stackGuardOops,
+                let name = hit.flatMap({ words.stackNames[$0.key] })
+            {
+                return ([filled(line, name)], oops)
             }
             return (words.doubleFault.map { [filled($0, String(errorCode, radix: 16))] } ?? [], plain)
         default: return ([], plain)
