@@ -206,7 +206,7 @@ final class BootKernel {
     let library: KernelLibrary
     let table: EntryTable
     private var images: [String: EntryImage] = [:]
-    private(set) var limits = RunLimits()
+    private let limits = RunLimits()
 
     /// Every scenario runs on the code before alternatives are applied.
     private let isEarly: Bool
@@ -222,8 +222,6 @@ final class BootKernel {
             Issue.record("\(error.faults)")
             throw error
         }
-        // Stacks of 16 KiB have room for some seventy page faults in a row.
-        limits.activations = 128
     }
 
     func image(_ platform: Platform, isPatched: Bool = true) throws -> EntryImage {

@@ -66,10 +66,11 @@ package enum Console {
         let version = run.image.release
         lines.append("CPU: 0 PID: 0 Comm: swapper/0 Not tainted \(version) #1")
         let rip = slot(PtRegs.rip)
-        let cs = slot(PtRegs.cs) & 0xFFFF
+        // Printed as int: all of what a wrong frame has there, but on Xen PV not the event mask.
+        let cs = slot(PtRegs.cs) & 0xFFFF_FFFF
         lines.append("RIP: \(hex(cs, 4)):\(run.program.describe(rip))")
         lines.append(
-            "RSP: \(hex(slot(PtRegs.ss), 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))")
+            "RSP: \(hex(slot(PtRegs.ss) & 0xFFFF_FFFF, 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))")
         let names: [[(String, Int)]] = [
             [("RAX", PtRegs.rax), ("RBX", PtRegs.rbx), ("RCX", PtRegs.rcx)],
             [("RDX", PtRegs.rdx), ("RSI", PtRegs.rsi), ("RDI", PtRegs.rdi)],
