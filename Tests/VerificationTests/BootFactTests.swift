@@ -163,7 +163,8 @@ struct BootFactTests {
             let kernel = try BootKernel(try book.kernels(try sets.flatMap { try book.edits($0) }))
             let stack = try #require(kernel.table.machine.stacks["db"])
             for platform in Self.bareMetal {
-                let first = try holds(kernel, "\(platform)/entry_SYSCALL_64/user/return+asm_exc_debug@entry_SYSCALL_64+0x0")
+                let first = try holds(
+                    kernel, "\(platform)/entry_SYSCALL_64/user/return+asm_exc_debug@entry_SYSCALL_64+0x0")
                 var before = try first.moment(of: "exc_debug_kernel")
                 var regs = try #require(before["RDI"])
                 let user = first.image.layout
@@ -207,7 +208,8 @@ struct BootFactTests {
                 let found = run.moment(before: try run.delivery(of: "asm_exc_nmi").index)
                 let layout = run.image.layout
                 let hasKernelBase = place != "entry_SYSCALL_64+0x0" && !place.hasSuffix("_stack+0x3")
-                #expect(found["GS base"] == (hasKernelBase ? layout.perCPUBase : layout.userGSBase), "\(platform) \(place)")
+                #expect(
+                    found["GS base"] == (hasKernelBase ? layout.perCPUBase : layout.userGSBase), "\(platform) \(place)")
                 if layout.usesPageTableIsolation {
                     let isUser = place.hasPrefix("entry_SYSRETQ") || ["+0x0", "+0x3"].contains(place.suffix(4))
                     #expect(found["CR3"].map { $0 & 0x1000 } == (isUser ? 0x1000 : 0), "\(platform) \(place)")
@@ -216,7 +218,8 @@ struct BootFactTests {
             }
             #expect(places.count == 1, "\(platform)")
             let run = try holds(kernel, "\(platform)/asm_exc_nmi/user/return")
-            #expect(try run.moment(of: "default_do_nmi")["RDI"] == run.image.layout.taskStack.end - 21 * 8, "\(platform)")
+            #expect(
+                try run.moment(of: "default_do_nmi")["RDI"] == run.image.layout.taskStack.end - 21 * 8, "\(platform)")
         }
     }
 

@@ -30,7 +30,8 @@ enum BootClass: String, Comparable, CaseIterable {
         let words: [(String, BootClass)] = [
             ("wrong state", .wrongState), ("survives, no difference", .survives),
             // A stack of the kernel's own: harmless at this instruction.
-            ("handler on the task stack", .survives), ("handler on the entry stack", .survives), ("latent", .wrongState),
+            ("handler on the task stack", .survives), ("handler on the entry stack", .survives),
+            ("latent", .wrongState),
             ("nothing to restore", .survives), ("survives", .survives), ("SIGILL with shifted", .wrongState),
             ("frame read two words off", .oops), ("SIGSEGV", .killed), ("init killed", .killed), ("guest BUG", .bug),
             ("stack guard page", .stackGuard), ("double fault panic", .doubleFault), ("triple fault", .tripleFault),
@@ -190,7 +191,8 @@ struct BootBook {
     func kernels(_ edits: [BootEdit]) throws -> KernelLibrary {
         var changed = files
         for edit in edits {
-            let index = try #require(changed.firstIndex { $0.path == "declare-idtentry/" + edit.file }, "no \(edit.file)")
+            let index = try #require(
+                changed.firstIndex { $0.path == "declare-idtentry/" + edit.file }, "no \(edit.file)")
             let text = String(decoding: changed[index].text, as: UTF8.self)
             let parts = text.components(separatedBy: edit.old)
             try #require(
@@ -258,7 +260,9 @@ final class BootKernel {
         }
         var scenario = try #require(image.scenario(named: parts.base), "there is no scenario \(parts.base)")
         scenario.injections = parts.injections
-        if isEarly || image.bootsUnpatched && scenario.probe == .selfTest { image = try self.image(platform, isPatched: false) }
+        if isEarly || image.bootsUnpatched && scenario.probe == .selfTest {
+            image = try self.image(platform, isPatched: false)
+        }
         var run = ScenarioRun(image: image, limits: limits)
         run.recorder = TraceRecorder(image: image, limit: 20_000)
         run.machine.memory.recordsGivenUpWords = !scenario.injections.isEmpty
@@ -294,7 +298,9 @@ final class BootKernel {
         let image = try image(platform)
         let wanted = piece.dropFirst(5).split(separator: ":"), found = line.dropFirst(5).split(separator: ":")
         guard wanted.count == 2, found.count == 2, wanted[0] == found[0] else { return false }
-        guard let one = address(String(wanted[1]), image), let other = address(String(found[1]), image) else { return false }
+        guard let one = address(String(wanted[1]), image), let other = address(String(found[1]), image) else {
+            return false
+        }
         return one == other
     }
 }

@@ -57,10 +57,13 @@ struct BootTable {
             "# Boots of broken kernels, and what the model says", "",
             "Written by `BootTests` (`RECORD_GOLDEN=1`). The rows are those of `Tests/VerificationTests/Fixtures/boots.json` and",
             "`boots-nested.json`: Linux 6.1.192 under QEMU, on bare metal and as a Xen PV guest. `boot-plans.json` beside them holds",
-            "the edits of the 6.1 kernel and the scenarios that stand for a row's trigger.", "",
+            "the edits of the 6.1 kernel and the scenarios that stand for a row's trigger. Where a boot dies of what other code does",
+            "after the entry code went wrong, the row agrees if the model ends in the wrong state that leads there. Console lines are",
+            "those that follow from entry code; the worst of several scenarios is shown.", "",
             "\(count(.agrees)) of \(comparisons.count) rows agree, \(count(.differs)) differ, \(count(.outside)) are out of scope.",
             "",
-            "| row | variant | platform | trigger | boot | model | rule | console lines | |", "|---|---|---|---|---|---|---|---|---|",
+            "| row | variant | platform | trigger | boot | scenario | model | rule | console lines | |",
+            "|---|---|---|---|---|---|---|---|---|---|",
         ]
         for comparison in comparisons {
             let row = comparison.row
@@ -69,10 +72,11 @@ struct BootTable {
             if let reason = plan.outOfScope ?? plan.differs ?? plan.later.map({ "what follows lies outside: \($0)" }) {
                 verdict += ": " + reason
             }
-            let lines_ = plan.console.isEmpty ? "" : "\(plan.console.count - comparison.missing.count) of \(plan.console.count)"
+            let printed =
+                plan.console.isEmpty ? "" : "\(plan.console.count - comparison.missing.count) of \(plan.console.count)"
             let cells = [
-                row.name, row.variant, row.platform, row.trigger, row.outcome,
-                comparison.found.map(\.rawValue) ?? "", comparison.rule, lines_, verdict,
+                row.name, row.variant, row.platform, row.trigger, row.outcome, comparison.scenario,
+                comparison.found.map(\.rawValue) ?? "", comparison.rule, printed, verdict,
             ]
             lines.append("| " + cells.map(cell).joined(separator: " | ") + " |")
         }
@@ -85,6 +89,7 @@ struct BootTable {
         let isRecording = ProcessInfo.processInfo.environment["RECORD_GOLDEN"] == "1"
         if !isRecording, (try? String(contentsOf: file, encoding: .utf8)) == text { return }
         if isRecording { try Data(text.utf8).write(to: file) }
-        Issue.record(isRecording ? "recorded docs/boots.md; read it, then run again" : "docs/boots.md is not up to date")
+        Issue.record(
+            isRecording ? "recorded docs/boots.md; read it, then run again" : "docs/boots.md is not up to date")
     }
 }

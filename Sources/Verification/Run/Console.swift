@@ -70,7 +70,8 @@ package enum Console {
         let cs = slot(PtRegs.cs) & 0xFFFF_FFFF
         lines.append("RIP: \(hex(cs, 4)):\(run.program.describe(rip))")
         lines.append(
-            "RSP: \(hex(slot(PtRegs.ss) & 0xFFFF_FFFF, 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))")
+            "RSP: \(hex(slot(PtRegs.ss) & 0xFFFF_FFFF, 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))"
+        )
         let names: [[(String, Int)]] = [
             [("RAX", PtRegs.rax), ("RBX", PtRegs.rbx), ("RCX", PtRegs.rcx)],
             [("RDX", PtRegs.rdx), ("RSI", PtRegs.rsi), ("RDI", PtRegs.rdi)],
