@@ -35,6 +35,31 @@ struct BootTests {
         print(table.summary)
         try table.check()
     }
+
+    @Test("what the emulator never raised: #SS of an absent stack segment, whose stub stays on its IST stack, is found")
+    func absentStackSegment() throws {
+        let book = try BootBook.shared.get()
+        let kernel = try BootKernel(try book.kernels(try book.edits("ss_ist_paranoid")))
+        for result in try kernel.simulate("bare-metal-intel/*/user/sigreturn-absent-ss") {
+            #expect(result.verdict == .violated, "\(result.scenario.name)")
+        }
+        for result in try kernel.simulate("bare-metal-intel/*/user/sigreturn-bad-ss") {
+            #expect(
+                result.verdict == .holds || result.scenario.event == "asm_exc_stack_segment", "\(result.scenario.name)")
+        }
+    }
+
+    @Test("a plan whose edit is nowhere in the kernel's text is refused; every row has a class")
+    func editsMustOccur() throws {
+        let book = try BootBook.shared.get()
+        #expect(throws: (any Error).self) {
+            try book.kernels([BootEdit(file: "entry_64.s", old: "no such line", new: "", count: 1)])
+        }
+        #expect(throws: (any Error).self) {
+            try book.kernels([BootEdit(file: "entry_64.s", old: "swapgs", new: "", count: 1)])
+        }
+        for row in book.rows { #expect(BootClass(row: row) != nil || row.outcome.hasPrefix("as with"), "\(row.name)") }
+    }
 }
 
 /// The table of agreement.
