@@ -191,12 +191,14 @@ struct BootBook {
     func kernels(_ edits: [BootEdit]) throws -> KernelLibrary {
         var changed = files
         for edit in edits {
-            let index = try #require(
-                changed.firstIndex { $0.path == "declare-idtentry/" + edit.file }, "no \(edit.file)")
+            guard let index = changed.firstIndex(where: { $0.path == "declare-idtentry/" + edit.file }) else {
+                throw BootError(description: "no \(edit.file)")
+            }
             let text = String(decoding: changed[index].text, as: UTF8.self)
             let parts = text.components(separatedBy: edit.old)
-            try #require(
-                parts.count == edit.count + 1, "'\(edit.old)' stands \(parts.count - 1) times in \(edit.file)")
+            guard parts.count == edit.count + 1 else {
+                throw BootError(description: "'\(edit.old)' stands \(parts.count - 1) times in \(edit.file)")
+            }
             changed[index].text = [UInt8](parts.joined(separator: edit.new).utf8)
         }
         return KernelLibrary(files: changed)
@@ -381,7 +383,8 @@ extension BootBook {
         }
         let first = worst.result.violations.first { $0.severity == .violation }
         return BootComparison(
-            row: row, plan: plan, expected: expected, found: worst.found, scenario: worst.name,
+            row: row, plan: plan, expected: expected, found: worst.found,
+            scenario: worst.found == .survives ? plan.runs.joined(separator: ", ") : worst.name,
             rule: first?.rule ?? "", missing: missing)
     }
 }
