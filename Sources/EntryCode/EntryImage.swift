@@ -77,6 +77,8 @@ package struct ImageLayout: Sendable {
     package var perCPUBase: UInt64
     /// Per-CPU variables that entry code leaves as it found them: name, address, size.
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
+    /// Words of per-CPU variables that hold something only while they are in use.
+    package var scratchWords: [UInt64] = []
     /// Offsets of the per-CPU variables that C functions read.
     package var currentTaskOffset: UInt64
     /// Of the words with the top of the task's stack and of the stack that entries from user mode start on.

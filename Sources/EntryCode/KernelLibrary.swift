@@ -63,6 +63,8 @@ package struct PerCPUVariable: Sendable {
     package var holds: JSON
     /// Parts that entry code leaves as it found them: offset and size.
     package var kept: [(offset: UInt64, size_bytes: UInt64)] = []
+    /// Each use writes it before it reads it: what it holds between uses is nobody's.
+    package var isScratch = false
     /// Its pages are mapped in the user half of a PTI pair too.
     package var isUserMapped = false
 }
@@ -92,6 +94,8 @@ package struct Generation: Sendable {
     package var exceptionTable: [(fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
     package var interruptStackInUse: InUse?
+    /// 16 bits, one for each PCID whose user half must be flushed at the next return; nil where nothing is put off.
+    package var userFlushMask: PerCPUWord?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
 
@@ -228,6 +232,10 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.exceptionTable.append((fault, fixup))
             }
+            if let word = root["user_pcid_flush_mask"], let variable = word["variable"]?.stringValue {
+                generation.userFlushMask = Generation.PerCPUWord(
+                    variable: variable, offset: UInt64(clamping: word["offset"]?.integerValue ?? 0))
+            }
             generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
             generation.current = root["current"]?.stringValue ?? generation.current
             if let words = root["console"] { generation.console = ConsoleWords(words) }
@@ -254,6 +262,7 @@ package struct KernelLibrary: Sendable {
                     PerCPUVariable(
                         name: member.key, offset: offset, size_bytes: size_bytes,
                         holds: member.value["holds"] ?? 0, kept: kept,
+                        isScratch: member.value["scratch"]?.boolValue ?? false,
                         isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
             generation.interruptStackInUse = KernelLibrary.interruptStackInUse(root, generation)

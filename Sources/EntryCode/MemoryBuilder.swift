@@ -111,6 +111,7 @@ struct MemoryBuilder {
             keptVariables: generation.perCPU.flatMap { variable in
                 variable.kept.map { (variable.name, perCPUBase &+ variable.offset &+ $0.offset, $0.size_bytes) }
             },
+            scratchWords: generation.perCPU.filter(\.isScratch).map { (perCPUBase &+ $0.offset) & ~7 },
             currentTaskOffset: perCPU[generation.current] ?? 0,
             taskStackTopOffset: offset(generation.taskStackTop, perCPU),
             entryStackTopOffset: offset(generation.entryStackTop, perCPU),
@@ -133,10 +134,8 @@ struct MemoryBuilder {
         layout.interruptStackInUse = generation.interruptStackInUse.map {
             (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
         }
-        if isolates && hasPCID, let variable = perCPU["cpu_tlbstate"],
-            let field = program.address(of: "TLB_STATE_user_pcid_flush_mask")
-        {
-            layout.userFlushMask = perCPUBase &+ variable &+ field
+        if isolates && hasPCID, let word = generation.userFlushMask {
+            layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
         for row in generation.exceptionTable {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {

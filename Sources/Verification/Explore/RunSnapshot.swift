@@ -146,7 +146,11 @@ extension ScenarioRun {
                 // Nobody's word, or one whose owner is through with it.
                 if owner == .free || !machine.isLive(owner.activation) { return true }
                 if machine.isDead(address, of: owner.activation) { return true }
-            default: if address == addressWord { return true }
+            default:
+                if address == addressWord { return true }
+                if owner == .free || !machine.isLive(owner.activation), layout.scratchWords.contains(address) {
+                    return true
+                }
             }
             isSame = false
             return false
