@@ -228,18 +228,12 @@ extension PlatformPart {
     /// The same platform in parts, in order: at most `limit` scenarios each, and with nesting those of one event, which
     /// share most of their paths.
     func split(by limit: Int, _ request: SimulationRequest) -> [PlatformPart] {
+        // Paths from user mode and from the kernel have little in common; what each has in common is tried once.
         if request.nesting > 0 {
-            var parts: [PlatformPart] = []
-            for scenario in scenarios {
-                if let last = parts.last?.scenarios.last, last.event == scenario.event,
-                    last.context.isUser == scenario.context.isUser
-                {
-                    parts[parts.count - 1].scenarios.append(scenario)
-                } else {
-                    parts.append(PlatformPart(image: image, bootImage: bootImage, scenarios: [scenario]))
-                }
+            return [true, false].compactMap { isUser in
+                let part = scenarios.filter { $0.context.isUser == isUser }
+                return part.isEmpty ? nil : PlatformPart(image: image, bootImage: bootImage, scenarios: part)
             }
-            return parts
         }
         let count = (scenarios.count + limit - 1) / limit
         return (0..<count).map { index in

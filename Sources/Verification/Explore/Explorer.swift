@@ -92,12 +92,25 @@ package struct Explorer: Sendable {
         sum = mix(sum, bits)
         sum = mix(sum, run.machine[.rsp])
         sum = mix(sum, run.machine.liveActivations)
-        for activation in run.activations {
-            let place = UInt64(activation.event.source.rawValue) << 8 | UInt64(activation.event.vector)
-            sum = mix(
-                sum, place << 8 | (activation.isUnexpected ? 1 : 0) | UInt64(min(activation.handlerCalls, 3)) << 1)
-        }
+        for activation in run.activations { sum = mix(sum, kindKey(activation)) }
         return sum
+    }
+
+    /// What a nested event, and the rules that look at it, can tell of the event that it interrupts.
+    private static func kindKey(_ activation: Activation) -> UInt64 {
+        let event = activation.event
+        var bits = UInt64(event.source.rawValue) | (activation.isUnexpected ? 16 : 0)
+        switch event.vector {
+        case Vector.debug, Vector.breakpoint, Vector.machineCheck, Vector.doubleFault, Vector.nmi:
+            bits |= UInt64(event.vector) << 8
+        // Its address is lost to a nested fault while its handler has not read it.
+        case Vector.pageFault: bits |= (activation.handlerCalls == 0 ? 1 : 0) << 16
+        default: break
+        }
+        if event.source == .nmi { bits |= UInt64(min(activation.handlerCalls, 3)) << 20 }
+        bits |= UInt64(activation.openNMIs.rawValue) << 24 | (activation.isInjected ? 1 << 28 : 0)
+        // Where breakpoints that interrupted entry code keep faults out.
+        return bits
     }
 
     /// The processor's key with what paths of this event depend on.
