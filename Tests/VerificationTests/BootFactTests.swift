@@ -158,7 +158,7 @@ struct BootFactTests {
 
     @Test("F34: #DB at the first SYSCALL instruction, before SYSRET, at the first instruction of the int3 stub")
     func breakpointsInWindows() throws {
-        for sets in [["fsgsbase"], []] {
+        for sets in [["fsgsbase"], ["nofsgsbase"]] {
             let book = try BootBook.shared.get()
             let kernel = try BootKernel(try book.kernels(try sets.flatMap { try book.edits($0) }))
             let stack = try #require(kernel.table.machine.stacks["db"])
