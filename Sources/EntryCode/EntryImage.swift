@@ -16,6 +16,8 @@ package struct EntryImage: Sendable {
     package var layout: ImageLayout
     /// Symbols by the role they play, such as `bad_iret`.
     package var roles: [String: String]
+    /// How the kernel words what it prints.
+    package var console = ConsoleWords()
     /// The kernel's release as a console shows it.
     package var release: String
     /// Vectors that events come by, with the name of the entry that the table, or else its kernel's own, gives them.
@@ -119,6 +121,9 @@ package struct ImageLayout: Sendable {
 }
 
 extension EntryImage {
+    /// A stretch that stays unmapped ends where a stack begins.
+    package func hasGuard(below base: UInt64) -> Bool { table.machine.guards.contains { $0.end == base } }
+
     /// Entry code calls a function for the work that waits for a return to user mode.
     package var hasExitFunction: Bool { functions.contains { $0.model == .exitToUser } }
 

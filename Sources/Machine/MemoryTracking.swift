@@ -69,7 +69,7 @@ package struct MemoryTracking: Sendable {
     package mutating func begin(at step: UInt32, live: UInt64) {
         guard depth < MemoryTracking.levels else { return }
         self.live = live
-        since[depth] = max(step, 1)
+        since[depth] = step
         touched[depth] = 0
         valued[depth] = 0
         innermostSince = since[depth]
@@ -87,12 +87,18 @@ package struct MemoryTracking: Sendable {
     @inline(__always)
     func isLive(_ activation: UInt32) -> Bool { live >> UInt64(min(activation, 63)) & 1 != 0 }
 
+    /// A word was there before the innermost path began: written by an earlier step, or never.
+    @inline(__always)
+    func isEarlier(_ writer: UInt32, _ owner: UInt32) -> Bool {
+        depth > 0 && (writer < innermostSince || owner == 0)
+    }
+
     /// A word of before was accessed: every path that began after it was written depends on it.
     @inline(__always)
-    mutating func note(writer: UInt32, pageClass: UInt8, wantsValue: Bool) {
+    mutating func note(writer: UInt32, isUnwritten: Bool, pageClass: UInt8, wantsValue: Bool) {
         let bit: UInt32 = 1 << UInt32(pageClass & 31)
         var level = depth - 1
-        while level >= 0, writer < since[level] {
+        while level >= 0, writer < since[level] || isUnwritten {
             touched[level] |= bit
             if wantsValue { valued[level] |= bit }
             level -= 1

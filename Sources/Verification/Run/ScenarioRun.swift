@@ -34,8 +34,8 @@ package struct RecordedFinding: Sendable, Hashable {
 package struct RunLimits: Sendable, Hashable {
     /// Instructions of one scenario.
     package var steps: UInt32 = 20_000
-    /// Events that have not returned at one time.
-    package var activations = 40
+    /// Events that have not returned at one time: a stack of 16 KiB holds some seventy page faults.
+    package var activations = 128
     /// Occurrences of the same fault in the same state that count as endless.
     package var recurrences = 8
     /// Steps kept in a trace.
