@@ -54,7 +54,8 @@ enum OpenAPI {
         case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
         case (.delete, _), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"),
-            (.get, "/v1/simulations/{id}/scenarios/{name...}"):
+            (.get, "/v1/simulations/{id}/scenarios/{name...}"), (.get, "/v1/defects/{id}/broken"),
+            (.get, "/v1/defects/{id}/fixed"):
             []
         default: ["format"]
         }
