@@ -90,6 +90,8 @@ package struct Generation: Sendable {
     package var exceptionTable: [(fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
     package var interruptStackInUse: InUse?
+    /// 16 bits, one for each PCID whose user half must be flushed at the next return; nil where nothing is put off.
+    package var userFlushMask: PerCPUWord?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
 
@@ -193,6 +195,10 @@ package struct KernelLibrary: Sendable {
                     continue
                 }
                 generation.exceptionTable.append((fault, fixup))
+            }
+            if let word = root["user_pcid_flush_mask"], let variable = word["variable"]?.stringValue {
+                generation.userFlushMask = Generation.PerCPUWord(
+                    variable: variable, offset: UInt64(clamping: word["offset"]?.integerValue ?? 0))
             }
             generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
             generation.current = root["current"]?.stringValue ?? generation.current

@@ -133,10 +133,8 @@ struct MemoryBuilder {
         layout.interruptStackInUse = generation.interruptStackInUse.map {
             (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
         }
-        if isolates && hasPCID, let variable = perCPU["cpu_tlbstate"],
-            let field = program.address(of: "TLB_STATE_user_pcid_flush_mask")
-        {
-            layout.userFlushMask = perCPUBase &+ variable &+ field
+        if isolates && hasPCID, let word = generation.userFlushMask {
+            layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
         for row in generation.exceptionTable {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {

@@ -69,7 +69,7 @@ extension Machine {
         // These may have gone to that next instruction on purpose.
         case .jcc where holds(site.pointee.condition): return
         case .syscall where !traits.isParavirtual: return
-        case .sysenter: return
+        case .sysenter where !traits.isParavirtual: return
         default: break
         }
         cpu.index = -1

@@ -20,7 +20,7 @@ struct TableReadingTests {
     @Test("shipped tables read, and an empty document is its kernel")
     func shipped() throws {
         #expect(KernelLibrary.shipped.faults.isEmpty)
-        #expect(KernelLibrary.shipped.names == ["linux-5.2", "linux-5.3"])
+        #expect(Set(KernelLibrary.shipped.names).isSuperset(of: ["linux-5.2", "linux-5.3"]))
         for kernel in KernelLibrary.shipped.kernels {
             let whole = try EntryTable.read(kernel.document.bytes)
             let bare = try EntryTable.read(Array("{\"kernel\": \"\(kernel.name)\"}".utf8))

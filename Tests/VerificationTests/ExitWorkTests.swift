@@ -1,4 +1,5 @@
 import EntryCode
+import Machine
 import Testing
 import Verification
 
@@ -40,39 +41,42 @@ struct ExitWorkTests {
         }
     }
 
+    private func result(_ scenario: String, _ variant: Variant, _ guarded: ReturnGuard) throws -> ScenarioResult {
+        let platform: Platform = scenario.hasPrefix("bare-metal-intel") ? .bareMetalIntel : .bareMetalAMD
+        var image = try variant.table().expand(for: platform)
+        image.machine.returnGuard = guarded
+        image.machine.untrainingIndex = image.program.address(of: "zen_untrain_ret").map(image.program.index(at:)) ?? -2
+        var run = ScenarioRun(image: image)
+        return run.execute(try #require(image.scenarios().first { $0.name == scenario }))
+    }
+
+    private static let place =
+        "\tSWITCH_TO_KERNEL_CR3 scratch_reg=%rax\n\n.Lerror_entry_from_usermode_after_swapgs:\n"
+
     @Test("the return predictor is untrained before the first RET, or C runs on what user code has taught it")
     func untraining() throws {
         var variant = try Variant("linux-5.3")
-        try variant.option("CPU_UNRET_ENTRY", true)
         let scenario = "bare-metal-amd/divide_error/user/return"
-        #expect(try variant.run(scenario).violations.first?.rule == "speculation-barrier")
-        #expect(try variant.run("bare-metal-amd/divide_error/kernel/return").verdict == .holds)
-        #expect(try variant.run("bare-metal-intel/divide_error/user/return").verdict == .holds)
+        #expect(try result(scenario, variant, .untraining).violations.first?.rule == "speculation-barrier")
+        #expect(try result("bare-metal-amd/divide_error/kernel/return", variant, .untraining).verdict == .holds)
         variant.write("zen_untrain_ret", "ret")
-        try variant.edit(
-            "error_entry", "\tSWITCH_TO_KERNEL_CR3 scratch_reg=%rax\n\n.Lerror_entry_from_usermode_after_swapgs:\n",
-            "\tSWITCH_TO_KERNEL_CR3 scratch_reg=%rax\n\tcall\tzen_untrain_ret\n\n.Lerror_entry_from_usermode_after_swapgs:\n"
-        )
-        #expect(try variant.run(scenario).verdict == .holds)
+        try variant.edit("error_entry", Self.place, "\tcall\tzen_untrain_ret\n" + Self.place)
+        #expect(try result(scenario, variant, .untraining).verdict == .holds)
     }
 
     @Test("SPEC_CTRL is written on the way in and again on the way out")
     func restriction() throws {
         let scenario = "bare-metal-intel/divide_error/user/return"
         var variant = try Variant("linux-5.3")
-        try variant.option("CPU_IBRS_ENTRY", true)
-        #expect(try variant.run(scenario).violations.first?.rule == "speculation-barrier")
-        try variant.edit(
-            "error_entry", "\tSWITCH_TO_KERNEL_CR3 scratch_reg=%rax\n\n.Lerror_entry_from_usermode_after_swapgs:\n",
-            "\tSWITCH_TO_KERNEL_CR3 scratch_reg=%rax\n\tmovl\t$0x48, %ecx\n\txorl\t%edx, %edx\n\tmovl\t$1, %eax\n\twrmsr\n\n.Lerror_entry_from_usermode_after_swapgs:\n"
-        )
-        let halfway = try #require(try variant.run(scenario).violations.first)
+        #expect(try result(scenario, variant, .restriction).violations.first?.rule == "speculation-barrier")
+        let write = "\tmovl\t$0x48, %ecx\n\txorl\t%edx, %edx\n\tmovl\t$VALUE, %eax\n\twrmsr\n"
+        try variant.edit("error_entry", Self.place, Self.place + write.replacing("VALUE", with: "1"))
+        let halfway = try #require(try result(scenario, variant, .restriction).violations.first)
         #expect(halfway.rule == "speculation-barrier" && halfway.explanation.contains("SPEC_CTRL"))
         try variant.edit(
             "common_interrupt", "GLOBAL(swapgs_restore_regs_and_return_to_usermode)\n",
-            "GLOBAL(swapgs_restore_regs_and_return_to_usermode)\n\tmovl\t$0x48, %ecx\n\txorl\t%edx, %edx\n\txorl\t%eax, %eax\n\twrmsr\n"
-        )
-        #expect(try variant.run(scenario).verdict == .holds)
+            "GLOBAL(swapgs_restore_regs_and_return_to_usermode)\n" + write.replacing("VALUE", with: "0"))
+        #expect(try result(scenario, variant, .restriction).verdict == .holds)
     }
 
     @Test("the frame of a kernel with EBX 0 at the failsafe callback (CVE-2018-14678)")

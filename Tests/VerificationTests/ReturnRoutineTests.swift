@@ -12,7 +12,7 @@ struct ReturnRoutineTests {
         let result = table.simulate(SimulationRequest(selection: ScenarioSelection(patterns: patterns)))
         #expect(!result.results.isEmpty, "\(result.findings)", sourceLocation: sourceLocation)
         var violated = 0
-        for scenario in result.results {
+        for scenario in result.results where !scenario.scenario.isCompound {
             let first = scenario.violations.first { $0.severity == .violation }
             let wanted = rule(scenario.scenario)
             if wanted != nil { violated += 1 }
@@ -165,7 +165,9 @@ struct ReturnRoutineTests {
             var variant = try Variant("linux-5.3")
             try variant.edit("entry_INT80_compat", old, new)
             try check(variant, "*/entry_INT80_compat/*", "*/divide_error/user/*") {
-                $0.event == "entry_INT80_compat" && ($0.platform != .xenPV || appliesToXen) ? rule : nil
+                // A 32-bit program has no upper half of RAX to lose.
+                if $0.context == .user32 && old.hasPrefix("\tmovl") { return nil }
+                return $0.event == "entry_INT80_compat" && ($0.platform != .xenPV || appliesToXen) ? rule : nil
             }
         }
     }

@@ -15,7 +15,7 @@ struct SystemCallTests {
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let all = try results(variant)
-        #expect(all.count == 94, sourceLocation: sourceLocation)
+        #expect(all.count == 95, sourceLocation: sourceLocation)
         for result in all {
             let found = result.violations.first { $0.severity == .violation }
             #expect(

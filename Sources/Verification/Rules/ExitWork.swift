@@ -9,6 +9,15 @@ enum ExitWork: Invariant {
         statement: Progress.rule.statement, why: Progress.rule.why, sources: Progress.rule.sources)
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
+        if case .cFunction = checkpoint {
+            guard run.modelAtRIP == .exitToUser, run.functionAtRIP?.origin == .user, run.isHandlingEvent,
+                run.innermost.expected.isKernelMode, !run.innermost.isUnexpected
+            else { return nil }
+            return Finding(
+                rule,
+                "\(run.here) prepares a return to user mode for \(run.eventName(run.innermost)) (activation \(run.innermost.number)), which came from the kernel"
+            )
+        }
         guard case .resumed = checkpoint, run.isHandlingEvent, !run.innermost.expected.isKernelMode else { return nil }
         if let finding = missedFlush(&run) { return finding }
         // NMIs and what has no C function of its own do no work for the program; later kernels do it in the handler.

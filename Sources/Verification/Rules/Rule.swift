@@ -100,7 +100,7 @@ package protocol Invariant: SendableMetatype {
 enum InvariantTable {
     static let atCFunction: [any Invariant.Type] = [
         KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, InterruptFlag.self,
-        NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self,
+        NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self, ExitWork.self,
     ]
     static let atHandler: [any Invariant.Type] = [
         UserReachableGate.self, Progress.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self,
