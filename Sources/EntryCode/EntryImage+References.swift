@@ -33,6 +33,7 @@ extension Expansion {
             guard let address = program.address(of: row.entry) else { continue }
             machine.idt[Int(row.vector)] = Gate(offset: address, selector: 0x10, isPresent: true)
         }
+        machine.debugTableVectors = generation.debugTableVectors
         machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
     }
 
@@ -98,7 +99,7 @@ extension Expansion {
 
     /// Entries that neither a gate nor a trap row nor a callback leads to.
     mutating func findUnreachable(_ program: Program) {
-        var reached = Set(table.idt.map(\.entry))
+        var reached = Set(table.idt.map(\.entry)).union(generation.interrupts.map(\.entry))
         let xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
         for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }
         reached.formUnion(xenTargets)

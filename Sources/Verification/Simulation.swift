@@ -142,6 +142,7 @@ extension EntryTable {
         for platform in platforms where request.stopAtFirst && total.results.last?.verdict != .violated {
             total.add(platform.run(request))
         }
+        markKnownDefects(in: &total.results, kernels: kernels)
         let results = total.results
         var findings: [ConfigurationFinding] = []
         for finding in platforms.flatMap(\.findings) where !findings.contains(finding) { findings.append(finding) }
