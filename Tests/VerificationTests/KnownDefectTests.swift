@@ -24,7 +24,7 @@ struct KnownDefectTests {
         for (nesting, patterns) in selections {
             let result = table.simulate(
                 SimulationRequest(selection: ScenarioSelection(patterns: patterns), nesting: nesting))
-            #expect(result.findings.isEmpty, "\(result.findings)")
+            #expect(result.verdict != .invalid, "\(result.findings)")
             #expect(result.results.count > 20)
             for scenario in result.results {
                 #expect(scenario.verdict != .undecided, "\(scenario.scenario.name)")
