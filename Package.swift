@@ -82,8 +82,8 @@ let package = Package(
             name: "EntryCodeTests", dependencies: ["EntryCode", "Assembler", "Machine", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "TestSupport"],
-            swiftSettings: settings),
+            name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "Machine", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: settings),
         .testTarget(
             name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),

@@ -162,7 +162,7 @@ struct Expansion {
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
-            functions: functions, layout: layout, roles: generation.roles,
+            functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
             bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
             findings: findings)

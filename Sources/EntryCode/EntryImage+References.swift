@@ -60,6 +60,7 @@ extension Expansion {
             }
             var address = native
             var istOkay = false
+            var isKnown = true
             if let trap = table.xen.traps.first(where: { $0.native == row.entry && table.applies($0.option) }) {
                 guard let converted = program.address(of: trap.entry) else {
                     danglingEntry(trap.pointer + "/entry", trap.entry, program)
@@ -67,9 +68,13 @@ extension Expansion {
                 }
                 address = converted
                 istOkay = trap.istOkay
+            } else if let unknown = generation.roles["unknown_trap"].flatMap({ program.address(of: $0) }) {
+                // 5.10 and later: a gate without a row leads to a handler that panics (`get_trap_addr`).
+                address = unknown
+                isKnown = false
             }
             // An IST gate that is not declared okay is not handed to Xen (WARN at boot).
-            if row.ist != 0 && !istOkay { continue }
+            if isKnown && row.ist != 0 && !istOkay { continue }
             hypervisor.trapTable[Int(row.vector)] = TrapTableEntry(
                 address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
         }
@@ -100,7 +105,8 @@ extension Expansion {
     /// Entries that neither a gate nor a trap row nor a callback leads to.
     mutating func findUnreachable(_ program: Program) {
         var reached = Set(table.idt.map(\.entry)).union(generation.interrupts.map(\.entry))
-        let xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
+        var xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
+        if let unknown = generation.roles["unknown_trap"] { xenTargets.insert(unknown) }
         for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }
         reached.formUnion(xenTargets)
         // A listing or a routine may lead there by itself; a thunk that nothing enters does not.

@@ -16,6 +16,8 @@ package struct EntryImage: Sendable {
     package var layout: ImageLayout
     /// Symbols by the role they play, such as `bad_iret`.
     package var roles: [String: String]
+    /// How the kernel words what it prints.
+    package var console = ConsoleWords()
     /// The kernel's release as a console shows it.
     package var release: String
     /// Vectors that events come by, with the name of the entry that the table, or else its kernel's own, gives them.
@@ -75,6 +77,8 @@ package struct ImageLayout: Sendable {
     package var perCPUBase: UInt64
     /// Per-CPU variables that entry code leaves as it found them: name, address, size.
     package var keptVariables: [(name: String, address: UInt64, size_bytes: UInt64)] = []
+    /// Words of per-CPU variables that hold something only while they are in use.
+    package var scratchWords: [UInt64] = []
     /// Offsets of the per-CPU variables that C functions read.
     package var currentTaskOffset: UInt64
     /// Of the words with the top of the task's stack and of the stack that entries from user mode start on.
@@ -117,6 +121,9 @@ package struct ImageLayout: Sendable {
 }
 
 extension EntryImage {
+    /// A stretch that stays unmapped ends where a stack begins.
+    package func hasGuard(below base: UInt64) -> Bool { table.machine.guards.contains { $0.end == base } }
+
     /// Entry code calls a function for the work that waits for a return to user mode.
     package var hasExitFunction: Bool { functions.contains { $0.model == .exitToUser } }
 

@@ -22,6 +22,8 @@ package struct CFunction: Sendable, Hashable {
     package var emulates: Set<String>?
     /// The mode that its events come from; nil for either.
     package var origin: Origin?
+    /// Lines that it prints when an event arrives that it is not made for.
+    package var says: [String] = []
     /// What its argument points at, for models that copy `pt_regs`.
     package var layout = RegistersLayout.returnAddress
 
@@ -61,6 +63,8 @@ package struct PerCPUVariable: Sendable {
     package var holds: JSON
     /// Parts that entry code leaves as it found them: offset and size.
     package var kept: [(offset: UInt64, size_bytes: UInt64)] = []
+    /// Each use writes it before it reads it: what it holds between uses is nobody's.
+    package var isScratch = false
     /// Its pages are mapped in the user half of a PTI pair too.
     package var isUserMapped = false
 }
@@ -108,10 +112,42 @@ package struct Generation: Sendable {
         package var value: UInt64
     }
 
+    /// How this kernel words what it prints.
+    package var console = ConsoleWords()
+
     /// A word of a per-CPU variable.
     package struct PerCPUWord: Sendable, Hashable {
         package var variable: String
         package var offset: UInt64
+    }
+}
+
+/// Wordings of the console that changed from one generation of kernels to the next; nil for those that a kernel does not
+/// know. A `%` stands for a number or a name.
+package struct ConsoleWords: Sendable, Hashable {
+    /// #GP with an error code, and #GP(0) of an instruction with an address or a register for an operand.
+    package var selectorFault: String?
+    package var addressFault: String?
+    package var nonCanonicalFault: String?
+    /// The line before the oops of a #DF.
+    package var doubleFault: String?
+    /// The line before the oops of a #DF whose cause is the end of a stack, and the words of that oops.
+    package var stackGuard: String?
+    package var stackGuardOops: String?
+    /// What the kernel calls those of `machine.stacks` whose ends it knows.
+    package var stackNames: [String: String] = [:]
+
+    package init() {}
+
+    init(_ value: JSON) {
+        func text(_ key: String) -> String? { value[key]?.stringValue }
+        selectorFault = text("selector_fault")
+        addressFault = text("address_fault")
+        nonCanonicalFault = text("non_canonical_fault")
+        doubleFault = text("double_fault")
+        stackGuard = text("stack_guard")
+        stackGuardOops = text("stack_guard_oops")
+        for member in value["stack_names"]?.objectValue ?? [] { stackNames[member.key] = member.value.stringValue }
     }
 }
 
@@ -217,6 +253,7 @@ package struct KernelLibrary: Sendable {
                 generation.debugTableVectors |= 1 << UInt32(number)
             }
             generation.current = root["current"]?.stringValue ?? generation.current
+            if let words = root["console"] { generation.console = ConsoleWords(words) }
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
             for member in root["per_cpu"]?.objectValue ?? [] {
                 guard let text = member.value["offset"]?.stringValue, let offset = UInt64(text.dropFirst(2), radix: 16)
@@ -240,6 +277,7 @@ package struct KernelLibrary: Sendable {
                     PerCPUVariable(
                         name: member.key, offset: offset, size_bytes: size_bytes,
                         holds: member.value["holds"] ?? 0, kept: kept,
+                        isScratch: member.value["scratch"]?.boolValue ?? false,
                         isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
             var place: UInt64 = 0
@@ -341,6 +379,7 @@ package struct KernelLibrary: Sendable {
             default: function.arguments = [.regs]
             }
         }
+        function.says = (value["says"]?.arrayValue ?? []).compactMap(\.stringValue)
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
         function.interruptsOn = value["interrupts_on"]?.boolValue ?? false

@@ -116,6 +116,7 @@ struct MemoryBuilder {
             keptVariables: generation.perCPU.flatMap { variable in
                 variable.kept.map { (variable.name, perCPUBase &+ variable.offset &+ $0.offset, $0.size_bytes) }
             },
+            scratchWords: generation.perCPU.filter(\.isScratch).map { (perCPUBase &+ $0.offset) & ~7 },
             currentTaskOffset: perCPU[generation.current] ?? 0,
             taskStackTopOffset: offset(generation.taskStackTop, perCPU),
             entryStackTopOffset: offset(generation.entryStackTop, perCPU),

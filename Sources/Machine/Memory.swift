@@ -312,7 +312,7 @@ package struct Memory: Sendable {
         for position in mark..<journal.count {
             let entry = journal[position]
             // Written since the mark: the word's first entry tells what it held before.
-            if entry.cell.writer >= max(step, 1) { continue }
+            if entry.cell.writer >= step && entry.cell.owner != 0 { continue }
             let page = entry.index >> 9
             if cells[entry.index].word == entry.cell.word { continue }
             let address = pageAddress[page] &+ UInt64(entry.index & 511) &* 8
@@ -361,18 +361,22 @@ package struct Memory: Sendable {
     @inline(never)
     package mutating func trackRead(atOffset offset: Int) {
         let cell = cells[offset >> 3]
-        guard cell.writer < tracking.innermostSince else { return }
+        guard tracking.isEarlier(cell.writer, cell.owner) else { return }
         tracking.note(
-            writer: cell.writer, pageClass: pageClasses[offset >> 12], wantsValue: Owner(rawValue: cell.owner).isOpaque)
+            writer: cell.writer, isUnwritten: cell.owner == 0, pageClass: pageClasses[offset >> 12],
+            wantsValue: Owner(rawValue: cell.owner).isOpaque)
     }
 
-    /// Notes that the running code writes a word: what it was before decides whether that is a loss.
+    /// Notes that the running code writes a word: whether somebody needed it decides whether that is a loss.
     @inline(never)
     private mutating func trackWrite(_ index: Int, _ new: Cell) {
         let old = cells[index]
         let number = pageClasses[index >> 9]
-        if old.writer < tracking.innermostSince {
-            tracking.note(writer: old.writer, pageClass: number, wantsValue: false)
+        let owner = Owner(rawValue: old.owner)
+        if tracking.isEarlier(old.writer, old.owner) && owner.isFrameOrSavedRegister
+            && tracking.isLive(owner.activation)
+        {
+            tracking.note(writer: old.writer, isUnwritten: false, pageClass: number, wantsValue: false)
         }
         tracking.replace(index, (old.word, old.owner), (new.word, new.owner), pageClass: Int(number))
     }

@@ -20,6 +20,8 @@ package struct MemoryTracking: Sendable {
     /// Bit n: it has read the value of a word that `structure` does not contain.
     private var valued = [UInt32](repeating: 0, count: MemoryTracking.levels)
     package private(set) var depth = 0
+    /// Activations that had not returned when the innermost path began, as `Machine.liveActivations`.
+    private var live: UInt64 = 0
     /// The step at which the innermost path began; 0 for none.
     private(set) var innermostSince: UInt32 = 0
 
@@ -64,9 +66,10 @@ package struct MemoryTracking: Sendable {
     }
 
     /// Begins to track a path; at most `levels` at one time.
-    package mutating func begin(at step: UInt32) {
+    package mutating func begin(at step: UInt32, live: UInt64) {
         guard depth < MemoryTracking.levels else { return }
-        since[depth] = max(step, 1)
+        self.live = live
+        since[depth] = step
         touched[depth] = 0
         valued[depth] = 0
         innermostSince = since[depth]
@@ -81,12 +84,21 @@ package struct MemoryTracking: Sendable {
         return Footprint(touched: touched[depth], valued: valued[depth])
     }
 
+    @inline(__always)
+    func isLive(_ activation: UInt32) -> Bool { live >> UInt64(min(activation, 63)) & 1 != 0 }
+
+    /// A word was there before the innermost path began: written by an earlier step, or never.
+    @inline(__always)
+    func isEarlier(_ writer: UInt32, _ owner: UInt32) -> Bool {
+        depth > 0 && (writer < innermostSince || owner == 0)
+    }
+
     /// A word of before was accessed: every path that began after it was written depends on it.
     @inline(__always)
-    mutating func note(writer: UInt32, pageClass: UInt8, wantsValue: Bool) {
+    mutating func note(writer: UInt32, isUnwritten: Bool, pageClass: UInt8, wantsValue: Bool) {
         let bit: UInt32 = 1 << UInt32(pageClass & 31)
         var level = depth - 1
-        while level >= 0, writer < since[level] {
+        while level >= 0, writer < since[level] || isUnwritten {
             touched[level] |= bit
             if wantsValue { valued[level] |= bit }
             level -= 1
@@ -114,6 +126,14 @@ package struct MemoryTracking: Sendable {
         structure[pageClass] ^=
             (Owner(rawValue: old.owner).isOpaque ? oldPlace : oldFull)
             ^ (Owner(rawValue: new.owner).isOpaque ? newPlace : newFull)
+    }
+
+    /// Whether anything was written on the stacks that a footprint covers.
+    package func hasStackWords(_ footprint: Footprint) -> Bool {
+        for index in 2..<MemoryTracking.classes where footprint.touched >> UInt32(index) & 1 != 0 {
+            if structure[index] != 0 { return true }
+        }
+        return false
     }
 
     /// One number for all that a footprint covers.

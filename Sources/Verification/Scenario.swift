@@ -133,6 +133,16 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case badGS = "bad-gs"
 }
 
+extension Probe {
+    /// The handler does it where it finds the interrupted address in a table.
+    var isFoundByAddress: Bool {
+        switch self {
+        case .fixup, .emulateCall, .emulateJump, .emulatePush, .selfTest: true
+        default: false
+        }
+    }
+}
+
 /// One way to enter the kernel: platform, event, interrupted context, probe.
 package struct Scenario: Sendable, Hashable {
     package var platform: Platform

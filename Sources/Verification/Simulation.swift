@@ -125,7 +125,9 @@ extension EntryTable {
         var total = PartResult()
         while !waiting.isEmpty || !ready.isEmpty {
             // Scenarios of one platform run beside the expansion of the next, which is the longest part and comes first.
-            let expansions = waiting.prefix(ready.isEmpty ? EntryTable.expansionsAtFirst : 1)
+            // With nested events expansion is nothing beside them: all parts are there to share out.
+            let first = request.nesting > 0 ? waiting.count : EntryTable.expansionsAtFirst
+            let expansions = waiting.prefix(ready.isEmpty ? first : 1)
             waiting.removeFirst(expansions.count)
             let parts = expansions.map(Part.expansion) + ready.map(Part.scenarios)
             ready.removeAll()
@@ -143,7 +145,7 @@ extension EntryTable {
             total.add(platform.run(request))
         }
         markKnownDefects(in: &total.results, kernels: kernels)
-        let results = total.results
+        let results = request.nesting > 0 ? EntryTable.inOrder(total.results, of: platforms) : total.results
         var findings: [ConfigurationFinding] = []
         for finding in platforms.flatMap(\.findings) where !findings.contains(finding) { findings.append(finding) }
         let verdict: Verdict
@@ -159,6 +161,19 @@ extension EntryTable {
         return SimulationResult(
             verdict: verdict, results: results, findings: findings, xen: request.xen ?? defaultXen,
             nestedRuns: total.nestedRuns, boundaries: total.boundaries, exploredInstructions: total.instructions)
+    }
+
+    /// Results in the order of the scenarios, those with nested events behind their own.
+    private static func inOrder(_ results: [ScenarioResult], of platforms: [PlatformPart]) -> [ScenarioResult] {
+        var places: [Scenario: Int] = [:]
+        for scenario in platforms.flatMap(\.scenarios) { places[scenario] = places.count }
+        func place(_ result: ScenarioResult) -> Int {
+            var scenario = result.scenario
+            scenario.injections = []
+            return places[scenario] ?? .max
+        }
+        return results.enumerated().map { (place($0.element), $0.offset, $0.element) }
+            .sorted { ($0.0, $0.1) < ($1.0, $1.1) }.map(\.2)
     }
 
     private func make(_ part: Part, _ request: SimulationRequest, kernels: KernelLibrary) -> Product {
@@ -226,21 +241,15 @@ extension PartResult {
 }
 
 extension PlatformPart {
-    /// The same platform in parts, in order: at most `limit` scenarios each, and with nesting those of one event, which
-    /// share most of their paths.
+    /// The same platform in parts: at most `limit` scenarios each, in order; with nesting those from user mode and those
+    /// from the kernel, which share most of their paths.
     func split(by limit: Int, _ request: SimulationRequest) -> [PlatformPart] {
+        // Paths from user mode and from the kernel have little in common; what each has in common is tried once.
         if request.nesting > 0 {
-            var parts: [PlatformPart] = []
-            for scenario in scenarios {
-                if let last = parts.last?.scenarios.last, last.event == scenario.event,
-                    last.context.isUser == scenario.context.isUser
-                {
-                    parts[parts.count - 1].scenarios.append(scenario)
-                } else {
-                    parts.append(PlatformPart(image: image, bootImage: bootImage, scenarios: [scenario]))
-                }
+            return [true, false].compactMap { isUser in
+                let part = scenarios.filter { $0.context.isUser == isUser }
+                return part.isEmpty ? nil : PlatformPart(image: image, bootImage: bootImage, scenarios: part)
             }
-            return parts
         }
         let count = (scenarios.count + limit - 1) / limit
         return (0..<count).map { index in

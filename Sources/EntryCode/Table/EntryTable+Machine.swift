@@ -54,6 +54,15 @@ extension TableReader {
                 }
             }
         }
+        if let own = keys["kernel_registers"],
+            let members = object(own, place + "/kernel_registers", keys: EntryTable.kernelRegisterKeys)
+        {
+            for name in EntryTable.kernelRegisterKeys {
+                if let value = address(members[name], "\(place)/kernel_registers/\(name)") {
+                    table.machine.kernelRegisters[name] = value
+                }
+            }
+        }
         if let test = keys["self_test"] { readSelfTest(test, place + "/self_test", into: &table) }
     }
 

@@ -20,9 +20,16 @@ extension EntryTable {
     /// Columns that a `DECLARE_IDTENTRY…` row does not have: its kind says it all.
     package static let macroColumnKeys = ["paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
     package static let callbackKeys = ["event", "failsafe", "syscall", "syscall32", "sysenter"]
-    package static let machineKeys = ["code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "self_test"]
+    package static let machineKeys = [
+        "code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "kernel_registers",
+        "self_test",
+    ]
     package static let selfTestKeys = [
         "routine", "address", "size", "site_offset", "target", "target_size", "rsp", "call_trace",
+    ]
+    /// Those but RSP, which has a key of its own.
+    package static let kernelRegisterKeys = [
+        "rax", "rcx", "rdx", "rbx", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
     ]
 
     /// Reads a document, or reports every fault of it.

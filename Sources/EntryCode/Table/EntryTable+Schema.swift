@@ -249,6 +249,12 @@ private enum Schema {
                         ("aligned", reference("address", "A multiple of 16.")),
                         ("rsp8", reference("address", "Remainder 8 modulo 16.")),
                     ])
+            ),
+            (
+                "kernel_registers",
+                object(
+                    "What registers hold in interrupted kernel code; those that are left out hold recognisable values.",
+                    EntryTable.kernelRegisterKeys.map { ($0, reference("address", "\($0.uppercased()), any value.")) })
             ), ("self_test", selfTest),
         ])
 

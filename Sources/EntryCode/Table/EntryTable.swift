@@ -100,6 +100,8 @@ package struct EntryTable: Sendable, Hashable {
         package var perCPUBase: UInt64 = 0xFFFF_8880_3EC0_0000
         package var kernelRSPAligned: UInt64 = 0xFFFF_FFFF_8220_3EA0
         package var kernelRSPMisaligned: UInt64 = 0xFFFF_FFFF_8220_3EA8
+        /// What registers hold in interrupted kernel code; those that are left out hold recognisable values.
+        package var kernelRegisters: [String: UInt64] = [:]
         package var selfTest: SelfTest?
     }
 

@@ -87,24 +87,40 @@ package struct Explorer: Sendable {
         if cpu.machineCheckInProgress { bits |= 8 }
         if cpu.guestKernelMode { bits |= 16 }
         if run.hypervisor?.nmiMasked == true { bits |= 32 }
+        if cpu.hasUntrained { bits |= 64 }
         bits |= UInt64(run.machine.idt[Int(Vector.debug)].ist) << 8
         bits |= UInt64(clamping: run.machine.debugTableUsers) << 16
         sum = mix(sum, bits)
         sum = mix(sum, run.machine[.rsp])
-        sum = mix(sum, run.machine.liveActivations)
-        for activation in run.activations {
-            let place = UInt64(activation.event.source.rawValue) << 8 | UInt64(activation.event.vector)
-            sum = mix(
-                sum, place << 8 | (activation.isUnexpected ? 1 : 0) | UInt64(min(activation.handlerCalls, 3)) << 1)
-        }
+        for activation in run.activations { sum = mix(sum, kindKey(activation)) }
         return sum
+    }
+
+    /// What a nested event, and the rules that look at it, can tell of the event that it interrupts.
+    private static func kindKey(_ activation: Activation) -> UInt64 {
+        let event = activation.event
+        var bits = UInt64(event.source.rawValue) | (activation.isUnexpected ? 16 : 0)
+        switch event.vector {
+        case Vector.debug, Vector.breakpoint, Vector.machineCheck, Vector.doubleFault, Vector.nmi:
+            bits |= UInt64(event.vector) << 8
+        // Its address is lost to a nested fault while its handler has not read it.
+        case Vector.pageFault: bits |= (activation.handlerCalls == 0 ? 1 : 0) << 16
+        default: break
+        }
+        if event.source == .nmi { bits |= UInt64(min(activation.handlerCalls, 3)) << 20 }
+        bits |= UInt64(activation.openNMIs.rawValue) << 24 | (activation.isInjected ? 1 << 28 : 0)
+        // Where breakpoints that interrupted entry code keep faults out.
+        return bits
     }
 
     /// The processor's key with what paths of this event depend on.
     func key(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ machine: inout Machine) -> UInt64 {
         let slot = Explorer.slot(event, remaining)
         var sum = Explorer.mix(processor, UInt64(slot) << 1 | 1)
-        sum = Explorer.mix(sum, machine.memory.tracking.summary(dependences[slot].memory))
+        let footprint = dependences[slot].memory
+        sum = Explorer.mix(sum, machine.memory.tracking.summary(footprint))
+        // Whose words they are matters where there are any.
+        if machine.memory.tracking.hasStackWords(footprint) { sum = Explorer.mix(sum, machine.liveActivations) }
         var registers = dependences[slot].registers
         if registers & Dependence.flags != 0 { sum = Explorer.mix(sum, machine.cpu.flags & Flags.arithmetic) }
         registers &= 0xFFFF
@@ -122,6 +138,7 @@ package struct Explorer: Sendable {
     {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
         sum = mix(sum, run.machine.memory.tracking.summary(.init(touched: .max, valued: .max)))
+        sum = mix(sum, run.machine.liveActivations)
         sum = mix(sum, run.machine.cpu.flags)
         for register in Register.general { sum = mix(sum, run.machine[register]) }
         sum = mix(sum, run.machine.cpu.cr2)

@@ -129,7 +129,8 @@ extension ScenarioRun {
             now.watchedAddress == then.watchedAddress, isSameMask(now.nmiBlocked, then.nmiBlocked),
             now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
             now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
-            now.hasUntrained == then.hasUntrained,
+            // Predictors that the nested event has untrained only help.
+            now.hasUntrained || !then.hasUntrained,
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
             isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI), owesNMI == snapshot.owesNMI
@@ -146,7 +147,11 @@ extension ScenarioRun {
                 // Nobody's word, or one whose owner is through with it.
                 if owner == .free || !machine.isLive(owner.activation) { return true }
                 if machine.isDead(address, of: owner.activation) { return true }
-            default: if address == addressWord { return true }
+            default:
+                if address == addressWord { return true }
+                if owner == .free || !machine.isLive(owner.activation), layout.scratchWords.contains(address) {
+                    return true
+                }
             }
             isSame = false
             return false

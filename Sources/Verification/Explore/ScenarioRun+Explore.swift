@@ -70,6 +70,8 @@ extension ScenarioRun {
             // Linux keeps breakpoints away from its NMI entry, and takes a machine check there for fatal: neither opens NMIs
             // before the first one's frame is safe.
             if hypervisor == nil && activations.contains(where: { $0.openNMIs == .inEntryCode }) { return false }
+            // Of the NMI that such a scenario starts in nothing is run: whether it repeats is seen where NMIs are the event.
+            if scenario.context.isInNMI { return false }
             return hypervisor.map { !$0.nmiMasked } ?? cpu.acceptsNMI
         case .machineCheck:
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
@@ -92,7 +94,11 @@ extension ScenarioRun {
         activations.contains { activation in
             guard activation.event.vector == vector, activation.isInjected else { return false }
             let index = Int(program.index(at: activation.interrupted.rip))
-            return index >= 0 && program.instructions[index].opcode != .model
+            guard index >= 0 else { return false }
+            let instruction = program.instructions[index]
+            let number = Int(instruction.immediate)
+            guard instruction.opcode == .model, image.functions.indices.contains(number) else { return true }
+            return !image.functions[number].model.isEventHandler
         }
     }
 
@@ -185,7 +191,7 @@ extension ScenarioRun {
     private mutating func beginNested() -> RunSnapshot? {
         guard machine.memory.tracking.depth < MemoryTracking.levels else { return nil }
         let snapshot = takeSnapshot()
-        machine.memory.tracking.begin(at: machine.stepNumber)
+        machine.memory.tracking.begin(at: machine.stepNumber, live: machine.liveActivations)
         explorer?.runs += 1
         explorer?.begin()
         remaining -= 1

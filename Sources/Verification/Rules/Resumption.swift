@@ -140,7 +140,7 @@ enum Resumption: Invariant {
             )
         }
         for register in [Register.rbx, .rbp, .r12, .r13, .r14, .r15] {
-            let wanted = InterruptedRegisters.value(register, isUser: false)
+            let wanted = run.interruptedValue(register, isUser: false)
             if cpu[register] == wanted { continue }
             return Finding(
                 rule,

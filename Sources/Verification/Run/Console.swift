@@ -59,15 +59,19 @@ package enum Console {
             )
             lines.append("Oops: \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
         } else {
-            lines.append("\(trapName(vector)): \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
+            let words = faultWords(run, regs: regs, errorCode: errorCode, vector: vector)
+            lines += words.before
+            lines.append("\(words.oops): \(hex(errorCode & 0xFFFF, 4)) \(suffix)")
         }
         let version = run.image.release
         lines.append("CPU: 0 PID: 0 Comm: swapper/0 Not tainted \(version) #1")
         let rip = slot(PtRegs.rip)
-        let cs = slot(PtRegs.cs) & 0xFFFF
+        // Printed as int: all of what a wrong frame has there, but on Xen PV not the event mask.
+        let cs = slot(PtRegs.cs) & 0xFFFF_FFFF
         lines.append("RIP: \(hex(cs, 4)):\(run.program.describe(rip))")
         lines.append(
-            "RSP: \(hex(slot(PtRegs.ss), 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))")
+            "RSP: \(hex(slot(PtRegs.ss) & 0xFFFF_FFFF, 4)):\(hex(slot(PtRegs.rsp))) EFLAGS: \(hex(slot(PtRegs.flags), 8))"
+        )
         let names: [[(String, Int)]] = [
             [("RAX", PtRegs.rax), ("RBX", PtRegs.rbx), ("RCX", PtRegs.rcx)],
             [("RDX", PtRegs.rdx), ("RSI", PtRegs.rsi), ("RDI", PtRegs.rdi)],
@@ -93,6 +97,63 @@ package enum Console {
             lines.append(" (the interrupted context of scenario \(run.scenario.name))")
         }
         return lines
+    }
+
+    /// The words of `die()` and the line before them, as this generation of kernels puts them.
+    private static func faultWords(
+        _ run: ScenarioRun, regs: UInt64, errorCode: UInt64, vector: UInt8
+    ) -> (before: [String], oops: String) {
+        let words = run.image.console
+        let plain = trapName(vector)
+        func filled(_ text: String, _ value: String) -> String { text.replacing("%", with: value) }
+        switch vector {
+        case Vector.generalProtection where errorCode != 0: return ([], words.selectorFault ?? plain)
+        case Vector.generalProtection:
+            guard let address = operandAddress(run, regs: regs) else { return ([], plain) }
+            let isCanonical = UInt64(bitPattern: Int64(bitPattern: address << 16) >> 16) == address
+            let text = isCanonical ? words.addressFault : words.nonCanonicalFault
+            return ([], text.map { filled($0, String(address, radix: 16)) } ?? plain)
+        case Vector.doubleFault:
+            // `get_stack_guard_info`: the stack that begins where the page of the fault address ends.
+            let next = (run.machine.cpu.cr2 &+ 4095) & ~4095
+            let stacks = run.image.table.machine.stacks
+            let hit = stacks.first { $0.value.base <= next && next < $0.value.end }
+            if let line = words.stackGuard, let oops = words.stackGuardOops,
+                let name = hit.flatMap({ words.stackNames[$0.key] })
+            {
+                return ([filled(line, name)], oops)
+            }
+            return (words.doubleFault.map { [filled($0, String(errorCode, radix: 16))] } ?? [], plain)
+        default: return ([], plain)
+        }
+    }
+
+    /// `get_kernel_gp_address`: what the operand of the instruction at pt_regs->ip addresses; a register operand counts
+    /// as its value. Nil for instructions without one.
+    private static func operandAddress(_ run: ScenarioRun, regs: UInt64) -> UInt64? {
+        func slot(_ index: Int) -> UInt64 { run.machine.memory.peek(regs &+ UInt64(index) &* 8) ?? 0 }
+        func value(_ register: Register) -> UInt64 {
+            if register == .rsp { return slot(PtRegs.rsp) }
+            return PtRegs.registers.firstIndex(of: register).map(slot) ?? 0
+        }
+        let index = Int(run.program.index(at: slot(PtRegs.rip)))
+        guard run.program.instructions.indices.contains(index) else { return nil }
+        let instruction = run.program.instructions[index]
+        switch instruction.opcode {
+        // Encoded with a ModRM byte that names RAX.
+        case .swapgs: return value(.rax)
+        default:
+            switch instruction.form {
+            case .memory, .registerToMemory, .memoryToRegister, .immediateToMemory, .indirectMemory: break
+            default: return nil
+            }
+            let memory = instruction.memory
+            var address = UInt64(bitPattern: Int64(memory.displacement))
+            if memory.base != .none && memory.base != .rip { address &+= value(memory.base) }
+            if memory.index != .none { address &+= value(memory.index) &* UInt64(memory.scale) }
+            if memory.segment == .gs { address &+= run.machine.cpu.gsBase }
+            return address
+        }
     }
 
     private static func scenarioRunsSelfTest(_ run: ScenarioRun) -> Bool { run.scenario.probe == .selfTest }

@@ -23,12 +23,19 @@ extension ScenarioRun {
     /// The fault address of page faults: user code reads its own memory, the kernel its vmalloc area.
     package var faultAddress: UInt64 { scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450 }
 
+    /// What a register holds in the interrupted code.
+    func interruptedValue(_ register: Register, isUser: Bool) -> UInt64 {
+        let own = image.table.machine.kernelRegisters
+        if !isUser, !own.isEmpty, let value = own["\(register)"] { return value }
+        return InterruptedRegisters.value(register, isUser: isUser)
+    }
+
     /// Puts the processor into the interrupted context.
     mutating func setContext() {
         let context = scenario.context
         let isUser = context.isUser
         for register in Register.general where register != .rsp {
-            machine[register] = InterruptedRegisters.value(register, isUser: isUser)
+            machine[register] = interruptedValue(register, isUser: isUser)
         }
         let isXen = hypervisor != nil
         // The kernel keeps the FS base of the program that it works for; at boot, when the self test runs, there is none.

@@ -113,11 +113,14 @@ extension ScenarioRun {
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
         nextActivation += 1
         speculation.arm(depth: activations.count)
-        // On a stack with a guard page below the recursion itself comes to an end.
-        let isGuarded = machine.memory.region(containing: activation.frame).map {
-            $0.kind == .exceptionStack || $0.kind == .entryStack
-        }
-        if recurrences >= limits.recurrences && isGuarded != true {
+        // On a stack with a guard page below the recursion itself comes to an end, and so it does on a user's. Xen crashes a
+        // domain whose frame cannot be written, wherever the recursion has got by then.
+        let endsByItself =
+            hypervisor != nil
+            || machine.memory.region(containing: activation.frame).map {
+                [.exceptionStack, .entryStack, .userStack].contains($0.kind) || image.hasGuard(below: $0.base)
+            } ?? false
+        if recurrences >= limits.recurrences && !endsByItself {
             ending = .endlessRecursion(vector: activation.event.vector, address: activation.interrupted.rip)
         }
     }

@@ -96,6 +96,7 @@ extension ScenarioRun {
         if isFirstCall {
             if check(.handler), hardCause != nil, Progress.wrongHandler(&self) != nil {
                 // What it makes of the event is its own affair: the scenario's handler is not there to ask.
+                printWrongHandler(regs)
                 ending = .wrongHandler(functionAtRIP?.name ?? "")
                 return false
             }
@@ -195,6 +196,15 @@ extension ScenarioRun {
             // SIGSEGV for a target that cannot be returned to.
             signal(regs)
             return
+        }
+        if scenario.probe.isFoundByAddress {
+            // The tables of breakpoints and of faults that are expected are searched for pt_regs->ip.
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            if rip != activation.interrupted.rip {
+                let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
+                endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: cs & 3 != 0)
+                return
+            }
         }
         switch scenario.probe {
         case .setTrapFlag:
@@ -362,6 +372,18 @@ extension ScenarioRun {
         edit(regs, PtRegs.rip, handler)
         edit(regs, PtRegs.rsp, slots)
         return true
+    }
+
+    /// What a handler prints that got an event of another kind: words of its own, or an oops where its event is one that
+    /// kernel code dies of unless the exception table knows the place.
+    private mutating func printWrongHandler(_ regs: UInt64) {
+        guard let function = functionAtRIP else { return }
+        console += function.says
+        guard function.model == .exception, function.events.count == 1, let vector = function.events.first,
+            (Vector.invalidTSS...Vector.generalProtection).contains(vector),
+            let cs = machine.memory.peek(regs &+ UInt64(PtRegs.cs) &* 8), cs & 3 == 0
+        else { return }
+        printOops(regs: regs, errorCode: function.register(of: .errorCode).map { machine[$0] } ?? 0, vector: vector)
     }
 
     mutating func printOops(regs: UInt64, errorCode: UInt64, vector: UInt8) {

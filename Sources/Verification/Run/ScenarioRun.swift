@@ -34,14 +34,14 @@ package struct RecordedFinding: Sendable, Hashable {
 package struct RunLimits: Sendable, Hashable {
     /// Instructions of one scenario.
     package var steps: UInt32 = 20_000
-    /// Events that have not returned at one time.
-    package var activations = 40
+    /// Events that have not returned at one time: a stack of 16 KiB holds some seventy page faults.
+    package var activations = 128
     /// Occurrences of the same fault in the same state that count as endless.
     package var recurrences = 8
     /// Steps kept in a trace.
     package var traceSteps = 5_000
     /// Nested events that are tried for the scenarios of one event.
-    package var nestedRuns: UInt64 = 2_000_000
+    package var nestedRuns: UInt64 = 50_000_000
 
     package init() {}
 }
