@@ -123,6 +123,15 @@ extension ScenarioRun {
         activations[last].frameWords[2] = flags
     }
 
+    /// The same for an INT 0x80 of 32-bit code: R8 to R11, which older stubs fill with nothing.
+    mutating func adoptHighRegisters(_ regs: UInt64) {
+        let last = activations.count - 1
+        guard last >= 0, activations[last].isCall32, !activations[last].isFastCall32 else { return }
+        for slot in [PtRegs.r8, PtRegs.r9, PtRegs.r10, PtRegs.r11] where self.slot(regs, slot) == 0 {
+            activations[last].expected[PtRegs.registers[slot]] = 0
+        }
+    }
+
     /// What `do_fast_syscall_32` returns: SYSRET gives what `pt_regs` asks for.
     func fastCallResult(_ regs: UInt64, isComplete: Bool) -> UInt64 {
         let fits =
