@@ -25,13 +25,17 @@ extension Assembly {
         }
         var table: [String: UInt64] = input.externals
         table.reserveCapacity(symbols.count)
+        var trailing: Set<String> = []
         for symbol in symbols where symbol.kind == .label && symbol.name >= 0 {
             let name = names.string(symbol.name)
-            if table[name] == nil { table[name] = address(symbol, offsets) }
+            if table[name] != nil { continue }
+            table[name] = address(symbol, offsets)
+            if symbol.item == groups[Int(symbol.group)].endItem { trailing.insert(name) }
         }
         return Program(
             instructions: instructions, addresses: addresses, lines: lines, routineOf: owners,
-            routines: routines.map { finished($0, offsets) }, files: files, symbols: table)
+            routines: routines.map { finished($0, offsets) }, files: files, symbols: table,
+            trailingSymbols: trailing)
     }
 
     private func finished(_ draft: RoutineDraft, _ offsets: [Int]) -> Program.Routine {

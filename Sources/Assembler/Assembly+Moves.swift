@@ -134,7 +134,7 @@ extension Assembly {
         try emit(instruction, memory: 0, at: start)
     }
 
-    /// `lea`, `cmovcc`, `invpcid`: to a register, never of a byte.
+    /// `lea`, `cmovcc`, `lsl`, `invpcid`: to a register, never of a byte.
     mutating func load(_ mnemonic: Mnemonic, name: Int, at start: Int) throws(Fault) {
         try expectOperands(2, name: name, at: start)
         guard operands[1].kind == .register, operands[0].kind != .immediate else {

@@ -215,6 +215,9 @@ struct InstructionLength {
         case .verw:
             opcodeBytes = 2
             operand(instruction, choice, register: instruction.register, width: .long)
+        case .lsl:
+            opcodeBytes = 2
+            ordinary(instruction, choice)
         case .invlpg:
             opcodeBytes = 2
             address(instruction.memory, choice)

@@ -57,7 +57,7 @@ package struct InstructionPrinter: Sendable {
         case .iret, .sysret, .sysexit: return name + suffix
         case .push, .pop, .pushf, .popf, .lea, .xchg, .add, .sub, .adc, .sbb, .and, .or, .xor, .cmp, .test, .not, .neg,
             .inc,
-            .dec, .shl, .shr, .sar, .rol, .ror, .bt, .bts, .btr, .btc, .in, .out:
+            .dec, .shl, .shr, .sar, .rol, .ror, .bt, .bts, .btr, .btc, .in, .out, .lsl:
             return name + suffix
         }
     }

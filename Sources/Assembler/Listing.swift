@@ -78,7 +78,7 @@ private struct ListingLabels: Sendable {
 
     /// Labels other than routines at an instruction.
     func definitions(at address: UInt64) -> [String] {
-        var labels = (names[address] ?? []).filter { !entries.contains($0) }
+        var labels = (names[address] ?? []).filter { !entries.contains($0) && !program.trailingSymbols.contains($0) }
         if let label = synthetic[address] { labels.append(label) }
         return labels
     }
@@ -86,8 +86,9 @@ private struct ListingLabels: Sendable {
     /// Labels behind the last instruction of a routine, unless the next routine starts there.
     func definitions(atEndOf routine: Int) -> [String] {
         let end = end(of: routine)
-        guard program.index(at: end) < 0, !items(of: routine).isEmpty else { return [] }
-        return definitions(at: end)
+        guard !items(of: routine).isEmpty else { return [] }
+        let trailing = (names[end] ?? []).filter { program.trailingSymbols.contains($0) && !entries.contains($0) }
+        return trailing + (program.index(at: end) < 0 ? definitions(at: end) : [])
     }
 
     func name(of address: UInt64) -> String? {

@@ -106,6 +106,10 @@ struct Mnemonic: Sendable {
                 if source != .long { all.append((stem + from, Mnemonic(.extend, opcode, sourceWidth: source))) }
             }
         }
+        all.append(("lsl", Mnemonic(.conditionalMove, .lsl)))
+        for (suffix, width) in suffixes where width != .byte {
+            all.append(("lsl" + suffix, Mnemonic(.conditionalMove, .lsl, width)))
+        }
         all.append(("movsxd", Mnemonic(.extend, .movsx, sourceWidth: .long)))
         for (name, condition) in conditions {
             all.append(("j" + name, Mnemonic(.conditionalJump, .jcc, condition: condition)))

@@ -58,6 +58,10 @@ struct Expansion {
     let isPatched: Bool
 
     init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON, isPatched: Bool) {
+        var generation = generation
+        if platform.usesPageTableIsolation(options: table.options) {
+            generation.roles.merge(generation.rolesWithIsolation) { _, isolated in isolated }
+        }
         self.table = table
         self.isPatched = isPatched
         let exceptions = Expansion.vectors(table, standard)
@@ -402,7 +406,11 @@ struct Expansion {
                 SourceText(name: "c-functions", text: modelText()),
                 SourceText(name: "interrupted-code", text: siteText()),
             ],
-            constants: constants, placements: placements, sizes: sizes, origin: table.machine.textOrigin,
+            constants: constants,
+            externals: Dictionary(
+                generation.data.map { ($0.name, Addresses.kernelData &+ $0.offset) },
+                uniquingKeysWith: { one, _ in one }),
+            placements: placements, sizes: sizes, origin: table.machine.textOrigin,
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
     }
 }
@@ -429,5 +437,6 @@ enum Addresses {
     static let userStackPage32: UInt64 = 0xFFFB_3000
     static let userStackPointer32: UInt64 = 0xFFFB_3E5C
     static let userVDSO32: UInt64 = 0xF7FC_8560
+    static let kernelData: UInt64 = 0xFFFF_FFFF_82F0_0000
     static let current: UInt64 = 0xFFFF_FFFF_8221_2780
 }

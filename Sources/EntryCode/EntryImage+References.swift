@@ -33,6 +33,7 @@ extension Expansion {
             guard let address = program.address(of: row.entry) else { continue }
             machine.idt[Int(row.vector)] = Gate(offset: address, selector: 0x10, isPresent: true)
         }
+        machine.debugTableVectors = generation.debugTableVectors
         machine.debugGateIST = machine.idt[Int(Vector.debug)].ist
     }
 
@@ -104,7 +105,7 @@ extension Expansion {
 
     /// Entries that neither a gate nor a trap row nor a callback leads to.
     mutating func findUnreachable(_ program: Program) {
-        var reached = Set(table.idt.map(\.entry))
+        var reached = Set(table.idt.map(\.entry)).union(generation.interrupts.map(\.entry))
         var xenTargets = Set(table.xen.traps.map(\.entry)).union(table.xen.callbacks.values)
         if let unknown = generation.roles["unknown_trap"] { xenTargets.insert(unknown) }
         for thunk in table.xen.thunks where xenTargets.contains("xen_" + thunk) { reached.insert(thunk) }

@@ -77,6 +77,8 @@ package struct Generation: Sendable {
     package var routineNames: Set<String> = []
     package var functions: [CFunction] = []
     package var perCPU: [PerCPUVariable] = []
+    /// Data of the kernel that entry code reads by address; offsets count from `Addresses.kernelData`.
+    package var data: [PerCPUVariable] = []
     /// Gates of device interrupts, which no table lists: the first of the common stubs and one with a handler of its own.
     package var interrupts: [EntryTable.IDTRow] = []
     /// Options that mean nothing on some platforms: the platforms on which they do.
@@ -90,6 +92,10 @@ package struct Generation: Sendable {
     package var current = "current_task"
     /// System calls return by SYSRET whatever TF is: a stepped program traps at the return address.
     package var sysretTraps = false
+    /// Bit n: the IDT that is loaded while #DB is handled takes the IST from vector n as well as from #DB.
+    package var debugTableVectors: UInt32 = 0
+    /// Roles that another symbol plays where page tables are isolated.
+    package var rolesWithIsolation: [String: String] = [:]
     /// Labels of instructions that may fault and of the code that then goes on.
     package var exceptionTable: [(fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
@@ -152,6 +158,8 @@ package struct Kernel: Sendable {
     package var generation: Generation
     /// The table's document as it ships.
     package var document: JSON
+    /// What the table shows that is a defect of this kernel, not of the table.
+    package var knownDefects: [KnownDefect] = []
 }
 
 /// The kernels that the program knows: one folder of text files per generation, tables beside the listings.
@@ -237,6 +245,13 @@ package struct KernelLibrary: Sendable {
                     variable: variable, offset: UInt64(clamping: word["offset"]?.integerValue ?? 0))
             }
             generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
+            for vector in root["debug_idt_vectors"]?.arrayValue ?? [] {
+                guard let number = vector.integerValue, (0...31).contains(number) else {
+                    faults.append("\(folder)/kernel.json: debug_idt_vectors are vectors of exceptions")
+                    continue
+                }
+                generation.debugTableVectors |= 1 << UInt32(number)
+            }
             generation.current = root["current"]?.stringValue ?? generation.current
             if let words = root["console"] { generation.console = ConsoleWords(words) }
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
@@ -265,6 +280,18 @@ package struct KernelLibrary: Sendable {
                         isScratch: member.value["scratch"]?.boolValue ?? false,
                         isUserMapped: member.value["user_mapped"]?.boolValue ?? false))
             }
+            var place: UInt64 = 0
+            for member in root["data"]?.objectValue ?? [] {
+                guard let size = member.value["size"]?.integerValue, (1...4096).contains(size),
+                    let holds = member.value["holds"]
+                else {
+                    faults.append("\(folder)/kernel.json: \(member.key) has no size or holds nothing")
+                    continue
+                }
+                generation.data.append(
+                    PerCPUVariable(name: member.key, offset: place, size_bytes: UInt64(size), holds: holds))
+                place += (UInt64(size) + 63) & ~63
+            }
             generation.interruptStackInUse = KernelLibrary.interruptStackInUse(root, generation)
             for row in root["interrupts"]?.arrayValue ?? [] {
                 guard let vector = row["vector"]?.integerValue, (32...255).contains(vector),
@@ -280,9 +307,12 @@ package struct KernelLibrary: Sendable {
                     (member.value.arrayValue ?? []).compactMap { $0.stringValue.flatMap(Platform.init) }
             }
             for member in root["symbols"]?.objectValue ?? [] {
-                generation.roles[member.key] = member.value.stringValue
+                generation.roles[member.key] = member.value.stringValue ?? member.value["otherwise"]?.stringValue
+                generation.rolesWithIsolation[member.key] = member.value["isolated"]?.stringValue
             }
-            for table in inside where table.path.hasSuffix(".json") && !table.path.hasSuffix("/kernel.json") {
+            let defects = KernelLibrary.knownDefects(file(KnownDefect.fileName), folder, &faults)
+            let others = ["/kernel.json", "/" + KnownDefect.fileName]
+            for table in inside where table.path.hasSuffix(".json") && !others.contains(where: table.path.hasSuffix) {
                 guard let document = try? JSON.parse(table.text).value, let name = document["name"]?.stringValue else {
                     faults.append("\(table.path) is not a table with a name")
                     continue
@@ -290,11 +320,36 @@ package struct KernelLibrary: Sendable {
                 kernels.append(
                     Kernel(
                         name: name, description: document["description"]?.stringValue ?? "", generation: generation,
-                        document: document))
+                        document: document, knownDefects: defects[name] ?? []))
+            }
+            for name in defects.keys.sorted() where !kernels.contains(where: { $0.name == name }) {
+                faults.append("\(folder)/\(KnownDefect.fileName) names '\(name)', which is no table here")
             }
         }
         self.kernels = kernels.sorted { $0.name < $1.name }
         self.faults = faults
+    }
+
+    /// Known defects by kernel.
+    private static func knownDefects(
+        _ text: [UInt8]?, _ folder: String, _ faults: inout [String]
+    ) -> [String: [KnownDefect]] {
+        guard let text else { return [:] }
+        guard let root = try? JSON.parse(text).value, let kernels = root.objectValue else {
+            faults.append("\(folder)/\(KnownDefect.fileName) is no JSON object")
+            return [:]
+        }
+        var found: [String: [KnownDefect]] = [:]
+        for kernel in kernels {
+            for (index, value) in (kernel.value.arrayValue ?? []).enumerated() {
+                let (defect, fault) = KnownDefect.read(value)
+                if let fault {
+                    faults.append("\(folder)/\(KnownDefect.fileName): /\(kernel.key)/\(index) \(fault)")
+                }
+                if let defect { found[kernel.key, default: []].append(defect) }
+            }
+        }
+        return found
     }
 
     /// `irq_stack_in_use`, or what Linux has had: a count that starts at -1, later a flag.

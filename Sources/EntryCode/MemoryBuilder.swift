@@ -52,7 +52,8 @@ struct MemoryBuilder {
             "task_stack_top": task.end, "entry_stack_top": entry.end, "current": Addresses.current,
             "espfix_stack": table.machine.espfixStack, "espfix_waddr": table.machine.espfixWritable,
         ]
-        for (key, name, base) in exceptionStacks {
+        // The second #DB stack is gone with 5.8.
+        for (key, name, base) in exceptionStacks where key != "db1" || table.machine.stacks[key] != nil {
             let stretch = stack(key, base, 4096)
             memory.map(
                 Region(name: name, kind: .exceptionStack, base: stretch.base, size_bytes: stretch.size_bytes), Self.both
@@ -69,6 +70,7 @@ struct MemoryBuilder {
         memory.map(interruptRegion, Self.kernel)
         // The top word links back to the interrupted stack; the stack proper starts below it.
         tops["irq_stack_top"] = irq.end &- 8
+        tops["irq_stack_end"] = irq.end
 
         let tssOffset = mapPerCPU(&memory, perCPUBase)
         // The processor reads the TSS through a read-only alias that both page-table halves map (cpu_entry_area).
@@ -99,7 +101,10 @@ struct MemoryBuilder {
                 size_bytes: 4096), Self.user)
 
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
-        fillPerCPU(&memory, perCPUBase, symbols: tops, perCPU)
+        tops["per_cpu_base"] = perCPUBase
+        fill(generation.perCPU, at: perCPUBase, &memory, perCPUBase, symbols: tops, perCPU)
+        mapData(&memory)
+        fill(generation.data, at: Addresses.kernelData, &memory, perCPUBase, symbols: tops, perCPU)
 
         let isolates = platform.usesPageTableIsolation(options: table.options)
         let hasPCID = (table.options["PCID"] ?? false) && !platform.isXen
@@ -198,20 +203,32 @@ struct MemoryBuilder {
         return (generation.perCPU.first { $0.name == "cpu_tss_rw" }?.offset ?? 0) & ~4095
     }
 
-    private mutating func fillPerCPU(
-        _ memory: inout Memory, _ base: UInt64, symbols: [String: UInt64], _ offsets: [String: UInt64]
+    /// Maps the pages of kernel data, which no user half has.
+    private func mapData(_ memory: inout Memory) {
+        let end = generation.data.map { $0.offset &+ $0.size_bytes }.max() ?? 0
+        if end == 0 { return }
+        memory.map(
+            Region(
+                name: "kernel data", kind: .kernelData, base: Addresses.kernelData, size_bytes: (end &+ 4095) & ~4095),
+            Self.kernel)
+    }
+
+    private mutating func fill(
+        _ variables: [PerCPUVariable], at start: UInt64, _ memory: inout Memory, _ base: UInt64,
+        symbols: [String: UInt64], _ offsets: [String: UInt64]
     ) {
-        for variable in generation.perCPU where variable.size_bytes <= 8192 {
+        for variable in variables where variable.size_bytes <= 8192 {
             if case .object(let fields) = variable.holds, fields.contains(where: { Int($0.key) != nil }) {
                 for field in fields {
                     guard let offset = UInt64(field.key) else { continue }
                     write(
-                        field.value, variable, at: base &+ variable.offset &+ offset, 8, &memory, symbols, base, offsets
+                        field.value, variable, at: start &+ variable.offset &+ offset, 8, &memory, symbols, base,
+                        offsets
                     )
                 }
             } else {
                 write(
-                    variable.holds, variable, at: base &+ variable.offset, min(variable.size_bytes, 8), &memory,
+                    variable.holds, variable, at: start &+ variable.offset, min(variable.size_bytes, 8), &memory,
                     symbols,
                     base, offsets)
             }
@@ -264,7 +281,9 @@ struct MemoryBuilder {
         machine.gdt[4] = Descriptor(isCode: true, privilege: 3, isLong: false)
         machine.gdt[5] = Descriptor(isCode: false, privilege: 3)
         machine.gdt[6] = Descriptor(isCode: true, privilege: 3, isLong: true, isBig: false)
-        machine.gdt[15] = Descriptor(isCode: false, privilege: 3, isWritable: false)
+        // Its limit is the number of the processor, and of its node from bit 12 on (Linux 6.1 arch/x86/kernel/cpu/common.c,
+        // setup_getcpu).
+        machine.gdt[15] = Descriptor(isCode: false, privilege: 3, isWritable: false, limit: 0)
         machine.ldt = [
             // 0x07: a 16-bit stack segment; 0x0f: one that is not present.
             Descriptor(isCode: false, privilege: 3, isBig: false),

@@ -146,7 +146,8 @@ extension Machine {
     private mutating func enter(
         _ event: Event, from oldPrivilege: UInt8, _ newActivation: UInt32, _ program: Program
     ) throws(Fault) -> UInt64 {
-        let gate = idt[Int(event.vector)]
+        var gate = idt[Int(event.vector)]
+        if debugTableUsers > 0, event.vector < 32, debugTableVectors >> UInt32(event.vector) & 1 != 0 { gate.ist = 0 }
         let selectorCode = UInt32(event.vector) * 8 + 2
         // The type comes first, then the DPL, then the present bit (SDM vol. 2, INT n).
         if !gate.hasGateType { throw .generalProtection(selectorCode) }

@@ -182,6 +182,14 @@ extension Machine {
             && descriptor.privilege >= UInt8(selector & 3)
     }
 
+    /// LSL: the limit of a segment that CPL and RPL may see, be it present or not; nil where ZF is cleared (SDM vol. 2, LSL).
+    func visibleLimit(_ selector: UInt16) -> UInt32? {
+        guard selector & ~3 != 0, let descriptor = descriptor(selector), descriptor.privilege >= cpu.cpl,
+            descriptor.privilege >= UInt8(selector & 3)
+        else { return nil }
+        return descriptor.limit
+    }
+
     /// MOV to a segment register (SDM vol. 2, MOV; vol. 3, 5.6).
     mutating func loadSegment(_ number: UInt8, _ selector: UInt16) throws(Fault) {
         let code = UInt32(selector & ~3)

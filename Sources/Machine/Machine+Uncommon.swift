@@ -66,6 +66,12 @@ extension Machine {
                 site.pointee.form == .register ? self[site.pointee.register] : try loadOperand(site, .word)
             let isWritable = verifiesForWriting(UInt16(truncatingIfNeeded: selector))
             cpu.flags = isWritable ? cpu.flags | Flags.zero : cpu.flags & ~Flags.zero
+        case .lsl:
+            let isRegister = site.pointee.form == .registerToRegister
+            let selector = isRegister ? self[site.pointee.source] : try loadOperand(site, .word)
+            let limit = visibleLimit(UInt16(truncatingIfNeeded: selector))
+            if let limit { setRegister(site.pointee.register, UInt64(limit), width) }
+            cpu.flags = limit != nil ? cpu.flags | Flags.zero : cpu.flags & ~Flags.zero
         case .rdfsbase, .rdgsbase, .wrfsbase, .wrgsbase:
             try baseAccess(site.pointee)
         case .movFromSegment:

@@ -36,6 +36,8 @@ package struct Machine: Sendable {
     package var debugGateIST: UInt8 = 0
     /// How many times the IDT without that IST was asked for (Linux 5.2 `arch/x86/kernel/traps.c`, `debug_idt_ctr`).
     package var debugTableUsers = 0
+    /// Bit n: vector n has no IST in that table either.
+    package var debugTableVectors: UInt32 = 0
     package var gdt: [Descriptor?]
     package var ldt: [Descriptor?]
     package var cost = Cost()

@@ -363,7 +363,8 @@ package struct Memory: Sendable {
         let cell = cells[offset >> 3]
         guard tracking.isEarlier(cell.writer, cell.owner) else { return }
         tracking.note(
-            writer: cell.writer, isUnwritten: cell.owner == 0, pageClass: pageClasses[offset >> 12], wantsValue: Owner(rawValue: cell.owner).isOpaque)
+            writer: cell.writer, isUnwritten: cell.owner == 0, pageClass: pageClasses[offset >> 12],
+            wantsValue: Owner(rawValue: cell.owner).isOpaque)
     }
 
     /// Notes that the running code writes a word: whether somebody needed it decides whether that is a loss.
@@ -372,7 +373,9 @@ package struct Memory: Sendable {
         let old = cells[index]
         let number = pageClasses[index >> 9]
         let owner = Owner(rawValue: old.owner)
-        if tracking.isEarlier(old.writer, old.owner) && owner.isFrameOrSavedRegister && tracking.isLive(owner.activation) {
+        if tracking.isEarlier(old.writer, old.owner) && owner.isFrameOrSavedRegister
+            && tracking.isLive(owner.activation)
+        {
             tracking.note(writer: old.writer, isUnwritten: false, pageClass: number, wantsValue: false)
         }
         tracking.replace(index, (old.word, old.owner), (new.word, new.owner), pageClass: Int(number))

@@ -51,10 +51,12 @@ package struct Descriptor: Sendable, Hashable {
     package var isBig: Bool
     /// Writable data.
     package var isWritable: Bool
+    /// The highest offset, which 64-bit mode does not look at but LSL gives away.
+    package var limit: UInt32
 
     package init(
         isCode: Bool, privilege: UInt8, isPresent: Bool = true, isLong: Bool = false, isBig: Bool = true,
-        isWritable: Bool = true
+        isWritable: Bool = true, limit: UInt32 = .max
     ) {
         self.isCode = isCode
         self.privilege = privilege
@@ -62,6 +64,7 @@ package struct Descriptor: Sendable, Hashable {
         self.isLong = isLong
         self.isBig = isBig
         self.isWritable = isWritable
+        self.limit = limit
     }
 }
 

@@ -51,6 +51,8 @@ package struct Program: Sendable {
     package private(set) var files: [String]
     /// Every label and symbol with an address, for `symbol+offset` and for the model's own look-ups.
     package private(set) var symbols: [String: UInt64]
+    /// Those that stand behind the last instruction of their code; other code may start at the same address.
+    package private(set) var trailingSymbols: Set<String>
 
     /// Open addressing: slot holds index + 1 of the instruction at an address.
     private var slots: [Int32]
@@ -61,7 +63,7 @@ package struct Program: Sendable {
     /// - Precondition: `instructions`, `addresses`, `lines` and `routineOf` have the same count, addresses are distinct.
     package init(
         instructions: [Instruction], addresses: [UInt64], lines: [SourceLine], routineOf: [Int32],
-        routines: [Routine], files: [String], symbols: [String: UInt64]
+        routines: [Routine], files: [String], symbols: [String: UInt64], trailingSymbols: Set<String> = []
     ) {
         precondition(instructions.count == addresses.count && lines.count == addresses.count)
         precondition(routineOf.count == addresses.count)
@@ -72,6 +74,7 @@ package struct Program: Sendable {
         self.routines = routines
         self.files = files
         self.symbols = symbols
+        self.trailingSymbols = trailingSymbols
         var capacity = 64
         while capacity < instructions.count * 4 { capacity *= 2 }
         slots = [Int32](repeating: 0, count: capacity)

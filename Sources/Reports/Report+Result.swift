@@ -80,6 +80,10 @@ extension Report.Violation {
         }
         console = violation.console.joined(separator: "\n")
         trace = simulation.map { tracePath(simulation: $0, scenario: scenario) }
+        known = violation.known.map {
+            Report.KnownDefect(
+                title: $0.title, why: $0.why, fixedBy: $0.fixedBy, fixedIn: $0.fixedIn, cve: $0.cve)
+        }
     }
 }
 

@@ -98,6 +98,22 @@ package struct Report: Sendable, Equatable {
         package var console: String
         /// Path of the scenario's trace; nil for a report that no service keeps.
         package var trace: String?
+        /// The defect of the shipped kernel that this is; nil where it is none, or the table is not the kernel's own.
+        package var known: KnownDefect?
+    }
+
+    /// A defect that the kernel of the table is known for.
+    package struct KnownDefect: Sendable, Hashable {
+        /// What it is, in one line.
+        package var title: String
+        /// How it comes about.
+        package var why: String
+        /// Commits of Linux.
+        package var fixedBy: [String]
+        /// The first version with the fix; nil where there is none.
+        package var fixedIn: String?
+        /// Numbers such as `CVE-2019-1125`.
+        package var cve: [String]
     }
 
     /// The instruction that is the cause.

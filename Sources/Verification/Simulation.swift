@@ -144,6 +144,7 @@ extension EntryTable {
         for platform in platforms where request.stopAtFirst && total.results.last?.verdict != .violated {
             total.add(platform.run(request))
         }
+        markKnownDefects(in: &total.results, kernels: kernels)
         let results = request.nesting > 0 ? EntryTable.inOrder(total.results, of: platforms) : total.results
         var findings: [ConfigurationFinding] = []
         for finding in platforms.flatMap(\.findings) where !findings.contains(finding) { findings.append(finding) }

@@ -3,6 +3,14 @@
 /// `extsym` is an undefined symbol there and an external at 0xffffffff82000000 here.
 enum LengthFixture {
     static let text = """
+        4 lslq %rax, %rax
+        4 lslq %r8, %rax
+        3 lsl %eax, %ebx
+        4 lsll %eax, %r9d
+        4 lslw %ax, %bx
+        5 lslq (%rsp), %rax
+        4 lsl 8(%rdi), %eax
+        4 lslw (%rax), %cx
         3 movq %rsp, %rdi
         3 movq %r8, %rax
         3 movl %eax, %r9d

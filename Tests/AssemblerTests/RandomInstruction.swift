@@ -19,8 +19,8 @@ struct RandomInstruction {
             instruction.form = .memoryToRegister
             instruction.register = register()
             instruction.memory = memory()
-        case .cmov:
-            instruction.condition = random.pick(Condition.allCases)
+        case .cmov, .lsl:
+            if opcode == .cmov { instruction.condition = random.pick(Condition.allCases) }
             pair(&instruction, symmetric: false)
             if instruction.form == .registerToMemory { instruction.form = .memoryToRegister }
             if instruction.width == .byte { instruction.width = .long }

@@ -4,6 +4,18 @@ import Verification
 
 /// SYSENTER and SYSCALL from 32-bit code, as replaced routines of Linux 5.3.
 struct FastCallTests {
+    @Test("SYSENTER without CLD: a program with DF, but neither NT nor AC, gets through with it")
+    func directionFlag() throws {
+        var variant = try Variant("linux-5.3")
+        try variant.edit("entry_SYSENTER_compat", "\tcld\n", "")
+        let result = try variant.simulate("bare-metal-intel/entry_SYSENTER_compat/user-32/*")
+        for scenario in result.results {
+            let isLost = scenario.scenario.probe == .signal
+            #expect(
+                scenario.violations.first?.rule == (isLost ? "direction-flag" : nil), "\(scenario.scenario.name)")
+        }
+    }
+
     private static let calls = ["*/entry_SYSENTER_compat/*", "*/entry_SYSCALL_compat/*"]
 
     private func results(_ variant: Variant, _ patterns: [String] = FastCallTests.calls) throws -> [ScenarioResult] {

@@ -65,9 +65,6 @@
  */
 ENTRY(entry_SYSCALL_64_trampoline)
 GLOBAL(_entry_trampoline)
-.if X86_FEATURE_PTI
-GLOBAL(SYSCALL64_entry)				/* what the SYSCALL MSR holds */
-.endif
 	swapgs
 	movq	%rsp, CPU_ENTRY_AREA_entry_stack + SIZEOF_entry_stack - 8 + _entry_trampoline - CPU_ENTRY_AREA_entry_trampoline(%rip)
 	SWITCH_TO_KERNEL_CR3 scratch_reg=%rsp
@@ -99,9 +96,6 @@ END(entry_SYSCALL_64_stage2)
  * user page tables do not map: this way in is for kernels that have no others.
  */
 ENTRY(entry_SYSCALL_64)
-.if X86_FEATURE_PTI == 0
-GLOBAL(SYSCALL64_entry)
-.endif
 	swapgs
 	movq	%rsp, PER_CPU_VAR(rsp_scratch)
 	movq	PER_CPU_VAR(cpu_current_top_of_stack), %rsp

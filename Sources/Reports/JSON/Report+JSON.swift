@@ -94,6 +94,19 @@ extension Report.Violation: JSONWritable {
         sink.beginObject()
         if let trace { sink.member("trace", trace) }
         sink.endObject()
+        if let known { sink.member("known", known) }
+        sink.endObject()
+    }
+}
+
+extension Report.KnownDefect: JSONWritable {
+    func write<Sink: JSONSink>(to sink: inout Sink) {
+        sink.beginObject()
+        sink.member("title", title)
+        sink.member("why", why)
+        sink.member("fixed_by", fixedBy)
+        sink.member("fixed_in", fixedIn)
+        sink.member("cve", cve)
         sink.endObject()
     }
 }

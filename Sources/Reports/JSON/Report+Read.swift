@@ -84,6 +84,12 @@ extension Report.Violation {
                 instruction: try at.string("instruction"), source: try at.string("source")),
             explanation: try cursor.string("explanation"), consequence: consequence,
             console: try cursor.string("console"), trace: try cursor.required("links").optionalString("trace"))
+        if let known = try cursor.optional("known") {
+            self.known = Report.KnownDefect(
+                title: try known.string("title"), why: try known.string("why"),
+                fixedBy: try known.strings("fixed_by"), fixedIn: try known.optionalString("fixed_in"),
+                cve: try known.strings("cve"))
+        }
     }
 }
 

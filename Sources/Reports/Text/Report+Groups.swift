@@ -29,6 +29,7 @@ extension Report {
             var instruction: String
             var source: String
             var next: [String?]
+            var known: KnownDefect?
         }
         var places: [Key: Int] = [:]
         var groups: [ViolationGroup] = []
@@ -37,7 +38,8 @@ extension Report {
             let key = Key(
                 platform: parts.platform, rule: violation.rule, routine: violation.at.routine,
                 instruction: violation.at.instruction, source: violation.at.source,
-                next: violation.consequence.map { [$0.rule, $0.vector, $0.errorCode] } ?? [])
+                next: violation.consequence.map { [$0.rule, $0.vector, $0.errorCode] } ?? [],
+                known: violation.known)
             let event = String(parts.event)
             if let place = places[key] {
                 if groups[place].scenarios.last != violation.scenario {

@@ -28,9 +28,18 @@ extension Report {
         let machine = "Entry code of \(kernel), Xen \(xen), model \(modelVersion), nesting \(summary.nesting)"
         let work = "\(counted(summary.instructions, "instruction")) in \(duration(seconds: summary.elapsed_seconds))"
         facts.append(summary.scenarios > 0 ? "\(machine); \(work)." : "\(machine).")
+        if let known = knownSentence { facts.append(known) }
         if request.stopAtFirst { facts.append("It stopped at the first violated scenario.") }
         page.line(facts.joined(separator: " "))
         if let id { page.line("Simulation \(id).") }
+    }
+
+    /// How many violations are defects that the kernel is known for; nil where none is.
+    private var knownSentence: String? {
+        let known = violations.count { $0.known != nil }
+        if known == 0 { return nil }
+        if known == violations.count { return "Every violation is a known defect of \(kernel)." }
+        return "\(known) of \(violations.count) violations are known defects of \(kernel)."
     }
 
     private func writeReasons(to page: inout TextPage) {
@@ -73,6 +82,7 @@ extension Report {
         }
         page.line("cause: \(violation.explanation)", indent: 4, hanging: 6)
         if let next = violation.consequence { page.line("then: \(Self.sentence(next))", indent: 4, hanging: 6) }
+        if let known = violation.known { page.line("known: \(known.sentence)", indent: 4, hanging: 6) }
         if !violation.console.isEmpty {
             page.line("console:", indent: 4)
             page.verbatim(violation.console, indent: 6)
@@ -130,4 +140,17 @@ extension Report {
 extension Report.Location {
     /// The cause is a model of a C function, which has no source line.
     var isCFunction: Bool { instruction == "(C function)" }
+}
+
+extension Report.KnownDefect {
+    /// `title (CVE-2019-1125; fixed in 5.3 by 18ec54fdd6d1): why`.
+    var sentence: String {
+        var notes = cve
+        if !fixedBy.isEmpty || fixedIn != nil {
+            notes.append(
+                "fixed" + (fixedIn.map { " in \($0)" } ?? "")
+                    + (fixedBy.isEmpty ? "" : " by " + fixedBy.joined(separator: ", ")))
+        }
+        return title + (notes.isEmpty ? "" : " (" + notes.joined(separator: "; ") + ")") + ". " + why
+    }
 }

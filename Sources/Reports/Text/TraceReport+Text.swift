@@ -59,10 +59,15 @@ extension TraceReport {
         let instruction = isModel ? "(C function)" : ascii(step.instruction)
         let place = String(step.step).aligned(5) + "  " + hexadecimal(step.address) + "  "
         let symbol = ascii(step.symbol) + "  "
+        let source = sourceComment(step)
         if place.utf8.count + max(symbol.utf8.count, width) + instruction.utf8.count <= textWidth_columns {
-            page.verbatim(place + symbol.padded(width) + instruction, indent: 0)
+            let line = place + symbol.padded(width) + instruction
+            let fits = line.utf8.count + source.utf8.count <= textWidth_columns
+            page.verbatim(line + (fits ? source : ""), indent: 0)
+            if !fits { page.verbatim(source, indent: 5) }
         } else if place.utf8.count + symbol.utf8.count + instruction.utf8.count <= textWidth_columns {
             page.verbatim(place + symbol + instruction, indent: 0)
+            if !source.isEmpty { page.verbatim(source, indent: 5) }
         } else {
             page.verbatim(place + symbol, indent: 0)
             page.line(instruction, indent: 27, hanging: 29)
@@ -71,6 +76,13 @@ extension TraceReport {
             step.changes.map { "\($0.name) \(short($0.old)) -> \(short($0.new))" }
                 + step.writes.map { describe($0, isLast: lastWrites[$0.address] == step.step) }, indent: 7)
         if let outcome = step.outcome, !isModel { page.line("*** \(outcome)", indent: 7, hanging: 11) }
+    }
+
+    /// `  # calling.s:207`; empty for stand-ins, which have no source that a reader could open.
+    private func sourceComment(_ step: TraceStep) -> String {
+        let source = step.source
+        guard let slash = source.lastIndex(of: "/") else { return "" }
+        return "  # " + ascii(source.hasPrefix("routines/") ? source : String(source[source.index(after: slash)...]))
     }
 
     /// The step that wrote each address last.

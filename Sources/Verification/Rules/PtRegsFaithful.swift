@@ -48,9 +48,9 @@ enum PtRegsFaithful: Invariant {
         return misplacedForTask(&run, activation, regs)
     }
 
-    /// Slots that a fast 32-bit system call may fill as it likes: what SYSENTER loses, and what 32-bit code does not have.
+    /// Slots that a 32-bit system call may fill as it likes: what SYSENTER loses, and what 32-bit code does not have.
     private static func isFree(_ slot: Int, _ found: UInt64, _ activation: Activation, _ run: ScenarioRun) -> Bool {
-        guard activation.isFastCall32 else { return false }
+        guard activation.isCall32 else { return false }
         let model = run.modelAtRIP
         switch slot {
         // Nothing, or the program's; R8 is where the entry code keeps RSP, R11 where SYSCALL leaves the flags.

@@ -94,6 +94,7 @@ enum Resumption: Invariant {
     /// The registers of a return to user mode that faults as it was meant to: they are what the program is told.
     static func attempted(_ context: SavedContext, _ activation: Activation) -> Finding? {
         for register in Register.general where register != .rsp && context[register] != activation.expected[register] {
+            if activation.mayLose(register, to: context[register]) { continue }
             return Finding(
                 rule,
                 "the return to user mode is attempted with \(register.name) \(hexadecimal(context[register])) instead of \(hexadecimal(activation.expected[register]))"

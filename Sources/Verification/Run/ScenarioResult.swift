@@ -1,4 +1,4 @@
-import EntryCode
+package import EntryCode
 package import Machine
 
 /// What became of a scenario.
@@ -22,6 +22,8 @@ package struct Violation: Sendable, Hashable {
     package var explanation: String
     package var consequence: Consequence?
     package var console: [String]
+    /// The defect of the kernel itself that this is, where an unmodified table was run.
+    package var known: KnownDefect?
 }
 
 /// What the machine did next.

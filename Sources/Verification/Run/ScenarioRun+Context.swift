@@ -219,6 +219,10 @@ extension ScenarioRun {
         let low: [Register] = [.rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
         for register in low { machine[register] &= 0xFFFF_FFFF }
         machine.cpu.cs = 0x23
+        // SYSENTER keeps the flags. What clears NT, AC and TF clears DF as well, so that some programs have DF alone.
+        if scenario.vector == Platform.sysenterVector && scenario.probe == .signal {
+            machine.cpu.flags &= ~(Flags.nestedTask | Flags.alignmentCheck)
+        }
         machine[.rsp] = layout.userStackPointer32
         // As the vDSO does: EBP goes to the stack, and carries what the instruction loses.
         machine.memory.poke(

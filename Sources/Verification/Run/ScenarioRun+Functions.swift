@@ -174,6 +174,7 @@ extension ScenarioRun {
         if body.function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
         var isComplete = true
         if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(body.registers, model) }
+        if model == .int80Syscall { adoptHighRegisters(body.registers) }
         if model.isSystemCall {
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
             if isComplete { edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }

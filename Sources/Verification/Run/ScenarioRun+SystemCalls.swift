@@ -129,6 +129,15 @@ extension ScenarioRun {
         activations[last].frameWords[2] = flags
     }
 
+    /// The same for an INT 0x80 of 32-bit code: R8 to R11, which older stubs fill with nothing.
+    mutating func adoptHighRegisters(_ regs: UInt64) {
+        let last = activations.count - 1
+        guard last >= 0, activations[last].isCall32, !activations[last].isFastCall32 else { return }
+        for slot in [PtRegs.r8, PtRegs.r9, PtRegs.r10, PtRegs.r11] where self.slot(regs, slot) == 0 {
+            activations[last].expected[PtRegs.registers[slot]] = 0
+        }
+    }
+
     /// What `do_fast_syscall_32` returns: SYSRET gives what `pt_regs` asks for.
     func fastCallResult(_ regs: UInt64, isComplete: Bool) -> UInt64 {
         let fits =
@@ -147,15 +156,20 @@ extension Activation {
     /// A system call from 32-bit code that keeps neither RIP nor all registers: SYSENTER or SYSCALL.
     var isFastCall32: Bool { event.source == .syscall && event.vector != Platform.syscallVector }
 
-    /// Whether a register of the program may hold this after a fast 32-bit call.
+    /// A system call from 32-bit code, by INT 0x80 or faster.
+    var isCall32: Bool {
+        isFastCall32 || event.vector == 0x80 && event.source == .software && interrupted.cs == 0x23
+    }
+
+    /// Whether a register of the program may hold this after a 32-bit call.
     ///
-    /// SYSRET puts RIP into RCX and the flags into R11, and on that way R8 to R15 need not come back: 32-bit code does
-    /// not have them. They must not hold anything of the kernel's, however.
+    /// SYSRET puts RIP into RCX and the flags into R11, and R8 to R15 need not come back: 32-bit code does not have
+    /// them. They must not hold anything of the kernel's, however.
     func mayLose(_ register: Register, to value: UInt64) -> Bool {
-        guard isFastCall32 else { return false }
+        guard isCall32 else { return false }
         switch register {
-        case .rcx: return value == expected.rip
-        case .r11: return value == 0 || value == expected.flags
+        case .rcx: return isFastCall32 && value == expected.rip
+        case .r11: return value == 0 || isFastCall32 && value == expected.flags
         case .r8, .r9, .r10: return value == 0
         // C preserves them, and so they are as the entry code has left them: cleared or not.
         case .r12, .r13, .r14, .r15: return value == 0 || value == interrupted[register]
