@@ -44,7 +44,7 @@ struct OptionTests {
             default: Issue.record("\(name): \(rules)")
             }
         }
-        let isReal = ["FENCE_SWAPGS", "READ_CR2_IN_ENTRY", "X86_ESPFIX64"].contains(option)
+        let isReal = ["FENCE_SWAPGS", "FSGSBASE", "READ_CR2_IN_ENTRY", "X86_ESPFIX64"].contains(option)
         #expect(result.verdict == (isReal ? .violated : .holds), "\(result.findings)")
         #expect(result.findings.map(\.rule) == (option == "XEN_PV" ? ["platform-not-configured"] : []))
     }
