@@ -36,7 +36,8 @@ let package = Package(
             name: "EntryCode", dependencies: ["Assembler", "XenPV", "Machine"], swiftSettings: settings,
             plugins: ["EmbedFiles"]),
         .target(
-            name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings),
+            name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings,
+            plugins: ["EmbedFiles"]),
 
         .target(
             name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],

@@ -1,6 +1,7 @@
 import PackagePlugin
 
-/// Turns a folder of text into Swift: `migrations/*.sql` for `Store`, `kernels/**` for `EntryCode`.
+/// Turns a folder of text into Swift: `migrations/*.sql` for `Store`, `kernels/**` for `EntryCode`, `defects/*.json` for
+/// `Verification`.
 ///
 /// The generated file declares `enum EmbeddedFiles { static let all: [(path: StaticString, text: StaticString)] }`.
 @main
@@ -10,6 +11,7 @@ struct EmbedFiles: BuildToolPlugin {
         switch target.name {
         case "Store": folder = "migrations"
         case "EntryCode": folder = "kernels"
+        case "Verification": folder = "defects"
         default:
             Diagnostics.error("no folder to embed is known for target \(target.name)")
             return []

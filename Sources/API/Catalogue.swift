@@ -100,4 +100,42 @@ extension Application {
         if format == .text { return Answer(.ok, format, [UInt8](RuleDocument.text([rule]).utf8)) }
         return Answer(.ok, format, RuleDocument.one(rule).bytes)
     }
+
+    func listDefects(_ request: Request) throws(Problem) -> Answer {
+        try request.allow([])
+        let format = try request.format(among: [.json, .text])
+        if format == .text { return Answer(.ok, format, [UInt8](DefectDocument.text().utf8)) }
+        return Answer(.ok, format, DefectDocument.list().bytes)
+    }
+
+    func defect(_ request: Request, _ id: String) throws(Problem) -> Answer {
+        try request.allow([])
+        let format = try request.format(among: [.json, .text])
+        let defect = try findDefect(id)
+        if format == .text { return Answer(.ok, format, [UInt8](DefectDocument.text(defect).utf8)) }
+        return Answer(.ok, format, DefectDocument.one(defect).bytes)
+    }
+
+    /// The table with the defect, or without it: a document to submit.
+    func defectTable(_ request: Request, _ id: String, _ side: DefectSide) throws(Problem) -> Answer {
+        try request.allow([])
+        _ = try request.format(among: [.json])
+        let defect = try findDefect(id)
+        let document: JSON?
+        do throws(DefectFault) {
+            document = try defect.document(side, kernels: kernels)
+        } catch {
+            throw Problem(.notFound, "the tables of this defect cannot be made here: \(error.message)")
+        }
+        if let document { return Answer(.ok, .json, document.prettyBytes) }
+        throw Problem(.notFound, "this defect is not modelled and has no tables: the defect itself says why")
+    }
+
+    private func findDefect(_ id: String) throws(Problem) -> Defect {
+        let catalogue = DefectCatalogue.shipped
+        if let defect = catalogue[id] { return defect }
+        let nearest =
+            nearestName(to: id, among: catalogue.defects.map(\.id)).map { "; did you mean '\($0)'?" } ?? ""
+        throw Problem(.notFound, "there is no defect of this name\(nearest)")
+    }
 }

@@ -5,6 +5,11 @@ import Verification
 
 /// The OpenAPI 3.1 description, made from the list of routes.
 enum OpenAPI {
+    private static let nestingSchema = JSON.object([
+        JSON.Member("type", "integer"), JSON.Member("minimum", 0),
+        JSON.Member("maximum", .integer(Int64(SimulationRequest.nestingLimit))),
+    ])
+
     /// What a query parameter is, where its name does not say it all.
     private static func parameterSchema(_ name: String) -> (description: String, schema: JSON) {
         func text(_ description: String) -> (String, JSON) { (description, .object([JSON.Member("type", "string")])) }
@@ -29,7 +34,7 @@ enum OpenAPI {
         case "scenarios": return text("Pattern of scenario names with * and ?")
         case "xen": return choice("Release of Xen", XenRelease.supported)
         case "nesting":
-            return ("Depth of nested events", .object([JSON.Member("type", "integer"), JSON.Member("const", 0)]))
+            return ("Events that may come while others are handled, at every instruction", nestingSchema)
         case "rule": return choice("Only scenarios with a violation or a warning of this rule", Rule.all.map(\.id))
         case "stop_at_first":
             return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
@@ -49,7 +54,8 @@ enum OpenAPI {
         case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
         case (.delete, _), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"),
-            (.get, "/v1/simulations/{id}/scenarios/{name...}"):
+            (.get, "/v1/simulations/{id}/scenarios/{name...}"), (.get, "/v1/defects/{id}/broken"),
+            (.get, "/v1/defects/{id}/fixed"):
             []
         default: ["format"]
         }
@@ -104,7 +110,7 @@ enum OpenAPI {
                             .object([JSON.Member("type", .array(["string", "array"]))])),
                         JSON.Member(
                             "xen", .object([JSON.Member("enum", .array(XenRelease.supported.map { .string($0) }))])),
-                        JSON.Member("nesting", .object([JSON.Member("const", 0)])),
+                        JSON.Member("nesting", nestingSchema),
                         JSON.Member("stop_at_first", .object([JSON.Member("type", "boolean")])),
                     ])),
             ])

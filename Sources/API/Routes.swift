@@ -1,4 +1,5 @@
 import HTTPTypes
+import Verification
 
 extension Application {
     /// Every route of the service; `/openapi.json` is made from the same list.
@@ -74,6 +75,18 @@ extension Application {
         add(.get, "/v1/rules", "Every invariant") { app, request, _ throws(Problem) in try app.listRules(request) }
         add(.get, "/v1/rules/{id}", "One invariant") { app, request, values throws(Problem) in
             try app.rule(request, values["id"] ?? "")
+        }
+        add(.get, "/v1/defects", "Historic defects of entry code") { app, request, _ throws(Problem) in
+            try app.listDefects(request)
+        }
+        add(.get, "/v1/defects/{id}", "One historic defect") { app, request, values throws(Problem) in
+            try app.defect(request, values["id"] ?? "")
+        }
+        add(.get, "/v1/defects/{id}/broken", "An entry table that has the defect") {
+            app, request, values throws(Problem) in try app.defectTable(request, values["id"] ?? "", .broken)
+        }
+        add(.get, "/v1/defects/{id}/fixed", "The same entry table without the defect") {
+            app, request, values throws(Problem) in try app.defectTable(request, values["id"] ?? "", .fixed)
         }
         return routes
     }

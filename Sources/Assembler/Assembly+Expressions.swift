@@ -5,13 +5,21 @@ extension Assembly {
         let start = position
         let value = try expression()
         if value.isConstant { return value.constant }
-        if value.symbol >= 0, symbols[Int(value.symbol)].kind == .undefined {
-            let number = symbols[Int(value.symbol)].name
+        if let undefined = undefinedSymbol(value) {
+            let number = symbols[Int(undefined)].name
             let name = number >= 0 ? names.string(number) : "numeric label"
             let hint = suggestion(name) { $0.symbol >= 0 && symbols[Int($0.symbol)].kind == .absolute }
             throw fail(.undefinedSymbol, "undefined symbol `\(name)`\(hint)", at: start)
         }
         throw fail(.notConstant, "the value must be known here; it depends on an address", at: start)
+    }
+
+    /// The first symbol of a value that nothing has defined so far.
+    private func undefinedSymbol(_ value: Value) -> Int32? {
+        if value.symbol >= 0, symbols[Int(value.symbol)].kind == .undefined { return value.symbol }
+        guard value.node >= 0 else { return nil }
+        let node = nodes[Int(value.node)]
+        return undefinedSymbol(node.left) ?? undefinedSymbol(node.right)
     }
 
     /// Reads an expression of operators that bind at least as strongly as given.

@@ -53,6 +53,7 @@ extension Expansion {
         _ release: XenVersion, _ program: Program, _ layout: ImageLayout
     ) -> Hypervisor {
         var hypervisor = Hypervisor(version: release)
+        hypervisor.quirks = table.xen.quirks
         for row in table.idt where table.applies(row.option) {
             guard let native = program.address(of: row.entry) else {
                 danglingEntry(row.pointer + "/entry", row.entry, program)

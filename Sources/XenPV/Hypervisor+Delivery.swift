@@ -28,7 +28,9 @@ extension Hypervisor {
         }
         if event.vector == Vector.pageFault && event.source == .fault {
             setGuestCR2(event.address, &machine)
-            if machine.cpu.guestKernelMode { event.errorCode &= ~4 }
+            if machine.cpu.guestKernelMode {
+                event.errorCode = quirks.contains(.keepsUserBit) ? event.errorCode | 4 : event.errorCode & ~4
+            }
         }
         if event.vector == Vector.debug && event.source != .software { machine.cpu.dr6 |= event.debugBits }
         if event.source == .nmi { nmiMasked = true }
@@ -43,7 +45,9 @@ extension Hypervisor {
                     errorCode: event.pushesErrorCode ? event.errorCode : .max,
                     address: machine.instructionPointer(program)))
         }
-        enterGuestKernel(at: entry.address, masksEvents: entry.masksEvents, oldFlags: oldFlags, &machine, program)
+        let isDirect = event.source == .software && event.vector == 0x80 && !isEmulated(0x80)
+        let masksEvents = entry.masksEvents && !(isDirect && quirks.contains(.opensEventsForInt80))
+        enterGuestKernel(at: entry.address, masksEvents: masksEvents, oldFlags: oldFlags, &machine, program)
         return .entered(event: event, frame: frame)
     }
 
@@ -73,9 +77,16 @@ extension Hypervisor {
     package mutating func deliverSyscall(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        if quirks.contains(.takesDebugTrapOnGuestStack) && machine.cpu.pendingDebug != 0 {
+            return .crashed(
+                DomainCrash(
+                    reason: .hypervisorFault, vector: Vector.debug, errorCode: 0,
+                    address: machine.instructionPointer(program)))
+        }
         dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
-        machine[.r11] = machine.cpu.flags
+        machine[.r11] =
+            quirks.contains(.losesSyscallR11) ? Flags.alwaysOne | Flags.interrupt : machine.cpu.flags
         machine.cpu.cs = Hypervisor.codeSelector
         machine.cpu.ss = Hypervisor.stackSelector
         return deliverCallback(syscallCallback, clearsDirection: true, activation, &machine, program)
@@ -85,6 +96,12 @@ extension Hypervisor {
     package mutating func deliverSyscall32(
         activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        if quirks.contains(.takesDebugTrapOnGuestStack) && machine.cpu.pendingDebug != 0 {
+            return .crashed(
+                DomainCrash(
+                    reason: .hypervisorFault, vector: Vector.debug, errorCode: 0,
+                    address: machine.instructionPointer(program)))
+        }
         dropDebugTrap(&machine)
         machine[.rcx] = machine.instructionPointer(program)
         machine[.r11] = machine.cpu.flags
@@ -104,6 +121,10 @@ extension Hypervisor {
         machine[.rsp] = 0
         machine.cpu.cs = 3
         machine.cpu.ss = Hypervisor.stackSelector
+        if quirks.contains(.refusesNestedTaskFlag) && machine.cpu.flags & Flags.nestedTask != 0 {
+            return deliver(
+                Event(vector: Vector.generalProtection, source: .fault), activation: activation, &machine, program)
+        }
         return deliverCallback(sysenterCallback, clearsDirection: false, activation, &machine, program)
     }
 
@@ -122,6 +143,7 @@ extension Hypervisor {
             return .crashed(DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: rip))
         }
         // R11 shows the flags that SYSRET leaves with, so that DF goes first.
+        let clearsDirection = clearsDirection && !quirks.contains(.keepsDirectionFlag)
         let oldFlags = clearsDirection ? machine.cpu.flags & ~Flags.direction : machine.cpu.flags
         guard let frame = bounce(words: [], isFault: false, activation, &machine, program) else {
             return .crashed(DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip))
@@ -190,7 +212,7 @@ extension Hypervisor {
         // RPL cleared marks kernel mode (F3); bits 39:32 carry the old mask (F4).
         let cs = UInt64(fromKernel ? machine.cpu.cs & ~3 : machine.cpu.cs) | (masked ? 1 << 32 : 0)
         var flags = machine.cpu.flags & ~Flags.interrupt
-        if !masked { flags |= Flags.interrupt }
+        if !masked || quirks.contains(.forgetsEventMask) { flags |= Flags.interrupt }
         if isFault { flags |= Flags.resume }
         let rip = machine.instructionPointer(program)
         let frame: [(UInt64, FrameSlot)] =
@@ -214,9 +236,11 @@ extension Hypervisor {
     private func enterGuestKernel(
         at address: UInt64, masksEvents: Bool, oldFlags: UInt64, _ machine: inout Machine, _ program: Program
     ) {
-        if masksEvents { setEventsMasked(true, &machine) }
+        if masksEvents || quirks.contains(.forgetsEventMask) { setEventsMasked(masksEvents, &machine) }
+        let kept = quirks.contains(.keepsAlignmentCheck) ? oldFlags & Flags.alignmentCheck : 0
         machine.cpu.flags =
-            (oldFlags
+            kept
+            | (oldFlags
                 & ~(Flags.alignmentCheck | Flags.virtual8086 | Flags.resume | Flags.nestedTask | Flags.trap))
             | Flags.interrupt | Flags.alwaysOne
         machine.cpu.cs = Hypervisor.codeSelector

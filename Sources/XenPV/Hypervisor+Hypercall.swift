@@ -43,16 +43,23 @@ extension Hypervisor {
         if cs & 3 == 3 { toggleMode(&machine) }
         machine[.rax] = words[0]
         let inSyscall = words[3] & Hypervisor.inSyscallFlag != 0
-        setEventsMasked(words[6] & Flags.interrupt == 0, &machine)
-        nmiMasked = false
-        let flags =
-            (words[6] & Flags.loadable & ~(Flags.iopl | Flags.virtual8086)) | Flags.interrupt | Flags.alwaysOne
+        if !quirks.contains(.keepsEventMask) { setEventsMasked(words[6] & Flags.interrupt == 0, &machine) }
+        if !quirks.contains(.keepsNMIMask) { nmiMasked = false }
+        let forced = Flags.alwaysOne | (quirks.contains(.loadsInterruptFlag) ? 0 : Flags.interrupt)
+        let flags = (words[6] & Flags.loadable & ~(Flags.iopl | Flags.virtual8086)) | forced
         machine[.rsp] = words[7]
         machine.cpu.flags = flags
         // With the flag set RCX and R11 are SYSRET's, also where Xen must leave by IRET (entry.S, `.Lforce_iret`).
         machine[.r11] = inSyscall ? flags : words[1]
         machine[.rcx] = inSyscall ? words[4] : words[2]
-        if inSyscall && Machine.isCanonical(words[4]) {
+        let isCanonical = Machine.isCanonical(words[4])
+        if inSyscall && !isCanonical && quirks.contains(.trustsSysretTarget) {
+            // Xen is on the guest's stack pointer already (SDM vol. 2, SYSRET).
+            return .crashed(
+                DomainCrash(
+                    reason: .hypervisorFault, vector: Vector.generalProtection, errorCode: 0, address: words[4]))
+        }
+        if inSyscall && isCanonical {
             machine.cpu.flags &= ~Flags.resume
             // SYSRET traps as soon as it has loaded TF, before the first instruction of its target (fact F28).
             if flags & Flags.trap != 0 { machine.cpu.pendingDebug |= DebugStatus.singleStep }

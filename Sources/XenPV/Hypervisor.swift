@@ -37,6 +37,8 @@ package struct DomainCrash: Sendable, Hashable {
         case returnFrameNotReadable
         /// The callback that would be needed is not registered.
         case missingCallback
+        /// An instruction of Xen's own raised the exception: the whole host goes down.
+        case hypervisorFault
     }
 
     package var reason: Reason
@@ -77,6 +79,8 @@ package enum HypercallResult: Sendable, Hashable {
 /// (xen/arch/x86/x86_64/entry.S, x86/pv/iret.c, x86/pv/domain.c), as recorded in facts F1 to F23.
 package struct Hypervisor: Sendable {
     package var version: XenVersion
+    /// Ways in which it differs from that release.
+    package var quirks: Set<Quirk> = []
     /// 256 rows; nil where the guest registered nothing.
     package var trapTable: [TrapTableEntry?]
     package var eventCallback: UInt64?
@@ -127,6 +131,8 @@ package struct Hypervisor: Sendable {
     /// Xen's `toggle_guest_mode`: GS bases and page tables change with the guest's mode (fact F15).
     package func toggleMode(_ machine: inout Machine) {
         machine.cpu.guestKernelMode.toggle()
+        // What programs set by WRGSBASE is in the register alone; the kernel's idea of it starts out as zero.
+        if machine.cpu.guestKernelMode && quirks.contains(.cachesUserGSBase) { machine.cpu.gsBase = 0 }
         swap(&machine.cpu.gsBase, &machine.cpu.kernelGSBase)
         machine.cpu.cr3 ^= machine.cpu.userHalfBit
     }

@@ -10,7 +10,10 @@ struct Gatehouse: ParsableCommand {
         commandName: "gatehouse",
         abstract: "Does this kernel entry code survive every way the processor and the hypervisor can enter it?",
         version: programVersion,
-        subcommands: [Serve.self, Check.self, Listing.self, Trace.self, Kernels.self, Rules.self])
+        subcommands: [
+            Serve.self, Check.self, Listing.self, Trace.self, Kernels.self, Rules.self, Defects.self, Costs.self,
+            Coverage.self,
+        ])
 
     /// Every failure exits with 2: 1 is kept for tables that are violated.
     static func main() {

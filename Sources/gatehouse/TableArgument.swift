@@ -109,13 +109,10 @@ struct KernelOptions: ParsableArguments {
     func library() throws -> KernelLibrary {
         guard let kernels else { return .shipped }
         var files: [(path: String, text: [UInt8])] = []
-        for folder in try names(in: kernels) {
-            for name in (try? names(in: "\(kernels)/\(folder)")) ?? [] where !name.hasSuffix(".md") {
+        for folder in try namesInFolder(kernels) {
+            for name in (try? namesInFolder("\(kernels)/\(folder)")) ?? [] where !name.hasSuffix(".md") {
                 let path = "\(kernels)/\(folder)/\(name)"
-                let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-                if descriptor < 0 { throw CommandError("\(path): \(String(cString: strerror(errno)))") }
-                defer { close(descriptor) }
-                files.append(("\(folder)/\(name)", try readAll(descriptor, path)))
+                files.append(("\(folder)/\(name)", try readWhole(path)))
             }
         }
         let library = KernelLibrary(files: files)
@@ -123,19 +120,26 @@ struct KernelOptions: ParsableArguments {
         if library.kernels.isEmpty { throw CommandError("\(kernels): no folder here holds a kernel.json and a table") }
         return library
     }
+}
 
-    private func names(in folder: String) throws -> [String] {
-        guard let directory = opendir(folder) else {
-            throw CommandError("\(folder): \(String(cString: strerror(errno)))")
+/// Reads a file of at most the size of a table.
+func readWhole(_ path: String) throws -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 { throw CommandError("\(path): \(String(cString: strerror(errno)))") }
+    defer { close(descriptor) }
+    return try readAll(descriptor, path)
+}
+
+/// Names in a folder in their order, but for hidden ones.
+func namesInFolder(_ folder: String) throws -> [String] {
+    guard let directory = opendir(folder) else { throw CommandError("\(folder): \(String(cString: strerror(errno)))") }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
         }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names.sorted()
+        if !name.hasPrefix(".") { names.append(name) }
     }
+    return names.sorted()
 }

@@ -66,6 +66,42 @@ struct CatalogueTests {
                 .contains("did you mean 'live-frame-overwritten'?") == true)
     }
 
+    @Test(arguments: Carrier.allCases) func defectsHaveTablesToSubmit(_ carrier: Carrier) throws {
+        let stage = try Stage(carrier)
+        let list = try stage.get("/v1/defects")
+        #expect(list.status == 200)
+        let items = list.json?.at("items")?.arrayValue ?? []
+        #expect(items.compactMap { $0.text("id") } == DefectCatalogue.shipped.defects.map(\.id))
+        #expect(try stage.get("/v1/defects?format=text").text.contains("xenpv-int3-no-gap: found by"))
+        let one = try stage.get("/v1/defects/xenpv-int3-no-gap")
+        #expect(one.json?.text("model/rule") == "live-frame-overwritten")
+        #expect(try stage.get("/v1/defects/xenpv-int3-no-gap?format=text").text.contains("\n  rule        live-frame"))
+        for (side, verdict) in [("broken", "violated"), ("fixed", "holds")] {
+            let link = try #require(one.json?.text("links/\(side)"))
+            let table = try stage.get(link)
+            #expect(table.status == 200)
+            let report = try stage.post("/v1/checks?scenarios=xen-pv/int3/kernel/*", table.text)
+            #expect(report.json?.text("verdict") == verdict, "\(report.text.prefix(400))")
+            #expect(report.json?.text("configuration/name") == "xenpv-int3-no-gap-\(side)")
+        }
+    }
+
+    @Test func aDefectThatIsNotThereOrNotModelled() throws {
+        let stage = try Stage(.router)
+        let near = try stage.get("/v1/defects/xenpv-int3-nogap")
+        #expect(near.status == 404)
+        #expect(near.json?.text("detail")?.contains("did you mean 'xenpv-int3-no-gap'?") == true)
+        let other = try #require(DefectCatalogue.shipped.defects.first { $0.modelled == nil }?.id)
+        let one = try stage.get("/v1/defects/\(other)")
+        #expect(one.json?.text("not_modelled")?.isEmpty == false)
+        #expect(one.json?.at("links/broken") == nil)
+        for side in ["broken", "fixed"] {
+            let table = try stage.get("/v1/defects/\(other)/\(side)")
+            #expect(table.status == 404)
+            #expect(table.json?.text("detail")?.contains("not modelled") == true)
+        }
+    }
+
     /// The stable ids of the contract.
     @Test func theRulesOfTheContractAreThere() {
         let ids = Set(Rule.all.map(\.id))

@@ -199,7 +199,7 @@ struct SimulationTests {
         for (members, pointer, hint) in [
             (#""xen": "4.5""#, "/xen", "\"4.6\" and \"4.17\""), (#""xen": 4.6"#, "/xen", "string"),
             (#""platforms": ["xen"]"#, "/platforms/0", "xen-pv"), (#""platforms": []"#, "/platforms", "xen-pv"),
-            (#""platforms": "xen-pv""#, "/platforms", "array"), (#""nesting": 1"#, "/nesting", "not modelled"),
+            (#""platforms": "xen-pv""#, "/platforms", "array"), (#""nesting": 4"#, "/nesting", "3"),
             (#""nesting": -1"#, "/nesting", "0"), (#""stop_at_first": "yes""#, "/stop_at_first", "true or false"),
             (#""stop_at_first": 1"#, "/stop_at_first", "true or false"),
             (#""stop_at_first": null"#, "/stop_at_first", "true or false"),
@@ -213,7 +213,7 @@ struct SimulationTests {
         }
         for (query, parameter) in [
             ("xen=4.5", "xen"), ("platforms=xen-pv,sparc", "platforms"), ("nesting=x", "nesting"),
-            ("nesting=2", "nesting"), ("stop_at_first=maybe", "stop_at_first"), ("platforms=", "platforms"),
+            ("nesting=4", "nesting"), ("stop_at_first=maybe", "stop_at_first"), ("platforms=", "platforms"),
             ("base=x", "base"),
         ] {
             let reply = try stage.post("/v1/checks?\(query)", Self.nominal)

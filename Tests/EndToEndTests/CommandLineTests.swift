@@ -24,7 +24,7 @@ struct CommandLineTests {
             (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/entrys"),
             (["check", "-"], #"{"kernel": "linux-5.2", "entrys": [], "idt": [7]}"#, "/idt/0"),
             (["check", "linux-5.2", "--scenarios", "nothing/*"], "", "no scenario matches"),
-            (["check", "linux-5.2", "--nesting", "1"], "", "not modelled"),
+            (["check", "linux-5.2", "--nesting", "4"], "", "0 to 3"),
             (["check", "linux-5.2", "--xen", "4.5"], "", "4.6"),
             (["check", "linux-5.2", "--format", "xml"], "", "ndjson"),
             (["check", "linux-5.2", "--platform", "arm"], "", "xen-pv"), (["check"], "", "Usage"),
@@ -33,6 +33,11 @@ struct CommandLineTests {
             (["trace", "linux-5.2", "xen-pv/int3/kernel/self-test", "--format", "csv"], "", "json, text or ndjson"),
             (["listing", "linux-5.2", "eror_entry"], "", "did you mean 'error_entry'?"),
             (["kernels", "linux-9"], "", "linux-5.2"), (["rules", "live-frame"], "", "no rule"),
+            (["defects", "xenpv-int3-nogap"], "", "did you mean 'xenpv-int3-no-gap'?"),
+            (["defects", "--broken"], "", "need the id"), (["defects", "x", "--broken", "--check"], "", "exclude"),
+            (["defects", "xsa136-compat-iret", "--broken"], "", "is not modelled: "),
+            (["costs", "linux-5.2", "linux-5.3", "--scenarios", "nothing/*"], "", "no scenario of both"),
+            (["costs", "linux-5.2", "linux-5.3", "--format", "csv"], "", "json or text"),
             (["serve", "--listen", "nowhere"], "", "not an address"), (["serve", "--workers", "0"], "", "workers"),
         ] {
             let outcome = try Program.run(arguments, input: [UInt8](input.utf8))
@@ -44,6 +49,48 @@ struct CommandLineTests {
             ["check", "-"], input: [UInt8](#"{"kernel": "linux-5.2", "idt": [{"vector": 3, "entry": "nobody"}]}"#.utf8))
         #expect(invalid.status == 2)
         #expect(invalid.text.hasPrefix("-: invalid\n") && invalid.text.contains("dangling-reference"))
+    }
+
+    @Test func defectsAreListedExplainedPrintedAndRun() throws {
+        let list = try Program.run(["defects"])
+        #expect(list.status == 0 && list.text.contains("2019 xenpv-int3-no-gap: found by live-frame-overwritten"))
+        #expect(list.text.split(separator: "\n").allSatisfy { $0.utf8.count <= 100 })
+        let one = try Program.run(["defects", "xenpv-int3-no-gap"])
+        #expect(one.text.contains("b23e5844dfe7"))
+        #expect(try Program.run(["defects", "xenpv-int3-no-gap", "--json"]).text.contains("\"links\""))
+        for (side, status) in [("--broken", Int32(1)), ("--fixed", 0)] {
+            let table = try Program.run(["defects", "xenpv-int3-no-gap", side])
+            let check = try Program.run(["check", "-", "--scenarios", "xen-pv/int3/kernel/*"], input: table.output)
+            #expect(check.status == status, "\(check.text.prefix(400))")
+        }
+        let check = try Program.run(["defects", "xenpv-int3-no-gap", "--check"])
+        #expect(check.status == 0 && check.text.hasPrefix("confirmed  xenpv-int3-no-gap: "))
+    }
+
+    @Test func defectsOfAFolder() throws {
+        let folder = try Folder()
+        let text = #"""
+            {"id": "x", "title": "t", "year": 2019, "os": "linux", "affected": "a", "layer": "asm", "wrong": "w",
+             "right": "r", "outcome": "o", "model": {"kernel": "linux-5.3", "broken": [{"remove": "idt/5"}],
+             "scenarios": ["*/bounds/user/return"], "rule": "progress", "evidence": "never"}}
+            """#
+        try Data(text.utf8).write(to: folder.url.appending(path: "x.json"))
+        let check = try Program.run(["defects", "--defects", folder.url.path, "--check"])
+        #expect(check.status == 1, "\(check.errors)")
+        #expect(check.text.contains("not so     x (progress)"))
+        try Data("{".utf8).write(to: folder.url.appending(path: "y.json"))
+        let faulty = try Program.run(["defects", "--defects", folder.url.path])
+        #expect(faulty.status == 2 && faulty.errors.contains("y.json"))
+    }
+
+    @Test func costsAreCompared() throws {
+        let costs = try Program.run(["costs", "linux-5.2", "linux-5.3", "--scenarios", "*/page_fault/*"])
+        #expect(costs.status == 0 && costs.text.hasPrefix("linux-5.2 -> linux-5.3: "))
+        #expect(costs.text.split(separator: "\n").allSatisfy { $0.utf8.count <= 100 })
+        let json = try Program.run(
+            ["costs", "linux-5.2", "linux-5.3", "--platform", "xen-pv", "--format", "json"])
+        #expect(json.status == 0 && json.text.contains("\"hypervisor_entries\""))
+        #expect(try Program.run(["coverage"]).text.hasPrefix("# Historic defects"))
     }
 
     @Test func standardInputIsATable() throws {
@@ -61,7 +108,7 @@ struct CommandLineTests {
     /// Usage is that of the command that was called.
     @Test func faultsOfOptionsShowTheUsageOfTheCommand() throws {
         for (arguments, usage) in [
-            (["check", "linux-5.2", "--nesting", "1"], "gatehouse check"),
+            (["check", "linux-5.2", "--nesting", "4"], "gatehouse check"),
             (["serve", "--listen", "nowhere"], "gatehouse serve"), (["serve", "--workers", "0"], "gatehouse serve"),
             (["serve", "--listen", "127.0.0.1:9", "--listen", "127.0.0.1:9"], "gatehouse serve"),
             (["check", "linux-5.2", "--platform", "arm"], "gatehouse check"),

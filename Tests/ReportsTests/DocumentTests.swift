@@ -1,4 +1,5 @@
 import EntryCode
+import Foundation
 import Testing
 import Verification
 
@@ -85,5 +86,43 @@ import Verification
                 #expect(column <= 100, "\(line)")
             }
         }
+    }
+
+    /// `gatehouse coverage > docs/coverage.md` brings it up to date.
+    @Test func theCoveragePageIsUpToDate() throws {
+        let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "docs/coverage.md")
+        #expect(try String(contentsOf: page, encoding: .utf8) == CoverageDocument.markdown())
+    }
+
+    @Test func defectsInShortAndOneByOne() throws {
+        let catalogue = DefectCatalogue.shipped
+        let items = try #require(DefectDocument.list()["items"]?.arrayValue)
+        #expect(items.map { $0["id"]?.stringValue } == catalogue.defects.map(\.id))
+        expectPlain(DefectDocument.text(), "defects")
+        for (defect, item) in zip(catalogue.defects, items) {
+            let one = DefectDocument.one(defect)
+            #expect(item.keys == ["id", "title", "year", "os", "layer", "modelled", "rule", "links"])
+            #expect(Array(one.keys.prefix(item.keys.count)) == item.keys)
+            let isModelled = defect.modelled != nil
+            #expect(item["links"]?.keys == (isModelled ? ["self", "broken", "fixed"] : ["self"]))
+            #expect((one["model"] == nil) == (one["not_modelled"] != nil))
+            let text = DefectDocument.text(defect)
+            expectPlain(text, defect.id)
+            #expect(text.hasPrefix("\(defect.id) ("))
+            #expect(text.contains("--broken") == isModelled)
+        }
+    }
+
+    @Test func checksOfDefects() throws {
+        let defect = try #require(DefectCatalogue.shipped["xenpv-int3-no-gap"])
+        let good = DefectCheck(scenarios: 3, found: ["a/b/c/d"], faults: [])
+        let bad = DefectCheck(scenarios: 3, found: [], faults: ["broken: holds in all of 3 scenarios"])
+        let text = DefectCheckDocument.text([(defect, good), (defect, bad)])
+        expectPlain(text, "checks")
+        #expect(text.hasPrefix("confirmed  xenpv-int3-no-gap: live-frame-overwritten in 1 of 3 scenarios; "))
+        #expect(text.contains("\nnot so     xenpv-int3-no-gap (live-frame-overwritten)\n           broken: holds"))
+        let items = try #require(DefectCheckDocument.json([(defect, good), (defect, bad)])["items"]?.arrayValue)
+        #expect(items.map { $0["confirmed"] } == [true, false])
     }
 }

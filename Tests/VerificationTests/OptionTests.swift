@@ -8,7 +8,7 @@ struct OptionTests {
         "XEN_PV", "PTI", "X86_MCE", "SMAP", "PCID", "VMAP_STACK", "IA32_EMULATION", "TRACE_IRQFLAGS",
         "CONTEXT_TRACKING",
         "X86_16BIT", "X86_ESPFIX64", "DYNAMIC_FTRACE", "PREEMPT", "FRAME_POINTER", "KVM_GUEST", "FENCE_SWAPGS",
-        "READ_CR2_IN_ENTRY",
+        "READ_CR2_IN_ENTRY", "FSGSBASE",
     ]
 
     @Test("the list above is that of the table")
@@ -33,6 +33,11 @@ struct OptionTests {
             case "READ_CR2_IN_ENTRY":
                 // Handlers then read CR2 themselves, after code that may fault: Linux commit a0d14b8909de.
                 #expect(rules == ["error-code"] && name.contains("/page_fault/"), "\(name): \(rules)")
+            case "FSGSBASE":
+                // Programs then set a negative base, and paranoid_entry takes it for the kernel's.
+                #expect(
+                    rules.first == "kernel-gs-base" && name.contains("/user-gs-base-negative/mov-ss"),
+                    "\(name): \(rules)")
             case "X86_ESPFIX64":
                 // 16-bit segments without espfix: F31.
                 #expect(rules == ["information-leak"] && name.hasSuffix("/sigreturn-16-bit-ss"), "\(name): \(rules)")

@@ -55,6 +55,12 @@ struct Variant {
         document.set("xen", xen)
     }
 
+    mutating func setXen(_ key: String, _ value: JSON) throws {
+        var xen = try #require(document["xen"])
+        xen.set(key, value)
+        document.set("xen", xen)
+    }
+
     mutating func callback(_ name: String, _ value: JSON) throws {
         var xen = try #require(document["xen"])
         var callbacks = try #require(xen["callbacks"])

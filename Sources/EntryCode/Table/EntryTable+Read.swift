@@ -1,3 +1,5 @@
+import XenPV
+
 extension EntryTable {
     package static let documentKeys = [
         "$schema", "name", "kernel", "description", "source", "entries", "idt", "xen", "options", "machine", "routines",
@@ -8,7 +10,7 @@ extension EntryTable {
     ]
     package static let idtKeys = ["vector", "entry", "ist", "dpl", "type", "option"]
     package static let trapKeys = ["native", "entry", "ist_okay", "option"]
-    package static let xenKeys = ["version", "traps", "thunks", "callbacks"]
+    package static let xenKeys = ["version", "quirks", "traps", "thunks", "callbacks"]
     package static let sourceKeys = ["version", "tree"]
     package static let stackKeys = ["task", "entry", "irq", "df", "nmi", "db", "db1", "mce"]
     package static let stretchKeys = ["base", "size", "note"]
@@ -283,6 +285,17 @@ extension TableReader {
                 fault(
                     "/xen/version", "unknown-xen-version",
                     "modelled are \(XenRelease.supported.map { "\"\($0)\"" }.joined(separator: " and "))")
+            }
+        }
+        let quirks = array(keys["quirks"] ?? standard?["quirks"] ?? .array([]), "/xen/quirks", limit: limits.rows) ?? []
+        for (index, item) in quirks.enumerated() {
+            guard let name = string(item, "/xen/quirks/\(index)") else { continue }
+            guard let quirk = Quirk(rawValue: name) else {
+                unknown(name, "/xen/quirks/\(index)", "quirk", among: Quirk.allCases.map(\.rawValue))
+                continue
+            }
+            if !table.xen.quirks.insert(quirk).inserted {
+                fault("/xen/quirks/\(index)", "duplicate-quirk", "the quirk '\(name)' is listed twice")
             }
         }
         var seen: Set<String> = []

@@ -1,3 +1,5 @@
+import XenPV
+
 extension EntryTable {
     /// The document as JSON Schema 2020-12, published at `/schemas/entry-table.json`.
     ///
@@ -184,6 +186,14 @@ private enum Schema {
         "What a PV guest tells Xen.",
         [
             ("version", value("string", "Release of Xen.", ("enum", .array(XenRelease.supported.map(JSON.string))))),
+            (
+                "quirks",
+                list(
+                    "Ways in which the hypervisor differs from that release: defects that Xen once had.",
+                    of: value(
+                        "string", "Name of a quirk.", ("enum", .array(Quirk.allCases.map { .string($0.rawValue) }))),
+                    limit: limits.rows)
+            ),
             (
                 "traps",
                 list(

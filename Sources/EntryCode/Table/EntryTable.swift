@@ -1,3 +1,5 @@
+package import XenPV
+
 /// The entry-table document: which stub, handler and columns each event has, in the kernel's own words.
 ///
 /// Field names, defaults and limits are published as JSON Schema (`EntryTable.schema`). A document names a kernel; what
@@ -55,6 +57,8 @@ package struct EntryTable: Sendable, Hashable {
     /// What the kernel tells Xen.
     package struct Xen: Sendable, Hashable {
         package var version: String?
+        /// Ways in which the hypervisor differs from that release.
+        package var quirks: Set<Quirk> = []
         package var traps: [TrapRow] = []
         /// Entries that have a thunk `xen_NAME`: pop %rcx, pop %r11, jump.
         package var thunks: [String] = []

@@ -85,7 +85,7 @@ package struct TableReader {
     }
 
     /// A symbol: letters, digits, `_`, `.`, `$`, not starting with a digit.
-    mutating func symbol(_ value: JSON?, _ pointer: String) -> String? {
+    package mutating func symbol(_ value: JSON?, _ pointer: String) -> String? {
         guard let text = string(value, pointer) else { return nil }
         if !isSymbol(text) {
             fault(pointer, "not-a-symbol", "an assembler symbol is expected: letters, digits, '_', '.' and '$'")
@@ -148,7 +148,8 @@ package struct TableReader {
         }
     }
 
-    mutating func require<T>(_ value: T?, _ present: Bool, _ pointer: String, _ key: String) -> T? {
+    /// Notes a missing key.
+    package mutating func require<T>(_ value: T?, _ present: Bool, _ pointer: String, _ key: String) -> T? {
         if !present { fault(pointer, "missing-key", "the key '\(key)' is required here") }
         return value
     }

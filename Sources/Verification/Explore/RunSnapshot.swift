@@ -146,7 +146,8 @@ extension ScenarioRun {
             case .taskStack, .entryStack, .interruptStack, .exceptionStack, .espfix:
                 // Nobody's word, or one whose owner is through with it.
                 if owner == .free || !machine.isLive(owner.activation) { return true }
-                if machine.isDead(address, of: owner.activation) { return true }
+                // Below RSP, and no frame: entry code moves RSP above frames that it is about to copy.
+                if owner.kind != .hardwareFrame && machine.isDead(address, of: owner.activation) { return true }
             default:
                 if address == addressWord { return true }
                 if owner == .free || !machine.isLive(owner.activation), layout.scratchWords.contains(address) {

@@ -6,7 +6,7 @@ enum ErrorCode: Invariant {
     static let rule = Rule(
         "error-code",
         statement:
-            "The handler receives the error code that was pushed (0 where there is none) and, for page faults, the address that faulted.",
+            "The handler receives the error code that was pushed (0 where there is none; its U bit for page faults of user mode only) and, for page faults, the address that faulted.",
         why:
             "A stub that is wrong about the error code is one word off everywhere. CR2 is overwritten by the next fault, so it must be read before anything that may fault.",
         sources: [
@@ -17,7 +17,9 @@ enum ErrorCode: Invariant {
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard case .handler = checkpoint, let activation = run.current, activation.handlerCalls == 0 else { return nil }
         if let shifted = shiftedFrame(&run, activation) { return shifted }
-        let wanted = activation.event.pushesErrorCode ? UInt64(activation.event.errorCode) : 0
+        var wanted = activation.event.pushesErrorCode ? UInt64(activation.event.errorCode) : 0
+        // The U bit tells the handler whose fault it is, also where a guest kernel runs in ring 3 (fact F9).
+        if activation.event.vector == Vector.pageFault && !activation.fromUser { wanted &= ~4 }
         guard let place = run.functionAtRIP?.register(of: .errorCode) else { return nil }
         let found = run.machine[place]
         if found == wanted || !takesErrorCode(run, activation) { return nil }

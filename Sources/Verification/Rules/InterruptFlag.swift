@@ -6,7 +6,7 @@ enum InterruptFlag: Invariant {
     static let rule = Rule(
         "interrupt-flag", isLatent: true,
         statement:
-            "Interrupts (events under Xen) are disabled until the first C code and at the return; the resumed context has its own state.",
+            "Interrupts (events under Xen) are disabled until the first C code and at the return; the resumed context has its own state, and under Xen the processor's own IF is always on.",
         why:
             "An interrupt in the entry window finds the user's GS base or half a frame; one at the exit is handled too late.",
         sources: [
@@ -30,9 +30,17 @@ enum InterruptFlag: Invariant {
                 activation.enteredWithEventsMasked
                 ? "the entry code has enabled them"
                 : run.hypervisor == nil
-                    ? "its gate is not an interrupt gate" : "its row of the trap table does not ask Xen to mask events"
+                    ? "its gate is not an interrupt gate"
+                    : run.hypervisor?.trapTable[Int(activation.event.vector)]?.masksEvents == true
+                        ? "Xen has delivered it without masking them, as its row of the trap table asks"
+                        : "its row of the trap table does not ask Xen to mask events"
             return Finding(
                 rule, "\(name) are on at \(run.here), in the entry path of \(run.eventName(activation)): \(gate)")
+        case .resumed where run.hypervisor != nil && run.machine.cpu.flags & Flags.interrupt == 0:
+            return Finding(
+                rule,
+                "the guest resumes with IF off in the processor's own flags: interrupts of the host wait until the guest gives up the processor"
+            )
         case .returned:
             return Finding(
                 rule, "\(name) are on at the return from \(run.eventName(activation)) (activation \(activation.number))"

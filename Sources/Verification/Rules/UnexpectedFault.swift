@@ -63,7 +63,13 @@ enum UnexpectedFault: Invariant {
             case .returnFrameNotReadable:
                 "the frame of the iret hypercall at \(hexadecimal(run.machine.cpu[.rsp])) cannot be read"
             case .missingCallback: "the callback that Xen needs here is not registered"
+            case .hypervisorFault:
+                "Xen's own return raises \(Console.vectorMnemonic(crash.vector)) in ring 0 with the guest's stack pointer \(hexadecimal(run.machine.cpu[.rsp]))"
             }
+        if crash.reason == .hypervisorFault {
+            return Finding(
+                rule, "\(what): the guest owns the host, or the host dies, on the way to \(hexadecimal(crash.address))")
+        }
         return Finding(rule, "\(what): Xen crashes the domain at \(hexadecimal(crash.address))")
     }
 }

@@ -5,7 +5,8 @@ import Machine
 enum UserReachableGate: Invariant {
     static let rule = Rule(
         "user-reachable-gate",
-        statement: "A program reaches by INT n the breakpoint, overflow and system-call gates, and no other.",
+        statement:
+            "A program reaches by INT n the breakpoint, overflow and system-call gates, and no other; its SYSCALL and SYSENTER arrive as system calls.",
         why:
             "Other stubs expect a frame with an error code, interrupts in a known state, or hardware that raised the event; and a debugger's int3 must not be a protection fault.",
         sources: ["SDM vol. 3, 6.12.1.1 (gate DPL)", "Linux 5.2 arch/x86/kernel/idt.c, SYSG", "facts F20, F24"])
@@ -20,6 +21,14 @@ enum UserReachableGate: Invariant {
             return Finding(
                 rule,
                 "INT \(vector) from user mode reaches \(run.here): the gate of vector \(vector) has DPL 3")
+        }
+        if run.image.isFastSystemCall(vector), activation.event.vector != vector, !activation.isReturnFault,
+            activation.event.source == .fault
+        {
+            return Finding(
+                rule,
+                "the program's \(Console.vectorMnemonic(vector)) becomes \(Console.vectorMnemonic(activation.event.vector)) with error code \(hexadecimal(UInt64(activation.event.errorCode), digits: 4)): it is refused"
+            )
         }
         let isMeant = vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
         guard isMeant, activation.event.vector != vector else { return nil }

@@ -170,6 +170,11 @@ package enum Console {
                 isNew
                     ? "(XEN) d0v0 Unhandled: vec \(crash.vector), \(mnemonic)[\(code)]"
                     : "(XEN) d0:v0: unhandled \(trapName(crash.vector)) fault/trap [#\(crash.vector), ec=\(code)]")
+        case .hypervisorFault:
+            return [
+                "(XEN) Panic on CPU 0:", "(XEN) FATAL TRAP: vector = \(crash.vector) (\(trapName(crash.vector)))",
+                "(XEN) [error_code=\(code)]",
+            ]
         case .frameNotWritable, .returnFrameNotReadable, .missingCallback: break
         }
         lines.append(

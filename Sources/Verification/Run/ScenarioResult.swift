@@ -168,7 +168,7 @@ extension ScenarioRun {
             return Consequence(
                 rule: UnexpectedFault.rule.id, vector: crash.reason == .unhandledVector ? symbol(crash.vector) : nil,
                 errorCode: crash.reason == .unhandledVector && crash.errorCode != .max ? UInt64(crash.errorCode) : nil,
-                text: "Xen crashes the domain")
+                text: crash.reason == .hypervisorFault ? "Xen itself goes down" : "Xen crashes the domain")
         case .tripleFault(let vector):
             return Consequence(
                 rule: TripleFault.rule.id, vector: symbol(vector), errorCode: nil,

@@ -214,9 +214,9 @@ extension ScenarioRun {
         }
     }
 
-    /// What a 32-bit program holds in its registers; R8 to R15 are as 64-bit code left them.
+    /// What a 32-bit program holds in its registers; R8 to R15, and the upper half of RAX, are as 64-bit code left them.
     private mutating func setContext32() {
-        let low: [Register] = [.rax, .rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
+        let low: [Register] = [.rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
         for register in low { machine[register] &= 0xFFFF_FFFF }
         machine.cpu.cs = 0x23
         // SYSENTER keeps the flags. What clears NT, AC and TF clears DF as well, so that some programs have DF alone.

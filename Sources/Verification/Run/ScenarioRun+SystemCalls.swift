@@ -35,16 +35,22 @@ extension ScenarioRun {
             interrupted[.r11] = interrupted.flags
         }
         var frame = layout.taskStack.end &- 5 &* 8
+        var event = Event(vector: vector, source: .syscall)
         switch outcome {
         case .next: machine.noteInterruption()
         case .paravirtualSyscall, .paravirtualSysenter:
             if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
             switch enterGuest(vector) {
-            case .entered(_, let base):
+            case .entered(let delivered, let base):
                 frame = base &+ 2 &* 8
+                if delivered.pushesErrorCode {
+                    // A fault instead of the callback.
+                    event = delivered
+                    frame &+= 8
+                }
                 // Xen clears DF for SYSRET before it shows the flags (fact F22).
                 interrupted.flags = machine.memory.peek(frame &+ 2 &* 8) ?? 0
-                if vector == Platform.syscallVector { interrupted[.r11] = machine.memory.peek(base &+ 8) ?? 0 }
+                if vector == Platform.syscallVector { interrupted[.r11] = interrupted.flags }
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
@@ -64,7 +70,7 @@ extension ScenarioRun {
         words[3] = interrupted[.rsp]
         words[4] = UInt64(interrupted.ss)
         var activation = Activation(
-            number: nextActivation, event: Event(vector: vector, source: .syscall), interrupted: interrupted,
+            number: nextActivation, event: event, interrupted: interrupted,
             expected: interrupted, frameWords: words, frame: frame, isUnexpected: false)
         activation.enteredWithEventsMasked = eventsAreMasked
         push(activation)
