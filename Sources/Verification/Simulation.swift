@@ -222,11 +222,12 @@ extension EntryTable {
         var run = ScenarioRun(image: image, limits: request.limits)
         run.recorder = TraceRecorder(image: image, limit: request.limits.traceSteps)
         run.machine.memory.recordsGivenUpWords = !scenario.injections.isEmpty
-        let result = run.execute(scenario)
+        var results = [run.execute(scenario)]
         if !run.missedInjections.isEmpty { return nil }
         let picture = run.picture("at the end")
         run.recorder?.pictures.append(picture)
-        guard let recorder = run.recorder else { return nil }
+        markKnownDefects(in: &results, kernels: kernels)
+        guard let recorder = run.recorder, let result = results.first else { return nil }
         return (result, recorder)
     }
 }

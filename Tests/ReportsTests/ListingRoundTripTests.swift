@@ -73,7 +73,11 @@ struct ListingRoundTripTests {
     }
 
     private static func verdicts(_ result: SimulationResult) -> [String] {
-        result.results.map { "\($0.scenario.name) \($0.verdict) \($0.violations.map(\.rule)) \($0.steps)" }
+        result.results.map {
+            // The self test runs before alternatives are applied, and the listing shows the code behind that.
+            let steps = $0.scenario.probe == .selfTest ? 0 : $0.steps
+            return "\($0.scenario.name) \($0.verdict) \($0.violations.map(\.rule)) \(steps)"
+        }
     }
 
     @Test("a trace says where each instruction of entry code was written", arguments: KernelLibrary.shipped.names)

@@ -25,7 +25,7 @@ struct KnownDefectTests {
             let result = table.simulate(
                 SimulationRequest(selection: ScenarioSelection(patterns: patterns), nesting: nesting))
             #expect(result.verdict != .invalid, "\(result.findings)")
-            #expect(result.results.count > 20)
+            #expect(result.results.count > 10)
             for scenario in result.results {
                 #expect(scenario.verdict != .undecided, "\(scenario.scenario.name)")
                 for violation in scenario.violations where violation.severity == .violation {
