@@ -7,8 +7,6 @@ import Machine
 package struct Explorer: Sendable {
     /// Injected events, each followed to its end.
     package var runs: UInt64 = 0
-    /// Of these, those that left something behind, so that the way on was followed to the end.
-    package var followedRuns: UInt64 = 0
     /// Instruction boundaries that were looked at.
     package var boundaries: UInt64 = 0
     /// Instructions that were executed, those of paths that were undone included.
@@ -109,7 +107,6 @@ package struct Explorer: Sendable {
         }
         if event.source == .nmi { bits |= UInt64(min(activation.handlerCalls, 3)) << 20 }
         bits |= UInt64(activation.openNMIs.rawValue) << 24 | (activation.isInjected ? 1 << 28 : 0)
-        // Where breakpoints that interrupted entry code keep faults out.
         return bits
     }
 

@@ -45,8 +45,8 @@ extension ScenarioRun {
             if body != nil { runNested(above: activations.count - 1) }
             return
         }
-        guard remaining > 0, hardCause == nil, ending == nil, explorer != nil else { return }
-        guard let explored = explorer, explored.runs < limits.nestedRuns else {
+        guard remaining > 0, hardCause == nil, ending == nil, let runs = explorer?.runs else { return }
+        guard runs < limits.nestedRuns else {
             explorer?.isExhausted = true
             return
         }
@@ -213,7 +213,6 @@ extension ScenarioRun {
         } else {
             let key = Explorer.exactKey(processor, event, depth, &self)
             if explorer?.follows(key) == false { return }
-            explorer?.followedRuns += 1
         }
         runOn()
         reportNested(snapshot)
