@@ -42,7 +42,12 @@ extension ScenarioRun {
             plan.removeFirst()
             path.append(next)
             raise(next.event)
-            if body != nil { runNested(above: activations.count - 1) }
+            if body != nil {
+                runNested(above: activations.count - 1)
+            } else if ending == nil, !activations.isEmpty, !isAtFunction {
+                // The next may come before the first instruction of this one.
+                considerNestedEvents()
+            }
             return
         }
         guard remaining > 0, hardCause == nil, ending == nil, let runs = explorer?.runs else { return }
