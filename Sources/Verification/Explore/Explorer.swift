@@ -169,6 +169,11 @@ package struct Explorer: Sendable {
         }
     }
 
+    /// The running paths look at these registers, whose values they have stored and loaded again.
+    mutating func note(carried registers: UInt32) {
+        for level in looked.indices { looked[level] |= registers }
+    }
+
     var isInside: Bool { !inherited.isEmpty }
 
     /// What is known of the registers, to be put back when a nested path is undone.

@@ -28,8 +28,31 @@ extension ScenarioRun {
         if index >= 0, index < image.program.dependences.count {
             let dependence = image.program.dependences[index]
             explorer?.note(dependence)
+            if isProbing > 0, dependence.uses & ~Dependence.flags != 0 { noteCarriedValues(dependence.uses, index) }
         }
         return machine.step(image.program)
+    }
+
+    /// A value that is looked at may be a register's that was stored before, by the path itself or with Xen's frame: that
+    /// is seen by the strange values.
+    private mutating func noteCarriedValues(_ uses: UInt32, _ index: Int) {
+        let instruction = program.instructions[index]
+        if instruction.opcode == .model { return }
+        var found: UInt32 = 0
+        var rest = uses & 0xFFFF
+        while rest != 0 {
+            found |= ScenarioRun.strangeRegister(machine[Register.general[rest.trailingZeroBitCount]])
+            rest &= rest - 1
+        }
+        if uses & Dependence.memory != 0, let word = machine.word(of: instruction.memory) {
+            found |= ScenarioRun.strangeRegister(word)
+        }
+        if found != 0 { explorer?.note(carried: found) }
+    }
+
+    /// Bit n: the value, or its lower half, is the strange value of register n.
+    private static func strangeRegister(_ value: UInt64) -> UInt32 {
+        value & 0xFFFF_F0FF == 0x5A ? 1 << UInt32(value >> 8 & 15) : 0
     }
 
     // MARK: Where and what
