@@ -91,6 +91,8 @@ package struct Explorer: Sendable {
         sum = mix(sum, bits)
         sum = mix(sum, run.machine[.rsp])
         for activation in run.activations { sum = mix(sum, kindKey(activation)) }
+        // A rule that is broken already is not found again.
+        for recorded in run.findings { sum = mix(sum, UInt64(recorded.finding.rule.hashValueForKey)) }
         return sum
     }
 

@@ -331,7 +331,16 @@ extension ScenarioRun.Body {
 
 extension Probe {
     /// Stable within a run.
-    var hashValueForKey: UInt32 { rawValue.utf8.reduce(5381) { $0 &* 33 &+ UInt32($1) } }
+    var hashValueForKey: UInt32 { rawValue.hashValueForKey }
+}
+
+extension String {
+    fileprivate var hashValueForKey: UInt32 { utf8.reduce(5381) { $0 &* 33 &+ UInt32($1) } }
+}
+
+extension Rule {
+    /// Stable within a run.
+    var hashValueForKey: UInt32 { id.hashValueForKey }
 }
 
 extension ScenarioRun {
