@@ -78,7 +78,16 @@ package struct Dependence: Sendable, Hashable {
         if Dependence.looksAtMemory(instruction) { uses |= Dependence.memory }
     }
 
+    static func readsStack(_ instruction: Instruction) -> Bool {
+        switch instruction.opcode {
+        case .ret, .iret, .popf: true
+        default: false
+        }
+    }
+
     private static func looksAtMemory(_ instruction: Instruction) -> Bool {
+        // They go where the word on the stack says, or take flags from there.
+        if readsStack(instruction) { return true }
         switch instruction.form {
         case .memory, .registerToMemory, .memoryToRegister, .immediateToMemory, .indirectMemory: break
         default: return false
@@ -92,14 +101,18 @@ package struct Dependence: Sendable, Hashable {
 }
 
 extension Machine {
-    /// The aligned word that an operand lies in, as it is: nothing takes note of it. Nil where there is no memory.
-    package func word(of operand: MemoryOperand) -> UInt64? {
-        var address = UInt64(bitPattern: operand.displacement) &+ cpu[operand.base]
-        if operand.index != .none { address &+= cpu[operand.index] &* UInt64(operand.scale) }
-        switch operand.segment {
-        case .gs: address &+= cpu.gsBase
-        case .fs: address &+= cpu.fsBase
-        default: break
+    /// The aligned word that an instruction looks at, as it is: nothing takes note of it. Nil where there is no memory.
+    package func lookedAtWord(_ instruction: Instruction) -> UInt64? {
+        var address = cpu[.rsp]
+        if !Dependence.readsStack(instruction) {
+            let operand = instruction.memory
+            address = UInt64(bitPattern: operand.displacement) &+ cpu[operand.base]
+            if operand.index != .none { address &+= cpu[operand.index] &* UInt64(operand.scale) }
+            switch operand.segment {
+            case .gs: address &+= cpu.gsBase
+            case .fs: address &+= cpu.fsBase
+            default: break
+            }
         }
         return memory.translate(address & ~7).map { memory.word(atOffset: $0.offset) }
     }

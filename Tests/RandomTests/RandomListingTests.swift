@@ -25,6 +25,11 @@ struct RandomListingTests {
                 let again: EntryImage
                 do {
                     again = try EntryTable.read(document).expand(for: random.platform)
+                } catch let error as InvalidConfiguration
+                    where error.findings.allSatisfy({ $0.pointer != "/routines/\(name)" && !$0.pointer.isEmpty })
+                {
+                    // Another changed routine leads to a label of this one that was the kernel's own.
+                    continue
                 } catch {
                     Issue.record("seed \(seed): \(name): \(error)\n\(text)")
                     continue

@@ -139,6 +139,7 @@ extension ScenarioRun {
             let isStrange = strange >> UInt32(number) & 1 != 0
             if now[register] != (isStrange ? ScenarioRun.strangeValue(number) : then[register]) { return false }
         }
+        let pointer = lowestPointer(below: then[.rsp], in: then)
         let addressWord = needsAddress ? nil : hypervisor.map { $0.vcpuInfo &+ 16 }
         var isSame = true
         machine.memory.changedWords(since: snapshot.mark, step: snapshot.stepNumber) { address, owner, kind in
@@ -146,8 +147,13 @@ extension ScenarioRun {
             case .taskStack, .entryStack, .interruptStack, .exceptionStack, .espfix:
                 // Nobody's word, or one whose owner is through with it.
                 if owner == .free || !machine.isLive(owner.activation) { return true }
-                // Below RSP, and no frame: entry code moves RSP above frames that it is about to copy.
-                if owner.kind != .hardwareFrame && machine.isDead(address, of: owner.activation) { return true }
+                // Below RSP, and no frame: entry code moves RSP above frames that it is about to copy, and above a register
+                // beside them that it still points at.
+                if owner.kind != .hardwareFrame && (owner.kind != .savedRegister || address < pointer)
+                    && machine.isDead(address, of: owner.activation)
+                {
+                    return true
+                }
             default:
                 if address == addressWord { return true }
                 if owner == .free || !machine.isLive(owner.activation), layout.scratchWords.contains(address) {
@@ -158,5 +164,14 @@ extension ScenarioRun {
             return false
         }
         return isSame
+    }
+
+    /// The lowest address shortly below RSP that a general register holds; the highest of all for none.
+    private func lowestPointer(below top: UInt64, in cpu: Processor) -> UInt64 {
+        var lowest = UInt64.max
+        for register in Register.general where cpu[register] < top && top &- cpu[register] <= 256 {
+            lowest = min(lowest, cpu[register])
+        }
+        return lowest
     }
 }

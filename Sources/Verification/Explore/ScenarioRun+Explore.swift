@@ -44,7 +44,7 @@ extension ScenarioRun {
             found |= ScenarioRun.strangeRegister(machine[Register.general[rest.trailingZeroBitCount]])
             rest &= rest - 1
         }
-        if uses & Dependence.memory != 0, let word = machine.word(of: instruction.memory) {
+        if uses & Dependence.memory != 0, let word = machine.lookedAtWord(instruction) {
             found |= ScenarioRun.strangeRegister(word)
         }
         if found != 0 { explorer?.note(carried: found) }
@@ -180,15 +180,23 @@ extension ScenarioRun {
         raise(event)
         runNested(above: floor)
         _ = stopTracking(event, depth)
-        let broke = findings.count > snapshot.findings.count || ending != nil
-        if broke || !isBack(at: snapshot) { followOn(event, depth, processor, snapshot, broke: broke) }
+        let broke = hasBroken(since: snapshot)
+        // Where it ends, what comes after it is nothing to the outcome; nor where all is as it was.
+        let isSettled = ending != nil || isBack(at: snapshot)
+        if broke || !isSettled { followOn(event, depth, processor, snapshot, broke: broke) }
         restore(snapshot)
         if isProbing > 0 {
             // Whoever is probing learns that something breaks inside, and runs it again to report it.
             if broke || didBreakInside { didBreakInside = true }
-        } else if broke, let key = explorer?.key(processor, event, depth, &machine) {
+        } else if broke && isSettled, let key = explorer?.key(processor, event, depth, &machine) {
             explorer?.keep(.reported, for: key)
         }
+    }
+
+    /// Something broke, warnings aside, or the run has ended.
+    private func hasBroken(since snapshot: RunSnapshot) -> Bool {
+        ending != nil
+            || findings.dropFirst(snapshot.findings.count).contains { $0.finding.rule.severity == .violation }
     }
 
     /// Whether an event restores the state of this boundary, whatever the registers hold that it only carries.
@@ -205,9 +213,7 @@ extension ScenarioRun {
         isProbing += 1
         runNested(above: floor)
         isProbing -= 1
-        let isBack =
-            findings.count == snapshot.findings.count && ending == nil && !didBreakInside
-            && isBack(at: snapshot, strange: carried)
+        let isBack = !hasBroken(since: snapshot) && !didBreakInside && isBack(at: snapshot, strange: carried)
         // The outer one that is being probed has it inside as well.
         didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
         let isSurprised = stopTracking(event, depth)
