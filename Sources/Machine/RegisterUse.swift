@@ -4,6 +4,9 @@ package struct RegisterUse: Sendable, Hashable {
     package var inherited: UInt32 = 0x1FFFF
     package var looked: UInt32 = 0
 
+    /// RSP: looked at by whatever is delivered onto the interrupted stack.
+    package static let stackPointer: UInt32 = 1 << 4
+
     package init() {}
 
     @inline(__always)
@@ -54,14 +57,20 @@ extension Machine {
         var found: UInt32 = 0
         var rest = uses & 0xFFFF
         while rest != 0 {
-            found |= StrangeValue.register(in: cpu.registers[rest.trailingZeroBitCount])
+            found |= carrier(cpu.registers[rest.trailingZeroBitCount])
             rest &= rest - 1
         }
         if uses & Dependence.memory != 0, let word = word(of: instruction.memory) {
-            found |= StrangeValue.register(in: word)
+            found |= carrier(word)
         }
         registerUse.looked |= found
         registerUse.carried |= found
+    }
+
+    /// Bit n: the value is what the path found in register n.
+    @inline(__always)
+    private func carrier(_ value: UInt64) -> UInt32 {
+        StrangeValue.register(in: value) | (value == carriedStackPointer ? RegisterUse.stackPointer : 0)
     }
 
     /// The aligned word that an operand lies in, as it is: nothing takes note of it. Nil where there is no memory.

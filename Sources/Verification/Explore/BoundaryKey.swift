@@ -32,25 +32,32 @@ extension ScenarioRun {
         bits |= UInt64(machine.idt[Int(Vector.debug)].ist) << 8
         bits |= UInt64(clamping: machine.debugTableUsers) << 16
         sum = Explorer.mix(sum, bits)
-        sum = Explorer.mix(sum, machine[.rsp])
-        for index in activations.indices { sum = Explorer.mix(sum, kindKey(index)) }
-        return sum
+        return Explorer.mix(sum, interruptedKinds())
     }
 
-    /// What a nested event, and the rules that look at it, can tell of an event that it interrupts.
-    private mutating func kindKey(_ index: Int) -> UInt64 {
-        let vector = activations[index].event.vector
-        let source = activations[index].event.source
-        var bits = UInt64(source.rawValue) | (activations[index].isUnexpected ? 16 : 0)
-        switch vector {
-        case Vector.debug, Vector.breakpoint, Vector.machineCheck, Vector.doubleFault, Vector.nmi:
-            bits |= UInt64(vector) << 8
-        // Its address is lost to a nested fault while its handler has not read it.
-        case Vector.pageFault: bits |= (activations[index].handlerCalls == 0 ? 1 : 0) << 16
-        default: break
+    /// What a nested event, and the rules that look at it, can tell of the events that it interrupts.
+    private mutating func interruptedKinds() -> UInt64 {
+        // Which of those that admit no other of their kind are unfinished, and how far NMIs have come.
+        var bits: UInt64 = 0
+        var sum: UInt64 = 0
+        for index in activations.indices {
+            switch activations[index].event.vector {
+            case Vector.debug: bits |= activations[index].isInjected ? 1 : 2
+            case Vector.breakpoint: bits |= 4
+            case Vector.machineCheck: bits |= 8
+            case Vector.doubleFault: bits |= 16
+            // Its address is lost to a nested fault while its handler has not read it.
+            case Vector.pageFault where activations[index].handlerCalls == 0: bits |= 32
+            default: break
+            }
+            if activations[index].isUnexpected { bits |= 64 }
+            if activations[index].event.source == .nmi {
+                let calls = UInt64(min(activations[index].handlerCalls, 3))
+                sum = Explorer.mix(sum, 1 | calls << 4 | UInt64(activations[index].openNMIs.rawValue) << 8)
+            }
         }
-        if source == .nmi { bits |= UInt64(min(activations[index].handlerCalls, 3)) << 20 }
-        bits |= UInt64(activations[index].openNMIs.rawValue) << 24 | (activations[index].isInjected ? 1 << 28 : 0)
-        return bits
+        // An NMI is told of what it came between: code of its own, or of an exception inside it.
+        let isInNMI = activations.last?.event.source == .nmi
+        return Explorer.mix(sum, bits | (isInNMI ? 128 : 0))
     }
 }

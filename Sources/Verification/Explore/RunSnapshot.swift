@@ -45,6 +45,7 @@ struct RunSnapshot {
     let accesses: UInt32
     let overwrites: [Overwrite]
     let registerUse: RegisterUse
+    let carriedStackPointer: UInt64
     let pathNumber: UInt32
     let mark: Int
     /// Nested paths that are running, the one that begins here included.
@@ -70,7 +71,8 @@ extension ScenarioRun {
             eventIsPending: eventIsPending, stopAddress: stopAddress, isSpeculating: speculation.isArmed,
             remaining: remaining, suspended: suspended, content: machine.memory.tracking.content,
             accesses: machine.memory.tracking.accesses, overwrites: machine.memory.overwrites,
-            registerUse: machine.registerUse, pathNumber: pathNumber, mark: machine.memory.startJournal(),
+            registerUse: machine.registerUse, carriedStackPointer: machine.carriedStackPointer,
+            pathNumber: pathNumber, mark: machine.memory.startJournal(),
             depth: machine.memory.tracking.depth + 1)
     }
 
@@ -116,6 +118,7 @@ extension ScenarioRun {
         suspended = snapshot.suspended
         // What has been looked at stays so; what has been replaced since has not.
         machine.registerUse.inherited = snapshot.registerUse.inherited
+        machine.carriedStackPointer = snapshot.carriedStackPointer
         pathNumber = snapshot.pathNumber
     }
 

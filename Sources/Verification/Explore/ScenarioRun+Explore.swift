@@ -158,8 +158,14 @@ extension ScenarioRun {
             case .pageFault: Event(vector: vector, source: .fault, errorCode: 0, address: nestedFaultAddress)
             case .breakpoint: Event(vector: vector, source: .software)
             }
+        let interruptedRSP = machine[.rsp]
         deliver(event, isUnexpected: false)
-        if ending == nil, !activations.isEmpty { activations[activations.count - 1].isInjected = true }
+        guard ending == nil, !activations.isEmpty else { return }
+        activations[activations.count - 1].isInjected = true
+        // On a stack of its own the event carries RSP like any register.
+        let hasOwnStack = hypervisor == nil && machine.idt[Int(vector)].ist != 0
+        machine.carriedStackPointer = hasOwnStack ? interruptedRSP : 0
+        if !hasOwnStack { machine.registerUse.looked |= RegisterUse.stackPointer }
     }
 
     /// What C code reads when it faults: a user page that is not there.
