@@ -90,14 +90,13 @@ extension ScenarioRun {
     }
 
     private mutating func boundary(_ place: Place) -> Boundary {
-        var boundary = Boundary(
-            place: place,
-            admitsAny: (hypervisor == nil || machine.cpu.guestKernelMode) && machine.isKernelMode
-                && machine.cpu.pendingDebug == 0)
-        for index in activations.indices {
-            let vector = activations[index].event.vector
-            if vector < 32 { boundary.inside |= 1 << UInt32(vector) }
-            if activations[index].openNMIs == .inEntryCode { boundary.hasOpenedNMIs = true }
+        var boundary = Boundary(place: place, admitsAny: machine.acceptsNestedEvents)
+        activations.withUnsafeBufferPointer { activations in
+            for index in activations.indices {
+                let vector = activations[index].event.vector
+                if vector < 32 { boundary.inside |= 1 << UInt32(vector) }
+                if activations[index].openNMIs == .inEntryCode { boundary.hasOpenedNMIs = true }
+            }
         }
         return boundary
     }
@@ -113,14 +112,14 @@ extension ScenarioRun {
             if hypervisor == nil && boundary.hasOpenedNMIs { return false }
             // Of the NMI that such a scenario starts in nothing is run: whether it repeats is seen where NMIs are the event.
             if scenario.context.isInNMI { return false }
-            return hypervisor.map { !$0.nmiMasked } ?? machine.cpu.acceptsNMI
+            return hypervisor == nil ? machine.acceptsNMI : hypervisor?.nmiMasked == false
         case .machineCheck:
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
             return !machine.cpu.machineCheckInProgress && !boundary.isInside(Vector.machineCheck)
         case .debug:
             return !machine.cpu.stackShadow && !boundary.isInside(Vector.debug) && hypervisor == nil
         case .interrupt, .upcall:
-            return !eventsAreMasked && (hypervisor != nil || machine.cpu.acceptsInterrupts)
+            return !eventsAreMasked && (hypervisor != nil || machine.acceptsInterrupts)
         case .pageFault:
             return !boundary.isInside(Vector.doubleFault) && !boundary.isInside(Vector.machineCheck)
                 && !(boundary.isInside(Vector.debug) && interruptsEntryCode(Vector.debug))
