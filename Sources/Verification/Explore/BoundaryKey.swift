@@ -9,7 +9,12 @@ extension ScenarioRun {
         if hypervisor?.nmiMasked == true { bits |= 2 }
         // Xen looks at the mask without the guest's code.
         if hypervisor != nil && eventsAreMasked { bits |= 4 }
-        return Explorer.mix(machine.processorKey(bits), interruptedKinds())
+        var sum = Explorer.mix(machine.processorKey(bits), interruptedKinds())
+        // A rule that is broken already is not found again.
+        for index in findings.indices {
+            sum = Explorer.mix(sum, UInt64(findings[index].finding.rule.hashValueForKey))
+        }
+        return sum
     }
 
     /// What a nested event, and the rules that look at it, can tell of the events that it interrupts.

@@ -45,8 +45,10 @@ extension ScenarioRun {
             plan.removeFirst()
             path.append(next)
             raise(next.event)
-            if body != nil {
+            if let body {
                 runNested(above: activations.count - 1)
+                // The next may come where this one has returned to.
+                if ending == nil, isIn(body) { considerNestedEvents(in: body) }
             } else if ending == nil, !activations.isEmpty, !isAtFunction {
                 // The next may come before the first instruction of this one.
                 considerNestedEvents()
@@ -328,9 +330,14 @@ extension ScenarioRun {
         }
     }
 
+    /// RIP and RSP are where a nested event in a C function returns to.
+    private mutating func isIn(_ body: Body) -> Bool {
+        isAtFunction && machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes
+    }
+
     /// Goes on with the C function that a nested event interrupted.
     private mutating func leaveAfterNested(_ body: Body) {
-        guard isAtFunction, machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes else { return }
+        guard isIn(body) else { return }
         if remaining > 0 {
             suspended.append((activations.count, body))
             considerNestedEvents(in: body)
@@ -394,7 +401,16 @@ extension ScenarioRun.Body {
 
 extension Probe {
     /// Stable within a run.
-    var hashValueForKey: UInt32 { rawValue.utf8.reduce(5381) { $0 &* 33 &+ UInt32($1) } }
+    var hashValueForKey: UInt32 { rawValue.hashValueForKey }
+}
+
+extension String {
+    fileprivate var hashValueForKey: UInt32 { utf8.reduce(5381) { $0 &* 33 &+ UInt32($1) } }
+}
+
+extension Rule {
+    /// Stable within a run.
+    var hashValueForKey: UInt32 { id.hashValueForKey }
 }
 
 extension ScenarioRun {
