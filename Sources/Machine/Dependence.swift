@@ -1,5 +1,5 @@
 /// Which registers an instruction looks at and which it replaces: bit n is register n, bit 16 the arithmetic flags, bit 17
-/// in `uses` the memory operand.
+/// in `uses` the memory operand, bits 18 and 19 the bases that SWAPGS and FS use.
 ///
 /// Storing a register without a change (PUSH, MOV to memory) does not count as looking at it. RSP is left out: whoever
 /// compares states compares it always.
@@ -10,6 +10,8 @@ package struct Dependence: Sendable, Hashable {
     package static let flags: UInt32 = 1 << 16
     /// The value in memory decides something, it is not only copied as a whole.
     package static let memory: UInt32 = 1 << 17
+    package static let kernelGSBase: UInt32 = 1 << 18
+    package static let fsBase: UInt32 = 1 << 19
     private static let callerSaved = bits([.rax, .rcx, .rdx, .rsi, .rdi, .r8, .r9, .r10, .r11])
     private static let arguments = bits([.rdi, .rsi, .rdx, .rcx])
 
@@ -58,11 +60,12 @@ package struct Dependence: Sendable, Hashable {
         case .call, .ret, .jmp:
             uses |= register | source
         case .rdmsr, .rdtsc:
-            uses |= Dependence.bit(.rcx)
+            uses |= Dependence.bit(.rcx) | Dependence.kernelGSBase | Dependence.fsBase
             defines = Dependence.bits([.rax, .rdx])
-        case .wrmsr: uses |= Dependence.bits([.rax, .rcx, .rdx])
+        case .wrmsr:
+            uses |= Dependence.bits([.rax, .rcx, .rdx]) | Dependence.kernelGSBase | Dependence.fsBase
         case .cpuid: defines = Dependence.bits([.rax, .rbx, .rcx, .rdx])
-        case .movFromSegment, .movFromControl, .movFromDebug, .rdfsbase, .rdgsbase:
+        case .movFromSegment, .movFromControl, .movFromDebug, .rdgsbase:
             if isWhole { defines = register } else { uses |= register }
         case .syscall: uses |= Dependence.bit(.rax)
         case .sysret: uses |= Dependence.bits([.rcx, .r11])
@@ -70,14 +73,20 @@ package struct Dependence: Sendable, Hashable {
         case .model:
             uses |= Dependence.arguments
             defines = Dependence.callerSaved | Dependence.flags
-        case .swapgs, .iret, .nop, .pause, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3, .int,
+        case .swapgs: uses |= Dependence.kernelGSBase
+        case .rdfsbase, .wrfsbase, .movToSegment:
+            uses |= register | source | Dependence.kernelGSBase | Dependence.fsBase
+            if instruction.opcode == .rdfsbase && isWhole { defines = register }
+        case .iret, .nop, .pause, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3, .int,
             .ud2, .hlt:
             break
         default: uses |= register | source | Dependence.flags
         }
+        if instruction.memory.segment == .fs { uses |= Dependence.fsBase }
         if Dependence.looksAtMemory(instruction) { uses |= Dependence.memory }
     }
 
+    /// The instruction goes where the word at RSP says, or takes flags from it.
     static func readsStack(_ instruction: Instruction) -> Bool {
         switch instruction.opcode {
         case .ret, .iret, .popf: true
@@ -86,7 +95,6 @@ package struct Dependence: Sendable, Hashable {
     }
 
     private static func looksAtMemory(_ instruction: Instruction) -> Bool {
-        // They go where the word on the stack says, or take flags from there.
         if readsStack(instruction) { return true }
         switch instruction.form {
         case .memory, .registerToMemory, .memoryToRegister, .immediateToMemory, .indirectMemory: break
@@ -97,23 +105,5 @@ package struct Dependence: Sendable, Hashable {
         case .mov: return instruction.form == .memoryToRegister && instruction.width != .quad
         default: return true
         }
-    }
-}
-
-extension Machine {
-    /// The aligned word that an instruction looks at, as it is: nothing takes note of it. Nil where there is no memory.
-    package func lookedAtWord(_ instruction: Instruction) -> UInt64? {
-        var address = cpu[.rsp]
-        if !Dependence.readsStack(instruction) {
-            let operand = instruction.memory
-            address = UInt64(bitPattern: operand.displacement) &+ cpu[operand.base]
-            if operand.index != .none { address &+= cpu[operand.index] &* UInt64(operand.scale) }
-            switch operand.segment {
-            case .gs: address &+= cpu.gsBase
-            case .fs: address &+= cpu.fsBase
-            default: break
-            }
-        }
-        return memory.translate(address & ~7).map { memory.word(atOffset: $0.offset) }
     }
 }
