@@ -69,7 +69,8 @@ enum Invariants {
                     == scenario.violations.contains { $0.severity == .violation && !$0.explanation.isEmpty },
                 "seed \(seed): \(name)")
             #expect(
-                (scenario.verdict == .undecided) == (scenario.limit != nil), "seed \(seed): \(name) \(scenario.verdict)")
+                (scenario.verdict == .undecided) == (scenario.limit != nil), "seed \(seed): \(name) \(scenario.verdict)"
+            )
         }
         #expect(Set(result.results.map(\.scenario.name)).count == result.results.count, "seed \(seed): a name twice")
     }

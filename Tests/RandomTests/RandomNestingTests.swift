@@ -35,7 +35,9 @@ struct RandomNestingTests {
         return request
     }
 
-    private func checkTraces(_ result: SimulationResult, _ table: EntryTable, _ request: SimulationRequest, _ seed: UInt64)
+    private func checkTraces(
+        _ result: SimulationResult, _ table: EntryTable, _ request: SimulationRequest, _ seed: UInt64
+    )
         throws
     {
         for scenario in result.results.filter({ !$0.scenario.injections.isEmpty }).prefix(6) {
@@ -57,7 +59,8 @@ struct RandomNestingTests {
             let (found, all) = (Invariants.findings(quick), Invariants.findings(thorough))
             #expect(
                 found == all,
-                "seed \(seed), \(scenarios.map(\.name)): not found \(all.subtracting(found)), found besides \(found.subtracting(all))")
+                "seed \(seed), \(scenarios.map(\.name)): not found \(all.subtracting(found)), found besides \(found.subtracting(all))"
+            )
             request.isExhaustive = false
             try checkTraces(quick, table, request, seed)
         }
