@@ -126,12 +126,12 @@ struct FoundTests {
     /// A second nested event in a C function, where the first has returned to, was never reached.
     @Test func seed1032() throws {
         let code = try ShippedCode.of("linux-5.3", .bareMetalAMD)
-        var scenario = try #require(code.scenarios.first { $0.name == "bare-metal-amd/divide_error/kernel/return" })
+        var scenario = try #require(code.scenarios.first { $0.name == "bare-metal-amd/nmi/kernel/return" })
         var run = ScenarioRun(image: code.image)
         run.recorder = TraceRecorder(image: code.image, limit: run.limits.traceSteps)
         _ = run.execute(scenario)
-        let function = try #require(run.recorder?.steps.first { $0.symbol.hasPrefix("do_divide_error+") })
-        let names = ["machine_check@do_divide_error:\(function.step + 1)", "page_fault@do_divide_error:"]
+        let function = try #require(run.recorder?.steps.first { $0.symbol.hasPrefix("do_nmi+") })
+        let names = ["machine_check@do_nmi:\(function.step + 1)", "page_fault@do_nmi:"]
         scenario.injections = try #require(code.image.injections(of: "+\(names[0])")).injections
         _ = run.execute(scenario)
         let last = try #require(run.recorder?.steps.last { $0.activation == 2 })
@@ -139,5 +139,38 @@ struct FoundTests {
             .injections
         #expect(run.execute(scenario).verdict == .holds)
         #expect(run.missedInjections.isEmpty)
+    }
+
+    /// With two events, what one of them writes next decided whether the word that it had overwritten was still needed.
+    @Test func seed4064() throws {
+        let code = try ShippedCode.of("linux-5.3", .xenPV)
+        let table = try EntryTable.read(code.kernel.document)
+        let found = (1...2).map { nesting in
+            Invariants.findings(
+                table.simulate(
+                    SimulationRequest(
+                        selection: ScenarioSelection(patterns: ["xen-pv/divide_error/user/return"]), nesting: nesting)))
+        }
+        #expect(!found[0].isEmpty)
+        #expect(found[0].isSubset(of: found[1]), "lost: \(found[0].subtracting(found[1]))")
+    }
+
+    /// Followed from inside another event, the interrupted program ran past the address where it is over.
+    @Test func seed4036() throws {
+        let code = try ShippedCode.of("linux-4.15", .bareMetalAMD)
+        let name = "native_load_gs_index"
+        var lines = try #require(code.routines.first { $0.name == name }).text.split(separator: "\n").map(String.init)
+        lines.removeSubrange(13...15)
+        var document = code.kernel.document
+        let text = lines.joined(separator: "\n") + "\n"
+        document.set("routines", .object([JSON.Member(name, .string(text))]))
+        let table = try EntryTable.read(document)
+        var request = SimulationRequest(
+            selection: ScenarioSelection(patterns: ["bare-metal-amd/general_protection/kernel-rsp8/load-gs"]),
+            nesting: 2)
+        request.limits.nestedRuns = 800
+        let nested = table.simulate(request).results.filter { $0.scenario.injections.count == 2 }
+        #expect(!nested.isEmpty)
+        for scenario in nested.prefix(4) { try Invariants.checkTrace(of: scenario, table, request, 4036) }
     }
 }

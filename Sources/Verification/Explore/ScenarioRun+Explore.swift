@@ -25,7 +25,8 @@ extension ScenarioRun {
     mutating func exploredRun() -> Outcome {
         let first = machine.stepNumber
         guard first < limits.steps else { return .stepLimit }
-        let limit = remaining > 0 ? first + 1 : limits.steps
+        // The interrupted program is over at an address (`advance`).
+        let limit = remaining > 0 || activations.isEmpty ? first + 1 : limits.steps
         let outcome = machine.runNoting(image.program, stepLimit: limit, seeksStrange: isProbing > 0)
         explorer?.instructions &+= UInt64(machine.stepNumber &- first)
         if case .stepLimit = outcome, machine.stepNumber < limits.steps { return .next }
@@ -244,6 +245,9 @@ extension ScenarioRun {
         runNested(above: floor)
         isProbing -= 1
         if isLogged { futures[futures.count - 1].log = machine.memory.tracking.takeLog() }
+        // What the event itself does next is nothing to those whose words it has written.
+        let own = depth > 1 ? futures.popLast() : nil
+        defer { if let own { futures.append(own) } }
         let isBack = !hasBroken(since: snapshot) && !didBreakInside && isBack(at: snapshot, strange: carried)
         // The outer one that is being probed has it inside as well.
         didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
@@ -265,7 +269,9 @@ extension ScenarioRun {
         runNested(above: floor)
         let broke = hasBroken(since: snapshot)
         // Where it ends, what comes after it is nothing to the outcome; nor where all is as it was.
+        let own = depth > 1 ? futures.popLast() : nil
         let isSettled = ending != nil || isBack(at: snapshot)
+        if let own { futures.append(own) }
         let isBack = !broke && isSettled
         var touched: [Int32] = []
         _ = endNested(event, depth, &touched)
@@ -276,7 +282,9 @@ extension ScenarioRun {
             futures[futures.count - 1].end = isBack ? .interrupted : isFollowed ? .run : .unknown
         }
         restore(snapshot)
+        let after = depth > 1 ? futures.popLast() : nil
         let footprint = footprint(&touched)
+        if let after { futures.append(after) }
         if isProbing > 0 {
             // Whoever is probing learns that something breaks inside, and runs it again to report it.
             if broke { didBreakInside = true }
