@@ -12,9 +12,15 @@ enum Invariants {
             }
     }
 
+    /// Steps after which tests take what runs on for a loop: the least limit that they set.
+    private static let loopSteps: UInt32 = 2_000
+
     /// What was found: rule, the chain of events with the routines that they interrupt, and where the cause lies. What breaks
-    /// without the nested events too counts once, without them.
-    static func findings(_ result: SimulationResult) -> Set<String> {
+    /// without the nested events too counts once, without them. An endless loop is cut somewhere.
+    ///
+    /// - Parameter isSound: Only of scenarios that hold without nested events: broken entry code that reads words which are
+    ///   nobody's finds there what some event has left.
+    static func findings(_ result: SimulationResult, isSound: Bool = false) -> Set<String> {
         var found: Set<String> = []
         var own: [String: Set<String>] = [:]
         for scenario in result.results {
@@ -23,8 +29,11 @@ enum Invariants {
             var base = scenario.scenario
             base.injections = []
             for violation in scenario.violations where violation.severity == .violation {
-                let cause = "\(violation.rule) \(violation.routine) '\(violation.instruction)'"
+                let isLoop = violation.rule == "progress" && scenario.steps >= loopSteps
+                let place = isLoop ? "" : violation.instruction
+                let cause = "\(violation.rule) \(violation.routine) '\(place)'"
                 if injections.isEmpty { own[base.name, default: []].insert(cause) }
+                if isSound && (injections.isEmpty || own[base.name] != nil) { continue }
                 if injections.isEmpty || own[base.name]?.contains(cause) != true {
                     found.insert("\(base.platform.rawValue) [\(chain)] \(cause)")
                 }

@@ -56,11 +56,10 @@ struct RandomNestingTests {
             request.isExhaustive = true
             let thorough = table.simulate(request)
             if Invariants.isCutShort(quick, request) || Invariants.isCutShort(thorough, request) { return }
-            let (found, all) = (Invariants.findings(quick), Invariants.findings(thorough))
-            #expect(
-                found == all,
-                "seed \(seed), \(scenarios.map(\.name)): not found \(all.subtracting(found)), found besides \(found.subtracting(all))"
-            )
+            let missed = Invariants.findings(thorough, isSound: true).subtracting(Invariants.findings(quick))
+            let added = Invariants.findings(quick, isSound: true).subtracting(Invariants.findings(thorough))
+            #expect(missed.isEmpty, "seed \(seed), \(scenarios.map(\.name)): not found")
+            #expect(added.isEmpty, "seed \(seed), \(scenarios.map(\.name)): found by the shortcuts alone")
             request.isExhaustive = false
             try checkTraces(quick, table, request, seed)
         }
