@@ -17,6 +17,8 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     case userGS = "user-gs-base"
     case userNegativeGS = "user-gs-base-negative"
     case userKernelGS = "user-gs-base-kernel"
+    /// 64-bit user code at the end of user memory: behind its last instruction nothing can be mapped.
+    case userEnd = "user-end"
     /// Kernel code with interrupts (events) on, RSP a multiple of 16.
     case kernel
     case kernelRSP8 = "kernel-rsp8"
@@ -38,7 +40,7 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     package var isHostile: Bool {
         switch self {
         case .userTaskStack, .userPerCPU, .userExceptionStack, .userNonCanonical, .userGS, .userNegativeGS,
-            .userKernelGS:
+            .userKernelGS, .userEnd:
             true
         default: false
         }
@@ -110,6 +112,14 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case selfTest = "self-test"
     /// The program executes INT n itself.
     case softwareInterrupt = "software-interrupt"
+    /// The same with a prefix in front, which changes nothing but the instruction's length.
+    case prefixedInterrupt = "prefixed-int"
+    /// The program executes SYSCALL or SYSENTER where nothing is made for it: it gets a signal.
+    case refusedCall = "refused-call"
+    /// The host of a guest that does not trust it raises an interrupt with the vector of any gate.
+    case hostInterrupt = "host-interrupt"
+    /// The call sleeps, and another program runs meanwhile: one that an interrupt has stopped.
+    case otherTask = "other-task"
     /// A signal comes while the kernel handles the event: the way out sets up its handler.
     case pendingSignal = "pending-signal"
     /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).
@@ -238,14 +248,17 @@ extension EntryImage {
         if context == .user32 { return probes32(vector) }
         if context.isHostile { return hostileProbes(vector, context) }
         if context.isOnInterruptStack || context.isInNMI { return innerProbes(vector, context) }
-        if vector >= 32 && vector != 0x80 && !deviceVectors.contains(vector) {
+        let isCall = vector == 0x80 && table.options["IA32_EMULATION"] ?? true
+        if vector >= 32 && !isCall && !deviceVectors.contains(vector) {
             // A gate of the table that no modelled device raises: programs may try it.
-            return context.isUser ? [.softwareInterrupt] : []
+            return (context.isUser ? [.softwareInterrupt] : []) + hostProbes(context)
         }
-        if vector == 0x80 {
-            return context.isUser
-                ? [.return, .modifyUserState] + selectorProbes + [.singleStep, .setTrapFlag, .movSS] + flushProbes
-                : []
+        if isCall {
+            return
+                (context.isUser
+                ? [.return, .modifyUserState] + selectorProbes + [.singleStep, .setTrapFlag, .movSS, .prefixedInterrupt]
+                    + flushProbes
+                : []) + hostProbes(context)
         }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
@@ -261,7 +274,8 @@ extension EntryImage {
             if [Vector.breakpoint, Vector.generalProtection, Vector.pageFault].contains(vector) {
                 probes += selectorProbes
             }
-            if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
+            let isProgramsOwn = vector == Vector.breakpoint || vector == Vector.overflow
+            probes.append(isProgramsOwn ? .prefixedInterrupt : .softwareInterrupt)
             return probes + debugProbes(vector) + workProbes(vector)
         }
         switch vector {
@@ -282,7 +296,7 @@ extension EntryImage {
 
     /// The vector stands for SYSCALL or SYSENTER, from 64-bit or 32-bit code.
     package func isFastSystemCall(_ vector: UInt8) -> Bool {
-        standIns.contains(vector) && vector != Platform.failsafeVector
+        standIns.contains(vector) && vector != Platform.failsafeVector && vector != Platform.kvmNMIVector
     }
 
     var syscallProbes: [Probe] {
@@ -317,6 +331,10 @@ extension EntryImage {
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
         case .softwareInterrupt: "a program may execute INT with any vector"
+        case .prefixedInterrupt: "a program may write prefixes before INT"
+        case .refusedCall: "a program may execute any instruction"
+        case .hostInterrupt: "the host of a confidential guest may inject an interrupt with any vector"
+        case .otherTask: "a system call may sleep"
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP,
             .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
             "sigreturn and ptrace let a program choose what the kernel returns to"

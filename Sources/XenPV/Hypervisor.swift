@@ -95,6 +95,8 @@ package struct Hypervisor: Sendable {
     package var vcpuInfo: UInt64 = 0
     /// An NMI was delivered and the guest has not executed the iret hypercall since.
     package var nmiMasked = false
+    /// An exception that the next return to the guest delivers again.
+    var latched: Event?
     /// The event mask as it was when the latest iret hypercall began.
     package var eventsWereMaskedAtReturn = true
 
@@ -109,6 +111,12 @@ package struct Hypervisor: Sendable {
     package init(version: XenVersion) {
         self.version = version
         trapTable = Array(repeating: nil, count: 256)
+    }
+
+    /// The latched exception, which is then latched no more.
+    package mutating func takeLatched() -> Event? {
+        defer { latched = nil }
+        return latched
     }
 
     // MARK: Event mask

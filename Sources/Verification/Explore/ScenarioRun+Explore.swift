@@ -83,6 +83,11 @@ extension ScenarioRun {
         case .pageFault:
             return body?.mayFault == true && !isInside(Vector.doubleFault) && !isInside(Vector.machineCheck)
                 && !interruptsEntryCode(Vector.debug)
+        case .virtualization:
+            // A host that may take pages away does so at any access, unless the guest refuses to run so (SEPT_VE_DISABLE).
+            let isAnywhere = !(image.table.options["SEPT_VE_DISABLE"] ?? true)
+            return (isAnywhere || body?.mayFault == true) && !isInside(20) && !isInside(Vector.doubleFault)
+                && !isInside(Vector.machineCheck) && !isInside(Vector.nmi) && !isInside(Vector.debug)
         case .breakpoint:
             return body?.mayFault == true && !isInside(Vector.breakpoint) && !isInside(Vector.debug)
                 && !isInside(Vector.machineCheck) && !isInside(Vector.doubleFault)
@@ -116,6 +121,7 @@ extension ScenarioRun {
             // A read of user memory that is not there.
             case .pageFault: Event(vector: vector, source: .fault, errorCode: 0, address: nestedFaultAddress)
             case .breakpoint: Event(vector: vector, source: .software)
+            case .virtualization: Event(vector: vector, source: .fault)
             }
         deliver(event, isUnexpected: false)
         if ending == nil, !activations.isEmpty { activations[activations.count - 1].isInjected = true }

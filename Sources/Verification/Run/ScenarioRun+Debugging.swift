@@ -13,6 +13,8 @@ extension ScenarioRun {
 
     /// Arms what the probe asks for: TF, a watchpoint.
     mutating func setDebugging() {
+        let kernelWatchpoint = image.table.machine.watchpoint
+        if kernelWatchpoint != 0 { machine.cpu.watch(kernelWatchpoint) }
         switch scenario.probe {
         case .singleStep: machine.cpu.flags |= Flags.trap
         case .movSSStep:
@@ -37,6 +39,7 @@ extension ScenarioRun {
         switch scenario.probe {
         case .movSS, .movSSStep: layout.userMovSS[scenario.vector]
         case .watchpoint: layout.userAccess
+        case .prefixedInterrupt: layout.userPrefixed[scenario.vector]
         case .singleStep where scenario.vector == Vector.debug: layout.userCode
         default: nil
         }
@@ -45,6 +48,15 @@ extension ScenarioRun {
     /// A debug trap is due: the scenario's event, one that its debugger asked for, or one that nothing did.
     mutating func takeDebugTrap(_ bits: UInt64) {
         let event = Event(vector: Vector.debug, source: .trap, debugBits: bits)
+        let kernelWatchpoint = image.table.machine.watchpoint
+        if kernelWatchpoint != 0, machine.cpu.watchedAddress == kernelWatchpoint, bits == DebugStatus.breakpoint0,
+            isHandlingEvent
+        {
+            // The kernel itself has touched what its debugger watches.
+            deliver(event, isUnexpected: false)
+            if isHandlingEvent { activations[activations.count - 1].isDebuggersTrap = true }
+            return
+        }
         if eventIsPending && scenario.vector == Vector.debug {
             if let finding = misplacedFirstTrap() { record(finding) }
             eventIsPending = false

@@ -77,7 +77,8 @@ extension ScenarioRun {
         var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
         for index in 0..<5 { words[index] = machine.memory.peek(frame &+ UInt64(index) &* 8) ?? 0 }
         var interrupted = before
-        // A refused INT n shows the instruction itself.
+        // INT n goes on behind it, whatever its length. A refused one shows the instruction itself.
+        if event.source == .software { words[0] = before.rip }
         interrupted.rip = words[0]
         interrupted[.rsp] = words[3]
         var activation = Activation(

@@ -23,7 +23,8 @@ extension ScenarioRun {
     private mutating func runBody(_ function: CFunction) {
         do throws(Fault) {
             let stackPointer = machine[.rsp]
-            try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
+            try CFunctionCall.enter(
+                &machine, currentTaskOffset: layout.currentTaskOffset, stack_bytes: layout.functionStack_bytes)
             var body = Body(
                 function: function, registers: 0, errorCode: 0, stackPointer: stackPointer,
                 isHandler: function.model.isEventHandler)
@@ -214,7 +215,9 @@ extension ScenarioRun {
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
         case .pendingSignal, .pendingFlush: break
         case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
-        case .signal: signal(regs)
+        case .prefixedInterrupt, .hostInterrupt: break
+        case .otherTask: runOtherTask()
+        case .signal, .refusedCall: signal(regs)
         case .softwareInterrupt:
             if activation.event.vector == Vector.generalProtection { signal(regs) }
         case .modifyUserState:
@@ -311,6 +314,14 @@ extension ScenarioRun {
         edit(
             regs, PtRegs.flags,
             (flags & ~(Flags.direction | Flags.resume | Flags.trap | Flags.alignmentCheck)) | Flags.interrupt)
+    }
+
+    /// Another program ran, which had come into the kernel by an interrupt: that leaves a null SS (SDM vol. 3, 6.14.4), and
+    /// what switches tasks keeps it, unless it knows of processors whose SYSRET does not mind SS (`SYSRET_SS_ATTRS`; Linux
+    /// commit 61f01dd941ba).
+    private mutating func runOtherTask() {
+        guard hypervisor == nil, !(image.table.options["SYSRET_SS_ATTRS"] ?? true) else { return }
+        machine.cpu.ss = 0
     }
 
     private var userStackPointer: UInt64 {

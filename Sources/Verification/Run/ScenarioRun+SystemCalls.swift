@@ -16,9 +16,12 @@ extension ScenarioRun {
             ending = .halted
             return
         }
-        eventIsPending = false
-        let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
         let vector = scenario.vector
+        let isRefused = image.refusedCalls.contains(vector)
+        // Where the instruction itself faults, the fault is the scenario's event.
+        eventIsPending = isRefused
+        let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
+        if isRefused, !executeRefused(vector, outcome, &interrupted, before) { return }
         switch vector {
         case Platform.sysenterVector:
             // Nobody learns where the program was; the vDSO passes RSP in RBP (Linux 5.2 entry_64_compat.S).
@@ -75,6 +78,93 @@ extension ScenarioRun {
         activation.enteredWithEventsMasked = eventsAreMasked
         push(activation)
         recordDelivery(before: before)
+    }
+
+    /// A call that nothing is made for, behind its instruction: true where it is taken for a call all the same.
+    private mutating func executeRefused(
+        _ vector: UInt8, _ outcome: Outcome, _ interrupted: inout SavedContext, _ before: Processor
+    ) -> Bool {
+        switch outcome {
+        case .paravirtualSyscall, .paravirtualSysenter: break
+        default:
+            handle(outcome)
+            return false
+        }
+        eventIsPending = false
+        if recorder != nil { machine.writes.removeAll(keepingCapacity: true) }
+        // The instruction has done its work, and nobody can undo all of it: what the fault must show.
+        let behind = machine.instructionPointer(program)
+        if vector == Platform.sysenterVector {
+            interrupted.rip = 0
+            interrupted[.rsp] = 0
+            interrupted.cs = 3
+        } else {
+            interrupted[.rcx] = behind
+            interrupted[.r11] = interrupted.flags
+            interrupted.cs = vector == Platform.syscallVector ? Hypervisor.codeSelector : Hypervisor.compatCodeSelector
+        }
+        interrupted.ss = Hypervisor.stackSelector
+        switch enterGuest(vector) {
+        case .entered(let event, let base):
+            var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
+            words[0] = interrupted.rip
+            words[1] = UInt64(interrupted.cs) | (interrupted.eventsMasked ? 1 << 32 : 0)
+            words[2] = interrupted.flags
+            words[3] = interrupted[.rsp]
+            words[4] = UInt64(interrupted.ss)
+            let frame = base &+ (event.pushesErrorCode ? 24 : 16)
+            var activation = Activation(
+                number: nextActivation, event: event, interrupted: interrupted, expected: interrupted,
+                frameWords: words, frame: frame, isUnexpected: false)
+            activation.enteredWithEventsMasked = eventsAreMasked
+            push(activation)
+            recordDelivery(before: before)
+            if let latched = hypervisor?.takeLatched() {
+                record(UnexpectedFault.repeated(self, latched))
+                deliver(latched, isUnexpected: true)
+            }
+        case .crashed(let crash):
+            record(UnexpectedFault.domainCrash(self, crash))
+            ending = .domainCrash(crash)
+        case nil: ending = .halted
+        }
+        return false
+    }
+
+    /// KVM calls the entry of NMIs on the stack that it is on, with a frame like the processor's (Linux 6.1
+    /// `arch/x86/kvm/vmx/vmenter.S`, `vmx_do_interrupt_nmi_irqoff`).
+    ///
+    /// Below that frame is what earlier calls have left there: here ones.
+    mutating func callHandler() {
+        guard let entry = image.roles["kvm_nmi"].flatMap({ program.address(of: $0) }) else {
+            ending = .halted
+            return
+        }
+        let before = savedContext()
+        machine.noteInterruption()
+        let number = nextActivation
+        let words: [(UInt64, FrameSlot)] = [
+            (UInt64(machine.cpu.ss), .ss), (machine[.rsp], .rsp), (machine.cpu.flags, .rflags),
+            (UInt64(machine.cpu.cs), .cs), (before.rip, .rip),
+        ]
+        machine[.rsp] &= ~15
+        for (value, slot) in words {
+            machine[.rsp] &-= 8
+            machine.memory.poke(
+                value, at: machine[.rsp],
+                owner: Owner(.hardwareFrame, slot: slot.rawValue, activation: number))
+        }
+        for index in 1...32 as ClosedRange<UInt64> { machine.memory.poke(1, at: machine[.rsp] &- index &* 8) }
+        machine.jump(to: entry, program)
+        var activation = Activation(
+            number: number, event: Event(vector: Vector.nmi, source: .nmi), interrupted: before, expected: before,
+            frameWords: InlineArray(repeating: 0), frame: machine[.rsp], isUnexpected: false)
+        for (index, word) in words.reversed().enumerated() { activation.frameWords[index] = word.0 }
+        // The IRET that ends it opens NMIs again.
+        activation.expected.nmiBlocked = false
+        activation.enteredWithEventsMasked = eventsAreMasked
+        push(activation)
+        recordDelivery(before: machine.cpu)
     }
 
     private mutating func enterGuest(_ vector: UInt8) -> GuestDelivery? {
