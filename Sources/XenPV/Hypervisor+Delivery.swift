@@ -13,6 +13,9 @@ extension Hypervisor {
         _ event: Event, isRefusal: Bool, activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
         machine.cost.hypervisorEntries &+= 1
+        if event.source == .nmi && isInMachineCheck && quirks.contains(.holdsNMIsInMachineChecks) {
+            return .held(event)
+        }
         machine.noteInterruption()
         var event = event
         let vector = event.vector
@@ -44,7 +47,10 @@ extension Hypervisor {
         }
         if event.vector == Vector.debug && event.source != .software { machine.cpu.dr6 |= event.debugBits }
         if event.source == .nmi { nmiMasked = true }
-        if event.vector == Vector.machineCheck { machine.cpu.machineCheckInProgress = true }
+        if event.vector == Vector.machineCheck {
+            machine.cpu.machineCheckInProgress = true
+            isInMachineCheck = true
+        }
         let oldFlags = machine.cpu.flags
         let extra: [(UInt64, FrameSlot)] = event.pushesErrorCode ? [(UInt64(event.errorCode), .errorCode)] : []
         // No #GP of the processor's has set RF where Xen itself refuses a call.

@@ -59,6 +59,8 @@ package struct DomainCrash: Sendable, Hashable {
 package enum GuestDelivery: Sendable, Hashable {
     /// The first instruction of the registered handler is next.
     case entered(event: Event, frame: UInt64)
+    /// The event waits, and the guest goes on.
+    case held(Event)
     case crashed(DomainCrash)
 }
 
@@ -97,6 +99,8 @@ package struct Hypervisor: Sendable {
     package var nmiMasked = false
     /// An exception that the next return to the guest delivers again.
     var latched: Event?
+    /// A virtual machine check was delivered and the guest has not executed the iret hypercall since.
+    package var isInMachineCheck = false
     /// The event mask as it was when the latest iret hypercall began.
     package var eventsWereMaskedAtReturn = true
 

@@ -42,6 +42,10 @@ package enum Quirk: String, Sendable, Hashable, CaseIterable {
     ///
     /// Xen 4.3 to 4.14 ("x86/pv: Don't deliver #GP for a SYSENTER with NT set").
     case refusesNestedTaskFlag = "refuses-nested-task-flag"
+    /// An NMI that comes while the guest handles a machine check waits until it has, although NMIs are not masked.
+    ///
+    /// Xen 4.1 and earlier where a second machine check was pending (2012).
+    case holdsNMIsInMachineChecks = "holds-nmis-in-machine-checks"
     /// SYSCALL of a guest that has registered no callback for it: from 32-bit code it goes to the callback of 64-bit code, and
     /// where there is none of either the domain is crashed.
     ///

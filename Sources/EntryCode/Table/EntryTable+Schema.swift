@@ -262,7 +262,7 @@ private enum Schema {
                 "watchpoint",
                 reference(
                     "address",
-                    "Eight bytes of kernel memory that a debugger of the kernel watches, in every scenario: a place that the kernel allows it to watch."
+                    "Eight bytes of kernel memory that a debugger of the kernel watches, in every scenario on bare metal: a place where the kernel lets it. Only entry code is watched, not the models of C functions."
                 )
             ),
             (

@@ -11,9 +11,21 @@ extension ScenarioRun {
         return opcode == .syscall || opcode == .sysenter
     }
 
+    /// What a debugger of the kernel watches; 0 for nothing. A PV guest's debug registers are Xen's, and are not modelled.
+    private var kernelWatchpoint: UInt64 { hypervisor == nil ? image.table.machine.watchpoint : 0 }
+
+    private var isOnKernelWatchpoint: Bool {
+        kernelWatchpoint != 0 && machine.cpu.watchedAddress == kernelWatchpoint
+    }
+
+    /// A model of C code touches what stands for the function's data, and not all that the function touches: the kernel's
+    /// debugger watches entry code.
+    mutating func dropWatchedAccess() {
+        if isOnKernelWatchpoint { machine.cpu.pendingDebug &= ~DebugStatus.breakpoint0 }
+    }
+
     /// Arms what the probe asks for: TF, a watchpoint.
     mutating func setDebugging() {
-        let kernelWatchpoint = image.table.machine.watchpoint
         if kernelWatchpoint != 0 { machine.cpu.watch(kernelWatchpoint) }
         switch scenario.probe {
         case .singleStep: machine.cpu.flags |= Flags.trap
@@ -48,10 +60,7 @@ extension ScenarioRun {
     /// A debug trap is due: the scenario's event, one that its debugger asked for, or one that nothing did.
     mutating func takeDebugTrap(_ bits: UInt64) {
         let event = Event(vector: Vector.debug, source: .trap, debugBits: bits)
-        let kernelWatchpoint = image.table.machine.watchpoint
-        if kernelWatchpoint != 0, machine.cpu.watchedAddress == kernelWatchpoint, bits == DebugStatus.breakpoint0,
-            isHandlingEvent
-        {
+        if isOnKernelWatchpoint && bits & DebugStatus.breakpoint0 != 0 && isHandlingEvent {
             // The kernel itself has touched what its debugger watches.
             deliver(event, isUnexpected: false)
             if isHandlingEvent { activations[activations.count - 1].isDebuggersTrap = true }

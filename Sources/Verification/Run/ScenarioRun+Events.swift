@@ -33,6 +33,7 @@ extension ScenarioRun {
                     isUnexpected: isUnexpected || isRefusal(of: event, delivered))
                 // Selectors without a descriptor are null from now on (fact F39).
                 if isFailsafe { activations[activations.count - 1].expected.dataSelectors = machine.cpu.dataSelectors }
+            case .held(let event): record(NMIMasking.held(self, event))
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
@@ -348,6 +349,7 @@ extension ScenarioRun {
                     activation.isReturnFault = true
                     activations.append(activation)
                 }
+            case .held(let event): record(NMIMasking.held(self, event))
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)

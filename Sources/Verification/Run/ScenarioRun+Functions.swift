@@ -12,11 +12,13 @@ extension ScenarioRun {
         check(.cFunction)
         guard recorder != nil else {
             runBody(image.functions[number])
+            dropWatchedAccess()
             return
         }
         let before = machine.cpu
         machine.writes.removeAll(keepingCapacity: true)
         runBody(image.functions[number])
+        dropWatchedAccess()
         recorder?.amend(before: before, machine: machine)
     }
 
@@ -25,6 +27,7 @@ extension ScenarioRun {
             let stackPointer = machine[.rsp]
             try CFunctionCall.enter(
                 &machine, currentTaskOffset: layout.currentTaskOffset, stack_bytes: layout.functionStack_bytes)
+            dropWatchedAccess()
             var body = Body(
                 function: function, registers: 0, errorCode: 0, stackPointer: stackPointer,
                 isHandler: function.model.isEventHandler)

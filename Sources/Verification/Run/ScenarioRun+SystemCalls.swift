@@ -58,7 +58,7 @@ extension ScenarioRun {
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
                 return
-            case nil:
+            case .held, nil:
                 ending = .halted
                 return
             }
@@ -126,7 +126,7 @@ extension ScenarioRun {
         case .crashed(let crash):
             record(UnexpectedFault.domainCrash(self, crash))
             ending = .domainCrash(crash)
-        case nil: ending = .halted
+        case .held, nil: ending = .halted
         }
         return false
     }
