@@ -187,7 +187,8 @@ struct Expansion {
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
-            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns, refusedCalls: refusedCalls,
+            release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
+            refusedCalls: refusedCalls,
             bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
             findings: findings)
     }

@@ -25,7 +25,9 @@ extension KnownDefect {
 
     /// Reads one element of the file; what is wrong with it, or nil, in the second place.
     static func read(_ value: JSON) -> (defect: KnownDefect?, fault: String?) {
-        let keys = ["title", "why", "rules", "scenarios", "routines", "nesting", "fixed_by", "unverified", "fixed_in", "cve"]
+        let keys = [
+            "title", "why", "rules", "scenarios", "routines", "nesting", "fixed_by", "unverified", "fixed_in", "cve",
+        ]
         guard let members = value.objectValue else { return (nil, "is no object") }
         if let stranger = members.first(where: { !keys.contains($0.key) }) {
             return (nil, "has the unknown key '\(stranger.key)'")

@@ -75,7 +75,8 @@ extension EntryImage {
     func hostileProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
         guard isPossible(context), context != .userEnd else { return [] }
         switch vector {
-        case Vector.debug, Vector.breakpoint, 0x80: return [.return, .movSS]
+        case Vector.debug, Vector.breakpoint: return [.return, .movSS]
+        case 0x80 where hasInt80: return [.return, .movSS]
         case Vector.nmi, Vector.machineCheck, Vector.pageFault, Vector.generalProtection: return [.return]
         default: return deviceVectors.contains(vector) ? [.return] : []
         }
@@ -117,7 +118,7 @@ extension EntryImage {
 
     /// What a 32-bit program may meet: the ways in are those of 64-bit code, the frames differ.
     func probes32(_ vector: UInt8) -> [Probe] {
-        if !(table.options["IA32_EMULATION"] ?? true) { return [] }
+        if !hasInt80 { return [] }
         switch vector {
         case 0x80:
             return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS] + callDebugProbes

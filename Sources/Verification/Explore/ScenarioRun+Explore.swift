@@ -125,7 +125,9 @@ extension ScenarioRun {
             }
         let number = nextActivation
         deliver(event, isUnexpected: false)
-        if ending == nil, !activations.isEmpty, nextActivation != number { activations[activations.count - 1].isInjected = true }
+        if ending == nil, !activations.isEmpty, nextActivation != number {
+            activations[activations.count - 1].isInjected = true
+        }
     }
 
     /// What C code reads when it faults: a user page that is not there.

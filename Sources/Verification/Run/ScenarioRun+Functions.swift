@@ -319,14 +319,6 @@ extension ScenarioRun {
             (flags & ~(Flags.direction | Flags.resume | Flags.trap | Flags.alignmentCheck)) | Flags.interrupt)
     }
 
-    /// Another program ran, which had come into the kernel by an interrupt: that leaves a null SS (SDM vol. 3, 6.14.4), and
-    /// what switches tasks keeps it, unless it knows of processors whose SYSRET does not mind SS (`SYSRET_SS_ATTRS`; Linux
-    /// commit 61f01dd941ba).
-    private mutating func runOtherTask() {
-        guard hypervisor == nil, !(image.table.options["SYSRET_SS_ATTRS"] ?? true) else { return }
-        machine.cpu.ss = 0
-    }
-
     private var userStackPointer: UInt64 {
         scenario.context == .user32 ? layout.userStackPointer32 : layout.userStackPointer
     }
