@@ -85,6 +85,8 @@ struct CircumstanceTests {
             SimulationRequest(selection: ScenarioSelection(patterns: ["*/asm_exc_nmi_noist/*"]), nesting: 1))
         #expect(result.verdict == .holds, "\(result.results.first { $0.verdict != .holds }?.violations ?? [])")
         #expect(Set(result.results.map(\.scenario.context)) == [.kernelEventsOff, .kernelEventsOffRSP8])
+        // The vector that stands for it is an ordinary one to INT n.
+        #expect(try variant.run("bare-metal-intel/vector24/user/software-interrupt").verdict == .holds)
     }
 
     // MARK: A debugger of the kernel

@@ -130,7 +130,7 @@ extension ScenarioRun {
             machine.jump(to: layout.kernelPush, image.program)
             return
         }
-        if image.standIns.contains(vector) && vector == Platform.kvmNMIVector {
+        if vector == Platform.kvmNMIVector && !isUser {
             machine.jump(to: layout.kernelCode, image.program)
             callHandler()
             return
