@@ -122,7 +122,9 @@ extension Machine {
             }
         }
         // #VE counts as a page fault there.
-        if first == Vector.pageFault || first == 20 { return second == Vector.pageFault || isContributory(second) }
+        if first == Vector.pageFault || first == Vector.virtualization {
+            return second == Vector.pageFault || isContributory(second)
+        }
         return isContributory(first) && isContributory(second)
     }
 

@@ -66,7 +66,7 @@ package enum Quirk: String, Sendable, Hashable, CaseIterable {
     case emulatesInt80 = "emulates-int80"
     /// INT n that is emulated counts as two bytes long, whatever prefixes it has.
     ///
-    /// Xen up to 4.20 (2026).
+    /// Xen before 4.22.
     case assumesInterruptLength = "assumes-interrupt-length"
     /// The SYSCALL callback starts with the DF of the program.
     case keepsDirectionFlag = "keeps-direction-flag"

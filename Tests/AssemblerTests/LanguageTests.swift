@@ -148,7 +148,7 @@ import Testing
         ("test (%rdi), %eax", "testl %eax, (%rdi)"), ("sal $2, %rax", "shlq $2, %rax"), ("shr %rax", "shrq $1, %rax"),
         ("callq *8(%rax)", "call *8(%rax)"), ("jmpq *%rax", "jmp *%rax"), ("retq", "ret"), ("int $3", "int3"),
         ("rep; nop", "pause"), ("rep ret", "rep ret"), ("rep; int3", "rep int3"),
-        ("rep int $0x80", "rep int $128"), ("iret", "iretl"), ("sysret", "sysretl"), ("pushf", "pushfq"),
+        ("rep int $4", "rep int $4"), ("iret", "iretl"), ("sysret", "sysretl"), ("pushf", "pushfq"),
         ("movsxd %eax, %rax", "movslq %eax, %rax"), ("movzx %al, %ecx", "movzbl %al, %ecx"),
         ("in (%dx), %al", "inb %dx, %al"),
         ("bt $9, 8(%rsp)", "btl $9, 8(%rsp)"), ("mov %db7, %rax", "movq %dr7, %rax"),

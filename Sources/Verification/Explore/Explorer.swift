@@ -99,7 +99,8 @@ package struct Explorer: Sendable {
         let event = activation.event
         var bits = UInt64(event.source.rawValue) | (activation.isUnexpected ? 16 : 0)
         switch event.vector {
-        case Vector.debug, Vector.breakpoint, Vector.machineCheck, Vector.doubleFault, Vector.nmi:
+        case Vector.debug, Vector.breakpoint, Vector.machineCheck, Vector.doubleFault, Vector.nmi,
+            Vector.virtualization:
             bits |= UInt64(event.vector) << 8
         // Its address is lost to a nested fault while its handler has not read it.
         case Vector.pageFault: bits |= (activation.handlerCalls == 0 ? 1 : 0) << 16

@@ -24,7 +24,7 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
         case .upcall: image.platform.isXen ? image.deviceVectors.first : nil
         case .pageFault: Vector.pageFault
         case .breakpoint: Vector.breakpoint
-        case .virtualization: 20
+        case .virtualization: Vector.virtualization
         }
     }
 

@@ -86,7 +86,8 @@ extension ScenarioRun {
         case .virtualization:
             // A host that may take pages away does so at any access, unless the guest refuses to run so (SEPT_VE_DISABLE).
             let isAnywhere = !(image.table.options["SEPT_VE_DISABLE"] ?? true)
-            return (isAnywhere || body?.mayFault == true) && !isInside(20) && !isInside(Vector.doubleFault)
+            return (isAnywhere || body?.mayFault == true) && !isInside(Vector.virtualization)
+                && !isInside(Vector.doubleFault)
                 && !isInside(Vector.machineCheck) && !isInside(Vector.nmi) && !isInside(Vector.debug)
         case .breakpoint:
             return body?.mayFault == true && !isInside(Vector.breakpoint) && !isInside(Vector.debug)
