@@ -1,4 +1,5 @@
-/// Which registers an instruction looks at and which it replaces: bit n is register n, bit 16 the arithmetic flags.
+/// Which registers an instruction looks at and which it replaces: bit n is register n, bit 16 the arithmetic flags, bit 17
+/// in `uses` the memory operand.
 ///
 /// Storing a register without a change (PUSH, MOV to memory) does not count as looking at it. RSP is left out: whoever
 /// compares states compares it always.
@@ -7,6 +8,8 @@ package struct Dependence: Sendable, Hashable {
     package var defines: UInt32 = 0
 
     package static let flags: UInt32 = 1 << 16
+    /// The value in memory decides something, it is not only copied as a whole.
+    package static let memory: UInt32 = 1 << 17
     private static let callerSaved = bits([.rax, .rcx, .rdx, .rsi, .rdi, .r8, .r9, .r10, .r11])
     private static let arguments = bits([.rdi, .rsi, .rdx, .rcx])
 
@@ -62,6 +65,8 @@ package struct Dependence: Sendable, Hashable {
         case .movFromSegment, .movFromControl, .movFromDebug, .rdfsbase, .rdgsbase:
             if isWhole { defines = register } else { uses |= register }
         case .syscall: uses |= Dependence.bit(.rax)
+        case .sysret: uses |= Dependence.bits([.rcx, .r11])
+        case .sysexit: uses |= Dependence.bits([.rcx, .rdx])
         case .model:
             uses |= Dependence.arguments
             defines = Dependence.callerSaved | Dependence.flags
@@ -69,6 +74,19 @@ package struct Dependence: Sendable, Hashable {
             .ud2, .hlt:
             break
         default: uses |= register | source | Dependence.flags
+        }
+        if Dependence.looksAtMemory(instruction) { uses |= Dependence.memory }
+    }
+
+    private static func looksAtMemory(_ instruction: Instruction) -> Bool {
+        switch instruction.form {
+        case .memory, .registerToMemory, .memoryToRegister, .immediateToMemory, .indirectMemory: break
+        default: return false
+        }
+        switch instruction.opcode {
+        case .lea, .nop, .invlpg, .set, .push, .pop, .movFromSegment: return false
+        case .mov: return instruction.form == .memoryToRegister && instruction.width != .quad
+        default: return true
         }
     }
 }
