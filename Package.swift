@@ -73,7 +73,7 @@ let package = Package(
             swiftSettings: settings),
 
         // What tests of several targets use.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(name: "TestSupport", dependencies: ["Machine"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
             name: "MachineTests", dependencies: ["Machine", "Assembler", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
@@ -85,6 +85,10 @@ let package = Package(
         .testTarget(
             name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "Machine", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: settings),
+        .testTarget(
+            name: "RandomTests",
+            dependencies: ["Reports", "Verification", "EntryCode", "Assembler", "XenPV", "Machine", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),

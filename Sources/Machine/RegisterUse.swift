@@ -1,9 +1,11 @@
 /// Which registers a path has looked at that were there before it; bits as in `Dependence`.
 package struct RegisterUse: Sendable, Hashable {
     /// Those that it has not replaced yet.
-    package var inherited: UInt32 = 0x1FFFF
+    package var inherited: UInt32 = .max
     package var looked: UInt32 = 0
 
+    /// The general registers, RSP apart, and the bases that SWAPGS and FS use: what a path may carry without a look.
+    package static let carriable: UInt32 = 0xFFEF | Dependence.kernelGSBase | Dependence.fsBase
     /// RSP: looked at by whatever is delivered onto the interrupted stack.
     package static let stackPointer: UInt32 = 1 << 4
 

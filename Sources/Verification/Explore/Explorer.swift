@@ -72,6 +72,8 @@ package struct Explorer: Sendable {
         let slot = Explorer.slot(event, remaining)
         var sum = Explorer.mix(processor, UInt64(slot) << 1 | 1)
         var registers = looked[slot]
+        if registers & Dependence.kernelGSBase != 0 { sum = Explorer.mix(sum, machine.cpu.kernelGSBase) }
+        if registers & Dependence.fsBase != 0 { sum = Explorer.mix(sum, machine.cpu.fsBase) }
         if registers & Dependence.flags != 0 { sum = Explorer.mix(sum, machine.cpu.flags & Flags.arithmetic) }
         registers &= 0xFFFF
         while registers != 0 {
@@ -87,10 +89,14 @@ package struct Explorer: Sendable {
         -> UInt64
     {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
+        // What one event does is found with that event alone, not only behind another that leads to the same state.
+        sum = mix(sum, UInt64(run.path.count))
         sum = mix(sum, run.machine.memory.tracking.content)
         sum = mix(sum, run.machine.liveActivations)
         sum = mix(sum, run.machine.cpu.flags)
         for register in Register.general { sum = mix(sum, run.machine[register]) }
+        sum = mix(sum, run.machine.cpu.kernelGSBase)
+        sum = mix(sum, run.machine.cpu.fsBase)
         sum = mix(sum, run.machine.cpu.cr2)
         sum = mix(sum, UInt64(run.findings.count) << 32 | UInt64(run.scenario.probe.hashValueForKey))
         return sum
@@ -121,7 +127,7 @@ package struct Explorer: Sendable {
         machine.registerUse = suspendedUses.popLast() ?? RegisterUse()
         machine.registerUse.append(own)
         let slot = Explorer.slot(event, remaining)
-        let isNew = own.looked & 0xFFFF & ~looked[slot] != 0
+        let isNew = own.looked & RegisterUse.carriable & ~looked[slot] != 0
         looked[slot] |= own.looked
         return isNew
     }
@@ -135,7 +141,7 @@ package struct Explorer: Sendable {
 
     /// Registers that no known path of an event looks at, and RSP aside.
     func carriedRegisters(_ event: NestedEvent, _ remaining: Int) -> UInt32 {
-        ~looked[Explorer.slot(event, remaining)] & 0xFFEF
+        ~looked[Explorer.slot(event, remaining)] & RegisterUse.carriable
     }
 
     // MARK: Results

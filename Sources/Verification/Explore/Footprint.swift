@@ -43,7 +43,7 @@ extension ScenarioRun {
             guard machine.isDead(address, of: owner.activation) else { return true }
             return owner.kind == .hardwareFrame && isReadLater(index, after: accesses)
         }
-        if let hypervisor, address == hypervisor.vcpuInfo &+ 16, !isFaultAddressNeeded { return false }
+        if let vcpuInfo = hypervisor?.vcpuInfo, address == vcpuInfo &+ 16, !isFaultAddressNeeded { return false }
         return !(isNobodys && layout.scratchWords.contains(address))
     }
 

@@ -45,8 +45,10 @@ extension ScenarioRun {
             plan.removeFirst()
             path.append(next)
             raise(next.event)
-            if body != nil {
+            if let body {
                 runNested(above: activations.count - 1)
+                // The next may come where this one has returned to.
+                if ending == nil, isIn(body) { considerNestedEvents(in: body) }
             } else if ending == nil, !activations.isEmpty, !isAtFunction {
                 // The next may come before the first instruction of this one.
                 considerNestedEvents()
@@ -90,14 +92,13 @@ extension ScenarioRun {
     }
 
     private mutating func boundary(_ place: Place) -> Boundary {
-        var boundary = Boundary(
-            place: place,
-            admitsAny: (hypervisor == nil || machine.cpu.guestKernelMode) && machine.isKernelMode
-                && machine.cpu.pendingDebug == 0)
-        for index in activations.indices {
-            let vector = activations[index].event.vector
-            if vector < 32 { boundary.inside |= 1 << UInt32(vector) }
-            if activations[index].openNMIs == .inEntryCode { boundary.hasOpenedNMIs = true }
+        var boundary = Boundary(place: place, admitsAny: machine.acceptsNestedEvents)
+        activations.withUnsafeBufferPointer { activations in
+            for index in activations.indices {
+                let vector = activations[index].event.vector
+                if vector < 32 { boundary.inside |= 1 << UInt32(vector) }
+                if activations[index].openNMIs == .inEntryCode { boundary.hasOpenedNMIs = true }
+            }
         }
         return boundary
     }
@@ -113,14 +114,14 @@ extension ScenarioRun {
             if hypervisor == nil && boundary.hasOpenedNMIs { return false }
             // Of the NMI that such a scenario starts in nothing is run: whether it repeats is seen where NMIs are the event.
             if scenario.context.isInNMI { return false }
-            return hypervisor.map { !$0.nmiMasked } ?? machine.cpu.acceptsNMI
+            return hypervisor == nil ? machine.acceptsNMI : hypervisor?.nmiMasked == false
         case .machineCheck:
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
             return !machine.cpu.machineCheckInProgress && !boundary.isInside(Vector.machineCheck)
         case .debug:
             return !machine.cpu.stackShadow && !boundary.isInside(Vector.debug) && hypervisor == nil
         case .interrupt, .upcall:
-            return !eventsAreMasked && (hypervisor != nil || machine.cpu.acceptsInterrupts)
+            return !eventsAreMasked && (hypervisor != nil || machine.acceptsInterrupts)
         case .pageFault:
             return !boundary.isInside(Vector.doubleFault) && !boundary.isInside(Vector.machineCheck)
                 && !(boundary.isInside(Vector.debug) && interruptsEntryCode(Vector.debug))
@@ -338,9 +339,14 @@ extension ScenarioRun {
         }
     }
 
+    /// RIP and RSP are where a nested event in a C function returns to.
+    private mutating func isIn(_ body: Body) -> Bool {
+        isAtFunction && machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes
+    }
+
     /// Goes on with the C function that a nested event interrupted.
     private mutating func leaveAfterNested(_ body: Body) {
-        guard isAtFunction, machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes else { return }
+        guard isIn(body) else { return }
         if remaining > 0 {
             suspended.append((activations.count, body))
             considerNestedEvents(in: body)
@@ -404,7 +410,16 @@ extension ScenarioRun.Body {
 
 extension Probe {
     /// Stable within a run.
-    var hashValueForKey: UInt32 { rawValue.utf8.reduce(5381) { $0 &* 33 &+ UInt32($1) } }
+    var hashValueForKey: UInt32 { rawValue.hashValueForKey }
+}
+
+extension String {
+    fileprivate var hashValueForKey: UInt32 { utf8.reduce(5381) { $0 &* 33 &+ UInt32($1) } }
+}
+
+extension Rule {
+    /// Stable within a run.
+    var hashValueForKey: UInt32 { id.hashValueForKey }
 }
 
 extension ScenarioRun {
