@@ -126,6 +126,12 @@ extension ScenarioRun {
         case .pageFault:
             return !boundary.isInside(Vector.doubleFault) && !boundary.isInside(Vector.machineCheck)
                 && !(boundary.isInside(Vector.debug) && interruptsEntryCode(Vector.debug))
+        case .virtualization:
+            // A host that may take pages away does so at any access, unless the guest refuses to run so (SEPT_VE_DISABLE).
+            let isAnywhere = !(image.table.options["SEPT_VE_DISABLE"] ?? true)
+            return (isAnywhere || boundary.place == .faultingBody) && !boundary.isInside(Vector.virtualization)
+                && !boundary.isInside(Vector.doubleFault) && !boundary.isInside(Vector.machineCheck)
+                && !boundary.isInside(Vector.nmi) && !boundary.isInside(Vector.debug)
         case .breakpoint:
             return !boundary.isInside(Vector.breakpoint) && !boundary.isInside(Vector.debug)
                 && !boundary.isInside(Vector.machineCheck) && !boundary.isInside(Vector.doubleFault)
@@ -159,10 +165,13 @@ extension ScenarioRun {
             // A read of user memory that is not there.
             case .pageFault: Event(vector: vector, source: .fault, errorCode: 0, address: nestedFaultAddress)
             case .breakpoint: Event(vector: vector, source: .software)
+            case .virtualization: Event(vector: vector, source: .fault)
             }
         let interruptedRSP = machine[.rsp]
+        let number = nextActivation
         deliver(event, isUnexpected: false)
-        guard ending == nil, !activations.isEmpty else { return }
+        // Xen may have held it.
+        guard ending == nil, !activations.isEmpty, nextActivation != number else { return }
         activations[activations.count - 1].isInjected = true
         // On a stack of its own the event carries RSP like any register.
         let hasOwnStack = hypervisor == nil && machine.idt[Int(vector)].ist != 0
