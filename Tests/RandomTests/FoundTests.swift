@@ -131,7 +131,7 @@ struct FoundTests {
         run.recorder = TraceRecorder(image: code.image, limit: run.limits.traceSteps)
         _ = run.execute(scenario)
         let function = try #require(run.recorder?.steps.first { $0.symbol.hasPrefix("do_nmi+") })
-        let names = ["machine_check@do_nmi:\(function.step + 1)", "page_fault@do_nmi:"]
+        let names = ["machine_check@do_nmi:\(function.step)", "page_fault@do_nmi:"]
         scenario.injections = try #require(code.image.injections(of: "+\(names[0])")).injections
         _ = run.execute(scenario)
         let last = try #require(run.recorder?.steps.last { $0.activation == 2 })
