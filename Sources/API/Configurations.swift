@@ -70,7 +70,7 @@ extension Application {
                 _ = try table.expand(for: platform, kernels: kernels)
             } catch {
                 for finding in error.findings
-                where finding.rule != UnreachableEntryID.value && !findings.contains(finding) {
+                where !ConfigurationFinding.warnings.contains(finding.rule) && !findings.contains(finding) {
                     findings.append(finding)
                 }
             }
@@ -293,9 +293,6 @@ extension EntryTable {
     /// The identity of its content.
     var digest: Digest { Digest(of: document.text.utf8) }
 }
-
-/// The rule id of entries that nothing leads to: a warning, no obstacle.
-enum UnreachableEntryID { static let value = "unreachable-entry" }
 
 extension Problem {
     /// A table that cannot be run.

@@ -104,6 +104,8 @@ package struct Generation: Sendable {
     package var userFlushMask: PerCPUWord?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
+    /// The files of a kernel tree that the listings stand for.
+    package var tree = TreeDescription()
 
     /// A per-CPU variable, and what it holds while something is in use.
     package struct InUse: Sendable, Hashable {
@@ -252,6 +254,7 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.debugTableVectors |= 1 << UInt32(number)
             }
+            generation.tree = KernelLibrary.tree(root["tree"], generation.listings, files)
             generation.current = root["current"]?.stringValue ?? generation.current
             if let words = root["console"] { generation.console = ConsoleWords(words) }
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
@@ -347,6 +350,45 @@ package struct KernelLibrary: Sendable {
                     faults.append("\(folder)/\(KnownDefect.fileName): /\(kernel.key)/\(index) \(fault)")
                 }
                 if let defect { found[kernel.key, default: []].append(defect) }
+            }
+        }
+        return found
+    }
+
+    /// What the sources of a tree find around them: of this generation, and of the folder `tree`.
+    private static func tree(
+        _ root: JSON?, _ listings: [SourceText], _ files: [(path: String, text: [UInt8])]
+    ) -> TreeDescription {
+        var tree = TreeDescription()
+        for member in root?["files"]?.objectValue ?? [] {
+            tree.homes[member.key] = Set((member.value.arrayValue ?? []).compactMap(\.stringValue))
+        }
+        for platform in root?["rewritten_jumps"]?.objectValue ?? [] {
+            for jump in platform.value.objectValue ?? [] {
+                tree.rewrittenJumps[platform.key, default: [:]][jump.key] = jump.value.stringValue
+            }
+        }
+        // A folder of kernels of one's own need not repeat what stands for headers.
+        func shared(_ name: String) -> [UInt8] {
+            if let own = files.first(where: { $0.path == name }) { return own.text }
+            let embedded = EmbeddedFiles.all.first { file in
+                file.path.withUTF8Buffer { $0.elementsEqual(name.utf8) }
+            }
+            return embedded.map { $0.text.withUTF8Buffer { [UInt8]($0) } } ?? []
+        }
+        tree.header = shared("tree/tree.h")
+        tree.macros = SourceText(name: "tree/tree.s", bytes: shared("tree/tree.s"))
+        for listing in listings + [tree.macros] { tree.features.formUnion(KernelLibrary.definedFeatures(listing.text)) }
+        return tree
+    }
+
+    /// Names behind `.set` that are features or bugs of processors.
+    private static func definedFeatures(_ text: [UInt8]) -> Set<String> {
+        var found: Set<String> = []
+        for line in text.split(separator: 0x0A) where line.starts(with: ".set".utf8) {
+            let name = line.dropFirst(4).drop { $0 == 0x20 || $0 == 0x09 }.prefix { Preprocessor.isNameByte($0) }
+            if name.starts(with: "X86_FEATURE_".utf8) || name.starts(with: "X86_BUG_".utf8) {
+                found.insert(String(decoding: name, as: UTF8.self))
             }
         }
         return found
@@ -471,6 +513,8 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     case preempt
     case doubleFault = "double-fault"
     case xenEventCheck = "xen-event-check"
+    /// Code that was not understood, or a C function without a model: no verdict can be given about what comes here.
+    case notUnderstood = "not-understood"
 
     /// The function is what an event is delivered to, not a helper of the entry code.
     package var isEventHandler: Bool {

@@ -142,7 +142,8 @@ struct MemoryBuilder {
         if isolates && hasPCID, let word = generation.userFlushMask {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
-        for row in generation.exceptionTable {
+        for row in program.exceptionTable { layout.fixups[row.fault] = row.fixup }
+        for row in generation.exceptionTable where table.sources == nil {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
                 continue
             }

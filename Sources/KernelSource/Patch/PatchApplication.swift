@@ -16,7 +16,9 @@ package enum PatchApplication {
         outcome.notes = selection.notes
         let applied: (outcomes: [HunkOutcome], document: JSON?)
         if let tree = KernelTree(document: document) {
-            applied = SourcePatch.apply(selection.hunks, to: tree, document, kernels: kernels)
+            let done = SourcePatch.apply(selection.hunks, to: tree, document, kernels: kernels)
+            applied = (done.outcomes, done.document)
+            outcome.notes += done.notes
         } else {
             applied = TablePatch.apply(selection.hunks, to: document)
         }

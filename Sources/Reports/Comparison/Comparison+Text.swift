@@ -77,7 +77,7 @@ extension Comparison {
     }
 
     private func writeReasons(_ side: Side, _ page: inout ReplyPage) {
-        let reasons = side.reasons.filter { $0.rule != "unreachable-entry" }
+        let reasons = side.reasons.filter { !ConfigurationFinding.warnings.contains($0.rule) }
         page.line("\(side.name) cannot be run:")
         for reason in reasons.prefix(20) {
             let place = [reason.pointer, reason.location].first { !$0.isEmpty } ?? "table"

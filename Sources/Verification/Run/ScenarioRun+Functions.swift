@@ -9,6 +9,10 @@ extension ScenarioRun {
             ending = .halted
             return
         }
+        if image.functions[number].model == .notUnderstood {
+            ending = .notUnderstood
+            return
+        }
         check(.cFunction)
         guard recorder != nil else {
             runBody(image.functions[number])
