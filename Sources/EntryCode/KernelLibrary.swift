@@ -10,6 +10,8 @@ package struct CFunction: Sendable, Hashable {
     package var events: Set<UInt8> = []
     /// It takes the vector from `pt_regs->orig_ax`, which holds the complement.
     package var readsVectorFromOrigAX = false
+    /// It finds the number of a system call in `pt_regs->ax` and puts it into `orig_ax` itself (`do_int80_emulation`).
+    package var takesNumberFromRAX = false
     /// What RDI, RSI and RDX hold, in this order; empty for the model's usual arguments.
     package var arguments: [Argument] = []
     /// It reads CR2 itself, where no argument holds the fault address.
@@ -422,6 +424,7 @@ package struct KernelLibrary: Sendable {
             }
         }
         function.says = (value["says"]?.arrayValue ?? []).compactMap(\.stringValue)
+        function.takesNumberFromRAX = value["number_in"]?.stringValue == "rax"
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
         function.interruptsOn = value["interrupts_on"]?.boolValue ?? false

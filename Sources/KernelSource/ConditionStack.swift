@@ -25,9 +25,9 @@ struct ConditionStack {
         }
     }
 
-    /// The option that lines depend on: of several the innermost.
+    /// The option that lines depend on: of several the outermost.
     var option: String? {
-        for state in stack.reversed() {
+        for state in stack {
             if case .option(let name) = state { return name }
         }
         return nil

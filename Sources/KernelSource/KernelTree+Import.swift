@@ -71,13 +71,16 @@ extension KernelTree {
             }
         }
         let rows = TreeRows(self, options: known, config: own)
+        // C without a row that is read has no say: `traps.c` of a kernel that has `idt.c`.
+        let isNew = assumed == nil
+        let files = files.filter { !isNew || !KernelFile.tableFiles.contains($0.path) || rows.filesWithRows.contains($0.path) }
         var document = JSON.object([
             JSON.Member("kernel", .string(kernel.name)),
             JSON.Member("description", .string("entry code read from a kernel tree, around it that of \(kernel.name)")),
         ])
         document.set("source", standard["source"])
         document.set("options", options)
-        setRows(rows, standard, in: &document)
+        setRows(rows, standard, isNew: isNew, in: &document)
         var sources = JSON.object([
             JSON.Member(
                 "files", .object(files.map { JSON.Member($0.path, .string(String(decoding: $0.text, as: UTF8.self))) }))
@@ -91,8 +94,13 @@ extension KernelTree {
         var result = TreeImport(document: document, kernel: kernel.name)
         result.notes = rows.notes
         result.read = files.map(\.path)
+        if files.isEmpty {
+            throw TreeFault(code: "no-sources", message: "none of the files holds a row of a table that is read")
+        }
         result.missing = kernel.generation.tree.homes.keys.filter { text($0) == nil }.sorted()
-        try inspect(&result, kernel, isNew: assumed == nil, kernels)
+        if rows.gates.isEmpty && isNew { result.missing.append("arch/x86/kernel/idt.c") }
+        if rows.traps.isEmpty && isNew { result.missing.append("arch/x86/xen/enlighten_pv.c") }
+        try inspect(&result, kernel, isNew: isNew, kernels)
         return result
     }
 
@@ -124,13 +132,16 @@ extension KernelTree {
         result.document = result.document.canonical
     }
 
-    private func setRows(_ rows: TreeRows, _ standard: JSON, in document: inout JSON) {
-        func isGiven(_ marker: String) -> Bool { files.contains { $0.path.hasSuffix(marker) } }
+    /// Rows that the files do not have are the shipped kernel's; not those that a change took away from files that had them.
+    private func setRows(_ rows: TreeRows, _ standard: JSON, isNew: Bool, in document: inout JSON) {
+        func isGiven(_ endings: String...) -> Bool {
+            !isNew && files.contains { file in endings.contains { file.path.hasSuffix($0) } }
+        }
         var gates = rows.gates
-        if gates.isEmpty { gates = standard["idt"]?.arrayValue ?? [] }
+        if gates.isEmpty, !isGiven("/idt.c", "/traps.c") { gates = standard["idt"]?.arrayValue ?? [] }
         document.set("idt", .array(gates))
         var entries = rows.entries
-        if entries.isEmpty {
+        if entries.isEmpty, !isGiven("/idtentry.h") {
             entries = standard["entries"]?.arrayValue ?? []
         } else {
             // Stubs that are written by hand have no row in the kernel: the gates name them.
@@ -143,8 +154,8 @@ extension KernelTree {
         }
         document.set("entries", .array(entries))
         var xen = standard["xen"] ?? .object([])
-        if !rows.traps.isEmpty { xen.set("traps", .array(rows.traps)) }
-        if !rows.thunks.isEmpty { xen.set("thunks", .array(rows.thunks)) }
+        if !rows.traps.isEmpty || isGiven("/enlighten_pv.c", "/enlighten.c") { xen.set("traps", .array(rows.traps)) }
+        if !rows.thunks.isEmpty || isGiven("/xen-asm.S", "/xen-asm_64.S") { xen.set("thunks", .array(rows.thunks)) }
         document.set("xen", xen)
     }
 

@@ -10,6 +10,9 @@ struct TreeRows {
     /// Rows that are not in the table, and why; by reason.
     var notes: [String] = []
 
+    /// Files that a row came from.
+    private(set) var filesWithRows: Set<String> = []
+
     private let options: [String]
     private let config: [String: Bool]
     private var hasStackFaultStack = false
@@ -43,22 +46,23 @@ struct TreeRows {
             }
             if let name = TreeRows.arrayName(plain) { array = name }
             guard conditions.isOn, let row = RowParser.row(line) else { continue }
-            take(row, conditions.option, array: array, path: path)
+            if take(row, conditions.option, array: array, path: path) { filesWithRows.insert(path) }
         }
-        if path.hasSuffix("enlighten.c") { readGateSubstitutions(text) }
+        if path.hasSuffix("enlighten.c") { readGateSubstitutions(text, path) }
     }
 
-    private mutating func take(_ row: KernelRow, _ option: String?, array: String, path: String) {
+    /// Takes a row into the table; false for one that does not belong there.
+    private mutating func take(_ row: KernelRow, _ option: String?, array: String, path: String) -> Bool {
         var value: JSON
         switch row {
         case .entry(let symbol, let handler, let columns):
-            guard path.hasSuffix(".S") else { return }
+            guard path.hasSuffix(".S") else { return false }
             value = .object([JSON.Member("symbol", .string(symbol)), JSON.Member("handler", .string(handler))])
             value.set("has_error_code", false)
             for column in columns {
                 guard let read = TableRows.column(column) else {
                     notes.append("\(path): the column \(column.name)=\(column.value) of \(symbol) is not known")
-                    return
+                    return false
                 }
                 value.set(column.name, read)
             }
@@ -67,7 +71,7 @@ struct TreeRows {
         case .declared(let kind, let vector, let function):
             // System vectors are devices', which no table lists; the software interrupt has no stub.
             let isKnown = KernelNames.vectors[vector] != nil || vector == "X86_TRAP_OTHER"
-            guard path.hasSuffix("idtentry.h"), isKnown, kind != "IDTENTRY_SW", kind != "IDTENTRY_SYSVEC" else { return }
+            guard path.hasSuffix("idtentry.h"), isKnown, kind != "IDTENTRY_SW", kind != "IDTENTRY_SYSVEC" else { return false }
             value = .object([
                 JSON.Member("symbol", .string("asm_" + function)), JSON.Member("handler", .string(function)),
             ])
@@ -84,7 +88,7 @@ struct TreeRows {
         case .thunk(let name):
             if !thunks.contains(.string(name)) { thunks.append(.string(name)) }
         case .trap(let native, let entry, let istOkay):
-            guard path.contains("/xen/") else { return }
+            guard path.contains("/xen/") else { return false }
             value = .object([
                 JSON.Member("native", .string(native)), JSON.Member("entry", .string(entry)),
                 JSON.Member("ist_okay", .bool(istOkay)),
@@ -93,11 +97,11 @@ struct TreeRows {
             traps.append(value)
         case .gate(let name, let entry, let stack, let isSystem):
             // Tables that are loaded for a while only, and those of devices.
-            if array == "dbg_idts" || array == "apic_idts" { return }
-            guard let vector = KernelNames.vector(name), vector < 32 || vector == 0x80 else { return }
+            if array == "dbg_idts" || array == "apic_idts" { return false }
+            guard let vector = KernelNames.vector(name), vector < 32 || vector == 0x80 else { return false }
             guard let slot = stack.map({ KernelNames.stack($0, hasStackFaultStack: hasStackFaultStack) }) ?? 0 else {
                 notes.append("\(path): the gate of \(name) has a stack that is not known: \(stack ?? "")")
-                return
+                return false
             }
             value = .object([
                 JSON.Member("vector", .integer(Int64(vector))), JSON.Member("entry", .string(entry)),
@@ -109,6 +113,7 @@ struct TreeRows {
             gates.removeAll { $0["vector"] == value["vector"] }
             gates.append(value)
         }
+        return true
     }
 
     /// `static const __initconst struct idt_data def_idts[] = {`.
@@ -119,7 +124,7 @@ struct TreeRows {
     }
 
     /// Up to 4.15 Xen's gates are chosen by comparisons: `if (addr == (unsigned long)debug) addr = (unsigned long)xen_debug`.
-    private mutating func readGateSubstitutions(_ text: [UInt8]) {
+    private mutating func readGateSubstitutions(_ text: [UInt8], _ path: String) {
         var native: String?
         for line in text[...].lines {
             guard let range = line.firstRange(of: "(unsigned long)") else { continue }
@@ -127,6 +132,7 @@ struct TreeRows {
             if name.isEmpty { continue }
             if line.firstRange(of: "addr == ") != nil {
                 native = name
+                filesWithRows.insert(path)
             } else if line.firstRange(of: "addr = ") != nil, let from = native {
                 traps.append(
                     .object([

@@ -23,7 +23,7 @@ struct SourcePatch {
         guard patch.isChanged else { return (patch.outcomes, nil, []) }
         do throws(TreeFault) {
             let made = try patch.tree.remake(document, kernels: kernels)
-            return (patch.outcomes, made.document, made.notes + made.notUnderstood.prefix(50).map { "not understood: \($0)" })
+            return (patch.outcomes, made.document, made.notes)
         } catch {
             return (patch.outcomes, nil, ["after the patch: \(error.message)"])
         }

@@ -180,6 +180,10 @@ extension ScenarioRun {
         if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(body.registers, model) }
         if model == .int80Syscall { adoptHighRegisters(body.registers) }
         if model.isSystemCall {
+            if body.function.takesNumberFromRAX {
+                let number = try machine.load(body.registers &+ UInt64(PtRegs.rax) &* 8, .quad) & 0xFFFF_FFFF
+                edit(body.registers, PtRegs.origAX, number)
+            }
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
             if isComplete { edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
             CFunctionCall.setInterrupts(enabled: body.function.interruptsOn, &machine, &hypervisor)
