@@ -76,7 +76,7 @@ extension Check {
             try writeOutput(
                 format == .json
                     ? JSON.object([JSON.Member("patch", outcome.json)]).prettyBytes
-                    : [UInt8](printable(outcome.text, keepsLines: true).utf8))
+                    : [UInt8](fitted(outcome.text).utf8))
             throw CommandError("\(path): nothing of it was applied to \(table)")
         }
         let head: EntryTable
@@ -101,7 +101,7 @@ extension Check {
                 ]).prettyBytes)
         } else {
             try writeOutput(
-                printable(outcome.text, keepsLines: true) + "\n" + comparison.text
+                fitted(outcome.text) + "\n" + comparison.text
                     + (result.verdict == .invalid ? "" : "\n" + report.text))
         }
         switch result.verdict {
