@@ -110,7 +110,7 @@ let package = Package(
         .testTarget(
             name: "APITests",
             dependencies: [
-                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "Verification",
+                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "KernelSource", "Verification",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -73,12 +73,14 @@ extension Application {
         let made: TreeImport
         do throws(TreeFault) {
             if kind == .form {
-                let parts = try FormData.read(body, contentType: request.fields[.contentType] ?? "", limits: limits.source)
+                let parts = try FormData.read(
+                    body, contentType: request.fields[.contentType] ?? "", limits: limits.source)
                 let form = try KernelTree.form(parts, limits: limits.source)
                 made = try form.tree.makeTable(
                     kernel: form.kernel, config: form.config, kernels: kernels, limits: limits.source)
             } else {
-                made = try KernelTree.tar(body, limits: limits.source).makeTable(kernels: kernels, limits: limits.source)
+                made = try KernelTree.tar(body, limits: limits.source).makeTable(
+                    kernels: kernels, limits: limits.source)
             }
         } catch {
             throw Problem(

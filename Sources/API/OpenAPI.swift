@@ -54,7 +54,8 @@ enum OpenAPI {
         case (.get, "/v1/configurations/{ref}/listing"): ["platform", "routine"]
         case (.get, "/v1/simulations"): ["configuration", "verdict", "state", "limit", "cursor", "format"]
         case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
-        case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "base", "format"]
+        case (.post, "/v1/checks"):
+            ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "base", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
         case (.delete, _), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"),
             (.get, "/v1/simulations/{id}/scenarios/{name...}"), (.get, "/v1/defects/{id}/broken"),
@@ -142,7 +143,9 @@ enum OpenAPI {
             ])
         case "/v1/configurations/{ref}/patches":
             return content(
-                patches, "At most 16 MiB, as it is or gzip: a unified diff, git format-patch, a mail, an mbox, a reply that quotes one")
+                patches,
+                "At most 16 MiB, as it is or gzip: a unified diff, git format-patch, a mail, an mbox, a reply that quotes one"
+            )
         default: return nil
         }
         let json = [JSON.Member("application/json", .object([JSON.Member("schema", schema)]))]
@@ -153,9 +156,11 @@ enum OpenAPI {
                     JSON.Member("multipart/form-data", .object([JSON.Member("schema", form)])),
                     JSON.Member("application/x-tar", .object([])),
                 ],
-                "A table of at most 1 MiB, as it is or with Content-Encoding: gzip; or files of a kernel tree, at most 8 MiB, a tar gzip or not")
+                "A table of at most 1 MiB, as it is or with Content-Encoding: gzip; or files of a kernel tree, at most 8 MiB, a tar gzip or not"
+            )
         case "/v1/checks":
-            return content(json + patches, "A table of at most 1 MiB, or with 'base' a patch of at most 16 MiB; as it is or gzip")
+            return content(
+                json + patches, "A table of at most 1 MiB, or with 'base' a patch of at most 16 MiB; as it is or gzip")
         default: return content(json, "At most 1 MiB, as it is or with Content-Encoding: gzip")
         }
     }

@@ -31,7 +31,8 @@ extension Application {
                 items: outcome.hunks.prefix(100).map { hunk in
                     Problem.Item(
                         pointer: "", code: hunk.state.rawValue,
-                        message: "\(hunk.path) \(hunk.header), mail \(hunk.mail), line \(hunk.line): \(hunk.reason ?? "")")
+                        message:
+                            "\(hunk.path) \(hunk.header), mail \(hunk.mail), line \(hunk.line): \(hunk.reason ?? "")")
                 })
         }
         do throws(TableFaults) {
@@ -81,7 +82,8 @@ extension Application {
             renames: try request.parameter("name") != nil)
         let comparison = Comparison(
             base: side(patched.base.name ?? reference, patched.base, before), before,
-            head: side(name ?? "\(patched.base.name ?? reference) with the patch", patched.head, kept.result), kept.result,
+            head: side(name ?? "\(patched.base.name ?? reference) with the patch", patched.head, kept.result),
+            kept.result,
             changes: TableChange.all(from: patched.base.document, to: patched.head.document))
         let body: [UInt8] =
             format == .text

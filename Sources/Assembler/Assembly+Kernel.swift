@@ -10,7 +10,9 @@ extension Assembly {
 
     /// Assembles a statement as if it stood here.
     private mutating func statementText(_ text: String) {
-        run(Array(text.utf8) + [Byte.newline], file: file, line: line, expansion: expansion, frame: Frame(isExpanded: true))
+        run(
+            Array(text.utf8) + [Byte.newline], file: file, line: line, expansion: expansion,
+            frame: Frame(isExpanded: true))
     }
 
     /// Instructions that the kernel writes as bytes: `.byte 0x6a, vector` is a push, `.byte 0xe9` with
@@ -44,7 +46,8 @@ extension Assembly {
         }
         guard first == 0x6A, peek == Byte.comma else {
             position = statementEnd(from: position)
-            throw fail(.dataInCode, "`\(names.string(name))` places bytes among instructions that are not modelled", at: start)
+            throw fail(
+                .dataInCode, "`\(names.string(name))` places bytes among instructions that are not modelled", at: start)
         }
         position += 1
         let value = try constantExpression()

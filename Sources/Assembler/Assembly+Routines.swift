@@ -75,7 +75,10 @@ extension Assembly {
                 closeRoutine()
             }
         }
-        if case .remainder(let excluded) = role, excluded.contains(names.string(name)) {
+        // What the sources of a kernel have said already is not said again.
+        let known = meanings[name].symbol
+        let isSaid = known >= 0 && symbols[Int(known)].kind == .label
+        if case .remainder(let excluded) = role, isSaid || excluded.contains(names.string(name)) {
             closeRoutine()
             discarding = name
             discardIsExplicit = isExplicit

@@ -52,6 +52,10 @@ extension Assembly {
         }
         if meaning.directive != .none { return try directive(meaning.directive, name: name, at: start) }
         let text = names.string(name)
+        if case .remainder(let excluded) = role, excluded.contains(text) {
+            position = statementEnd(from: position)
+            return
+        }
         if isIgnored(text) {
             position = statementEnd(from: position)
             return

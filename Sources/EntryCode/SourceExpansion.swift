@@ -30,7 +30,7 @@ struct SourceExpansion {
 
     init(_ sources: EntryTable.Sources, options: [String: Bool], generation: Generation) {
         let tree = generation.tree
-        for (path, names) in tree.homes where sources.text(path) != nil { excluded.formUnion(names) }
+        for (path, names) in tree.homes where sources.hasHome(path) { excluded.formUnion(names) }
         let files = Dictionary(
             sources.files.map { ($0.path, Array($0.text.utf8)) }, uniquingKeysWith: { one, _ in one })
         var preprocessor = Preprocessor { name, from in
@@ -86,7 +86,9 @@ struct SourceExpansion {
         }
         let beside = parts.joined(separator: "/")
         if files[beside] != nil { return beside }
-        for root in ["arch/x86/include/", "arch/x86/", "include/"] where files[root + name] != nil { return root + name }
+        for root in ["arch/x86/include/", "arch/x86/", "include/"] where files[root + name] != nil {
+            return root + name
+        }
         // `<../entry/calling.h>` is found from any include folder.
         let tail = "/" + name.split(separator: "/").filter { $0 != ".." && $0 != "." }.joined(separator: "/")
         guard name.contains("..") else { return nil }

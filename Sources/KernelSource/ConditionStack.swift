@@ -15,7 +15,9 @@ struct ConditionStack {
     ///   - config: Kconfig symbols with a value of their own.
     init(options: [String], config: [String: Bool]) {
         self.options = options
-        fixed = config.merging(["CONFIG_X86_64": true, "CONFIG_64BIT": true, "CONFIG_X86_LOCAL_APIC": true]) { own, _ in own }
+        fixed = config.merging(["CONFIG_X86_64": true, "CONFIG_64BIT": true, "CONFIG_X86_LOCAL_APIC": true]) { own, _ in
+            own
+        }
     }
 
     var isOn: Bool {

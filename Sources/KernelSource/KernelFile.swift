@@ -14,7 +14,6 @@ package enum KernelFile: Sendable, Hashable {
     package static let assembled = [
         "arch/x86/entry/entry_64.S", "arch/x86/entry/entry_64_compat.S", "arch/x86/xen/xen-asm.S",
         "arch/x86/xen/xen-asm_64.S", "arch/x86/kernel/entry_64.S", "arch/x86/ia32/ia32entry.S",
-        "arch/x86/entry/entry_64_fred.S",
     ]
     package static let headers = [
         "arch/x86/entry/calling.h", "arch/x86/include/asm/idtentry.h", "arch/x86/include/asm/calling.h",
@@ -43,6 +42,8 @@ package enum KernelFile: Sendable, Hashable {
     package static func isSafe(_ path: String) -> Bool {
         !path.isEmpty && path.utf8.count <= 255 && !path.hasPrefix("/")
             && path.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }
-            && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { $0 != ".." && $0 != "." && !$0.isEmpty }
+            && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+                $0 != ".." && $0 != "." && !$0.isEmpty
+            }
     }
 }

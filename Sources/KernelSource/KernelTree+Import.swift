@@ -73,7 +73,9 @@ extension KernelTree {
         let rows = TreeRows(self, options: known, config: own)
         // C without a row that is read has no say: `traps.c` of a kernel that has `idt.c`.
         let isNew = assumed == nil
-        let files = files.filter { !isNew || !KernelFile.tableFiles.contains($0.path) || rows.filesWithRows.contains($0.path) }
+        let files = files.filter {
+            !isNew || !KernelFile.tableFiles.contains($0.path) || rows.filesWithRows.contains($0.path)
+        }
         var document = JSON.object([
             JSON.Member("kernel", .string(kernel.name)),
             JSON.Member("description", .string("entry code read from a kernel tree, around it that of \(kernel.name)")),
@@ -97,7 +99,7 @@ extension KernelTree {
         if files.isEmpty {
             throw TreeFault(code: "no-sources", message: "none of the files holds a row of a table that is read")
         }
-        result.missing = kernel.generation.tree.homes.keys.filter { text($0) == nil }.sorted()
+        result.missing = missingHomes(kernel.generation.tree)
         if rows.gates.isEmpty && isNew { result.missing.append("arch/x86/kernel/idt.c") }
         if rows.traps.isEmpty && isNew { result.missing.append("arch/x86/xen/enlighten_pv.c") }
         try inspect(&result, kernel, isNew: isNew, kernels)
@@ -159,18 +161,32 @@ extension KernelTree {
         document.set("xen", xen)
     }
 
+    private func missingHomes(_ tree: TreeDescription) -> [String] {
+        var sources = EntryTable.Sources()
+        sources.files = files.map {
+            EntryTable.Sources.File(path: $0.path, text: String(decoding: $0.text, as: UTF8.self))
+        }
+        return tree.homes.keys.filter { !sources.hasHome($0) }.sorted()
+    }
+
     /// The shipped kernel that a tree looks like.
     private func guessedKernel(_ kernels: KernelLibrary) -> String {
         func contains(_ text: StaticString) -> Bool { files.contains { $0.text[...].firstRange(of: text) != nil } }
-        let isDeclared = files.contains { $0.path.hasSuffix("idtentry.h") } || contains("DECLARE_IDTENTRY") || contains("asm_exc_")
+        let isDeclared =
+            files.contains { $0.path.hasSuffix("idtentry.h") } || contains("DECLARE_IDTENTRY") || contains("asm_exc_")
         if isDeclared {
             // 5.8 to 5.11 keep what later kernels have given to C.
-            let isLater = contains("xen_error_entry") || contains("UNTRAIN_RET") || contains("xenpv_restore_regs_and_return_to_usermode")
-            return isLater || kernels.kernel(named: "linux-5.8")?.generation.tree.homes.isEmpty != false ? "linux-6.1" : "linux-5.8"
+            let isLater =
+                contains("xen_error_entry") || contains("UNTRAIN_RET")
+                || contains("xenpv_restore_regs_and_return_to_usermode")
+            return isLater || kernels.kernel(named: "linux-5.8")?.generation.tree.homes.isEmpty != false
+                ? "linux-6.1" : "linux-5.8"
         }
         if contains("create_gap") { return contains("read_cr2") ? "linux-5.3" : "linux-5.2" }
         if contains("xen_pv_trap") || contains("SWITCH_TO_KERNEL_CR3") { return "linux-4.15" }
-        if files.contains(where: { $0.path.contains("/entry/") || $0.path.hasSuffix("entry_64.S") }) { return "linux-4.4" }
+        if files.contains(where: { $0.path.contains("/entry/") || $0.path.hasSuffix("entry_64.S") }) {
+            return "linux-4.4"
+        }
         return "linux-6.1"
     }
 }

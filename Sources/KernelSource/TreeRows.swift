@@ -71,7 +71,9 @@ struct TreeRows {
         case .declared(let kind, let vector, let function):
             // System vectors are devices', which no table lists; the software interrupt has no stub.
             let isKnown = KernelNames.vectors[vector] != nil || vector == "X86_TRAP_OTHER"
-            guard path.hasSuffix("idtentry.h"), isKnown, kind != "IDTENTRY_SW", kind != "IDTENTRY_SYSVEC" else { return false }
+            guard path.hasSuffix("idtentry.h"), isKnown, kind != "IDTENTRY_SW", kind != "IDTENTRY_SYSVEC" else {
+                return false
+            }
             value = .object([
                 JSON.Member("symbol", .string("asm_" + function)), JSON.Member("handler", .string(function)),
             ])

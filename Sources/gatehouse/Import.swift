@@ -18,7 +18,9 @@ struct Import: ParsableCommand {
     @Option(help: ArgumentHelp("A choice of Kconfig: CONFIG_X=y or CONFIG_X=n; may be repeated.", valueName: "choice"))
     var option: [String] = []
 
-    @Option(help: ArgumentHelp("The shipped kernel that gives what is missing; otherwise the one it looks like.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "The shipped kernel that gives what is missing; otherwise the one it looks like.", valueName: "name"))
     var kernel: String?
 
     @Option(help: ArgumentHelp("A name for the table.", valueName: "name"))

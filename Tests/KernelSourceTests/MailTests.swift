@@ -74,7 +74,8 @@ struct MailTests {
         let flowed = text.split(separator: "\n", omittingEmptySubsequences: false)
             .map { $0.hasPrefix(" ") || $0.hasPrefix("From ") || $0.hasPrefix(">") ? " " + $0 : String($0) }
             .joined(separator: "\n")
-        #expect(try changes(mail("text/plain; format=flowed", "8bit", "A line that goes \non here.\n" + flowed)) == wanted)
+        #expect(
+            try changes(mail("text/plain; format=flowed", "8bit", "A line that goes \non here.\n" + flowed)) == wanted)
         let parts = """
             --b
             Content-Type: text/plain
@@ -146,8 +147,11 @@ struct MailTests {
         }
         let whole = try diff
         // Cut off in the middle of the second file.
-        let cut = try outcome(String(whole.prefix(whole.distance(
-            from: whole.startIndex, to: try #require(whole.range(of: "CONFIG_X86_MCE")).lowerBound))))
+        let cut = try outcome(
+            String(
+                whole.prefix(
+                    whole.distance(
+                        from: whole.startIndex, to: try #require(whole.range(of: "CONFIG_X86_MCE")).lowerBound))))
         #expect(cut.hunks.map(\.state) == [.applied, .notUnderstood])
         #expect(cut.hunks.last?.reason?.contains("counts 12 lines before") == true)
         #expect(!cut.isComplete)
@@ -188,7 +192,8 @@ struct MailTests {
     }
 
     @Test func aLargeMailboxIsReadInTime() throws {
-        let noise = String(repeating: "> > On Monday somebody wrote a long line of prose about entry code.\n", count: 100)
+        let noise = String(
+            repeating: "> > On Monday somebody wrote a long line of prose about entry code.\n", count: 100)
         var box = ""
         let head = "From a@example.org Mon Jul 15 09:09:49 2019\nFrom: A <a@example.org>\nSubject: Re: x\n\n"
         while box.utf8.count < 10 << 20 { box += head + noise + "\n" }

@@ -13,7 +13,8 @@ struct PatchFuzzTests {
         let pieces: [[UInt8]] = [
             Array("@@ -1,1 +1,1 @@\n".utf8), Array("@@ -0,0 +1,99999999 @@\n".utf8), Array("--- a/\n".utf8),
             Array("+++ /dev/null\n".utf8), Array(">>>> ".utf8), Array("\r\n".utf8), [0xC3, 0x82], [0xC2], [0], [0xA0],
-            Array("\nFrom x Mon Jul 15 09:09:49 2019\n".utf8), Array("Content-Type: multipart/mixed; boundary=\n\n".utf8),
+            Array("\nFrom x Mon Jul 15 09:09:49 2019\n".utf8),
+            Array("Content-Type: multipart/mixed; boundary=\n\n".utf8),
             Array("Content-Transfer-Encoding: base64\n".utf8), Array("=\n=".utf8), Array("{ int3, , true }".utf8),
             Array("-idtentry\n".utf8), Array("+DECLARE_IDTENTRY(,)\n".utf8), Array("+ISTG(X86_TRAP_DB, a,".utf8),
             Array("\\ No newline at end of file\n".utf8), Array("diff --git ".utf8), Array("-- \n".utf8),

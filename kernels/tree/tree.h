@@ -30,6 +30,7 @@
 #define __HEAD .section .head.text, "ax"
 #define __ALIGN
 #define __ALIGN_STR ""
+#define __FUNC_ALIGN
 #define ALIGN
 #define EXPORT_SYMBOL(name)
 #define EXPORT_SYMBOL_GPL(name)
@@ -66,12 +67,18 @@
 #define ENDBR
 #define BITS_PER_LONG 64
 
+/* One variable of asm/current.h (6.2 to 6.14), of which entry code reads the top of the stack. */
+#define pcpu_hot cpu_current_top_of_stack
+
 /* ---- asm/nospec-branch.h: nothing on the processors that are modelled ---------- */
 
 #define CLEAR_CPU_BUFFERS
 #define VM_CLEAR_CPU_BUFFERS
 #define CLEAR_BRANCH_HISTORY
 #define CLEAR_BRANCH_HISTORY_VMEXIT
+#define CALL_DEPTH_ACCOUNT
+#define CREDIT_CALL_DEPTH
+#define RESET_CALL_DEPTH
 
 /* ---- asm/cpufeatures.h, asm/alternative.h ----------------------------------------- */
 

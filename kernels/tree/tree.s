@@ -47,6 +47,7 @@
 .endm
 
 .macro UNTRAIN_RET_FROM_CALL
+	UNTRAIN_RET
 .endm
 
 .macro CALL_NOSPEC register:req
@@ -108,6 +109,7 @@
 .set TASK_threadsp, 0x1a98
 .set TASK_stack_canary, 0x928
 .set stack_canary_offset, 40
+.set X86_top_of_stack, 0
 .set X86_EFLAGS_IF, 0x200
 
 /* ---- asm/irq_vectors.h, asm/idtentry.h --------------------------------------------- */

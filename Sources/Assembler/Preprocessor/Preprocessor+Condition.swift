@@ -20,7 +20,8 @@ extension Preprocessor {
             var scanner = DirectiveScanner(Array(text[offset...]))
             scanner.skip(Byte.open)
             let name = scanner.word()
-            let isTrue = isDefined(name) || (word != "defined" && word != "IS_BUILTIN" && isDefined(name + "_MODULE".utf8))
+            let isTrue =
+                isDefined(name) || (word != "defined" && word != "IS_BUILTIN" && isDefined(name + "_MODULE".utf8))
             prepared.append(isTrue ? UInt8(ascii: "1") : Byte.zero)
             // Behind the name and its parenthesis.
             var stop = offset
@@ -33,7 +34,9 @@ extension Preprocessor {
         }
         var reader = ConditionReader(expand(prepared))
         guard let value = reader.whole() else {
-            fault(.syntaxError, "a condition that cannot be read: \(String(decoding: text.prefix(80), as: UTF8.self))", line: line)
+            fault(
+                .syntaxError, "a condition that cannot be read: \(String(decoding: text.prefix(80), as: UTF8.self))",
+                line: line)
             return false
         }
         for name in reader.unknown { _ = isDefined(name) }

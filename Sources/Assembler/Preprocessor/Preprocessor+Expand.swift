@@ -94,7 +94,9 @@ extension Preprocessor {
             let replaced = substitute(macro, arguments, hidden: hidden, depth: depth, &budget)
             budget -= replaced.count
             if budget <= 0 {
-                if !isStopped { fault(.limitExpandedBytes, "a line of more than \(limits.line_bytes) bytes", line: line - 1) }
+                if !isStopped {
+                    fault(.limitExpandedBytes, "a line of more than \(limits.line_bytes) bytes", line: line - 1)
+                }
                 isStopped = true
                 return out
             }

@@ -40,7 +40,8 @@ package struct Preprocessor: Sendable {
     /// - Parameter resolve: Finds included files among those that are given.
     package init(
         limits: PreprocessorLimits = PreprocessorLimits(),
-        resolve: @escaping @Sendable (_ name: String, _ from: String) -> (path: String, text: [UInt8])? = { _, _ in nil }
+        resolve: @escaping @Sendable (_ name: String, _ from: String) -> (path: String, text: [UInt8])? = { _, _ in nil
+        }
     ) {
         self.limits = limits
         self.resolve = resolve
@@ -114,7 +115,9 @@ package struct Preprocessor: Sendable {
     private mutating func emit(_ text: [UInt8], line: Int) {
         produced_bytes += text.count + 1
         if produced_bytes > limits.produced_bytes || result.origins.count >= limits.lines {
-            if !isStopped { fault(.limitExpandedBytes, "more than \(limits.produced_bytes) bytes after preprocessing", line: line) }
+            if !isStopped {
+                fault(.limitExpandedBytes, "more than \(limits.produced_bytes) bytes after preprocessing", line: line)
+            }
             isStopped = true
             return
         }
@@ -160,7 +163,8 @@ package struct Preprocessor: Sendable {
             conditions.append(Condition(isActive: isTrue, isTaken: isTrue || !isActive, line: here))
         case "elif", "else":
             guard var open = conditions.popLast() else {
-                return fault(.unmatchedDirective, "`#\(String(decoding: name, as: UTF8.self))` without `#if`", line: here)
+                return fault(
+                    .unmatchedDirective, "`#\(String(decoding: name, as: UTF8.self))` without `#if`", line: here)
             }
             if open.sawElse { fault(.unmatchedDirective, "a branch behind `#else`", line: here) }
             let isReached = !open.isTaken && conditions.allSatisfy(\.isActive)
@@ -200,7 +204,8 @@ package struct Preprocessor: Sendable {
             return
         }
         guard let (parameters, isVariadic) = scanner.parameters() else {
-            return fault(.syntaxError, "the parameters of `\(String(decoding: name, as: UTF8.self))` cannot be read", line: line)
+            return fault(
+                .syntaxError, "the parameters of `\(String(decoding: name, as: UTF8.self))` cannot be read", line: line)
         }
         macros[name] = Macro(parameters: parameters, isVariadic: isVariadic, body: scanner.rest)
     }
@@ -258,7 +263,9 @@ package struct Preprocessor: Sendable {
             } else if byte == Byte.quote {
                 offset += 1
                 while offset < text.count, text[offset] != Byte.quote, text[offset] != Byte.newline {
-                    offset += text[offset] == Byte.backslash && offset + 1 < text.count && text[offset + 1] != Byte.newline ? 2 : 1
+                    offset +=
+                        text[offset] == Byte.backslash && offset + 1 < text.count && text[offset + 1] != Byte.newline
+                        ? 2 : 1
                 }
                 if offset < text.count, text[offset] == Byte.quote { offset += 1 }
             } else {

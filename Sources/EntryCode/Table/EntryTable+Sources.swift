@@ -23,6 +23,20 @@ extension EntryTable {
         package init() {}
 
         package func text(_ path: String) -> String? { files.first { $0.path == path }?.text }
+
+        /// Whether the file is there that has what a path has in the generation's own kernel: files have moved.
+        package func hasHome(_ path: String) -> Bool {
+            if text(path) != nil { return true }
+            switch path {
+            case "arch/x86/entry/entry_64.S": return text("arch/x86/kernel/entry_64.S") != nil
+            case "arch/x86/entry/calling.h": return text("arch/x86/include/asm/calling.h") != nil
+            case "arch/x86/entry/entry_64_compat.S": return text("arch/x86/ia32/ia32entry.S") != nil
+            // One file since 5.9.
+            case "arch/x86/xen/xen-asm_64.S":
+                return text("arch/x86/xen/xen-asm.S")?.contains("xen_pv_trap") ?? false
+            default: return false
+            }
+        }
     }
 
     package static let sourcesKeys = ["files", "assumed", "config"]
@@ -56,13 +70,16 @@ extension TableReader {
         for member in files {
             let place = EntryCode.pointer("/sources/files", member.key)
             if !EntryTable.isSourcePath(member.key) {
-                fault(place, "not-a-path", "a path leads down from the root of the tree: letters, digits, '/', '.', '_', '-'")
+                fault(
+                    place, "not-a-path",
+                    "a path leads down from the root of the tree: letters, digits, '/', '.', '_', '-'")
                 continue
             }
             guard let text = string(member.value, place, limit_bytes: limits.sourceText_bytes) else { continue }
             sources.files.append(EntryTable.Sources.File(path: member.key, text: text))
         }
-        for (index, item) in (array(keys["assumed"] ?? .array([]), "/sources/assumed", limit: 1024) ?? []).enumerated() {
+        for (index, item) in (array(keys["assumed"] ?? .array([]), "/sources/assumed", limit: 1024) ?? []).enumerated()
+        {
             if let name = symbol(item, "/sources/assumed/\(index)") { sources.assumed.insert(name) }
         }
         if let config = keys["config"] {
@@ -106,7 +123,8 @@ extension EntryTable {
         name.hasPrefix("CONFIG_") && name.utf8.count > 7 && name.utf8.count <= 100
             && name.utf8.allSatisfy { byte in
                 switch byte {
-                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                    true
                 // Some symbols have small letters: CONFIG_DRM_I2C_CH7006 has none, CONFIG_nohz had.
                 case UInt8(ascii: "a")...UInt8(ascii: "z"): true
                 default: false

@@ -12,11 +12,14 @@ package enum FormData {
     ) throws(TreeFault) -> [Part] {
         guard let boundary = HeaderFields.parameter("boundary", of: Array(contentType.utf8)[...]), !boundary.isEmpty,
             boundary.count <= 70
-        else { throw TreeFault(code: "no-boundary", message: "the Content-Type names no boundary of 1 to 70 characters") }
+        else {
+            throw TreeFault(code: "no-boundary", message: "the Content-Type names no boundary of 1 to 70 characters")
+        }
         let mark = Array("--".utf8) + Array(boundary)
         var parts: [Part] = []
         guard var position = next(mark, in: bytes, from: 0, atStart: true) else {
-            throw TreeFault(code: "damaged-form", message: "the boundary of the Content-Type does not stand in the body")
+            throw TreeFault(
+                code: "damaged-form", message: "the boundary of the Content-Type does not stand in the body")
         }
         while true {
             var start = position + mark.count
@@ -83,18 +86,21 @@ extension KernelTree {
                 case "option":
                     guard let (symbol, isOn) = KconfigChoice.read(value) else {
                         throw TreeFault(
-                            code: "invalid-option", message: "'\(value.prefix(100))' is no choice; write CONFIG_X=y or CONFIG_X=n")
+                            code: "invalid-option",
+                            message: "'\(value.prefix(100))' is no choice; write CONFIG_X=y or CONFIG_X=n")
                     }
                     config[symbol] = isOn
                 case "kernel": kernel = value
                 default:
                     throw TreeFault(
-                        code: "unknown-field", message: "the field '\(part.name.prefix(64))' is not known; known are option and kernel")
+                        code: "unknown-field",
+                        message: "the field '\(part.name.prefix(64))' is not known; known are option and kernel")
                 }
                 continue
             }
             if part.content.count > limits.file_bytes {
-                throw TreeFault(code: "too-large", message: "\(filename.prefix(100)) has more than \(limits.file_bytes) bytes")
+                throw TreeFault(
+                    code: "too-large", message: "\(filename.prefix(100)) has more than \(limits.file_bytes) bytes")
             }
             let name = wanted(part.name) != nil && part.name.contains("/") ? part.name : filename
             if !tree.add(name, Array(part.content)) {

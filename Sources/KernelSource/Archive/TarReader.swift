@@ -15,7 +15,8 @@ package enum TarReader {
             let header = bytes[position..<(position + block)]
             if header.allSatisfy({ $0 == 0 }) { return }
             guard isSound(header) else {
-                throw TreeFault(code: "damaged-archive", message: "the header at byte \(position) is no header of a tar archive")
+                throw TreeFault(
+                    code: "damaged-archive", message: "the header at byte \(position) is no header of a tar archive")
             }
             guard let size = number(header[(position + 124)..<(position + 136)]) else {
                 throw TreeFault(code: "damaged-archive", message: "the size at byte \(position + 124) cannot be read")
@@ -41,7 +42,8 @@ package enum TarReader {
                 guard wants(name) else { continue }
                 if size > limits.file_bytes {
                     throw TreeFault(
-                        code: "too-large", message: "\(shown(name)) has \(size) bytes; at most \(limits.file_bytes) are read")
+                        code: "too-large",
+                        message: "\(shown(name)) has \(size) bytes; at most \(limits.file_bytes) are read")
                 }
                 take(name, content)
             case UInt8(ascii: "1"), UInt8(ascii: "2"):
@@ -105,7 +107,8 @@ package enum TarReader {
     /// The `path` of a pax header: records `LENGTH KEY=VALUE\n`.
     private static func paxPath(_ content: ArraySlice<UInt8>) -> String? {
         var rest = content
-        while let blank = rest.prefix(12).firstIndex(of: Ascii.space), let length = Int(rest[..<blank].text), length > 3,
+        while let blank = rest.prefix(12).firstIndex(of: Ascii.space), let length = Int(rest[..<blank].text),
+            length > 3,
             length <= rest.count
         {
             let record = rest[(blank + 1)..<(rest.startIndex + length)]

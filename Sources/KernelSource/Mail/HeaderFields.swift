@@ -48,7 +48,8 @@ struct HeaderFields: Sendable {
         while position < field.endIndex {
             position += 1
             let nameStart = position
-            while position < field.endIndex, field[position] != UInt8(ascii: "="), field[position] != UInt8(ascii: ";") {
+            while position < field.endIndex, field[position] != UInt8(ascii: "="), field[position] != UInt8(ascii: ";")
+            {
                 position += 1
             }
             let found = field[nameStart..<position].trimmed.map(Ascii.lowercased)

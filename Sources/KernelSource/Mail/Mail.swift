@@ -97,7 +97,8 @@ extension Mail {
         }
         var result = (number: 1, count: 1, version: 1)
         for word in words {
-            if word.first == "v" || word.first == "V", let version = Int(word.dropFirst()), (1...999).contains(version) {
+            if word.first == "v" || word.first == "V", let version = Int(word.dropFirst()), (1...999).contains(version)
+            {
                 result.version = version
             }
             let sides = word.split(separator: "/")
@@ -150,7 +151,8 @@ extension Mail {
             texts.append(isFlowed ? FlowedText.unfolded(decoded, deletesSpace: deletes)[...] : decoded)
         } else {
             let kind = String(type.prefix { $0 != UInt8(ascii: ";") }.text.prefix(64))
-            skipped.append("a part of type \(kind) is not read\(name.isEmpty ? "" : " (\(String(name.text.prefix(64))))")")
+            skipped.append(
+                "a part of type \(kind) is not read\(name.isEmpty ? "" : " (\(String(name.text.prefix(64))))")")
         }
     }
 

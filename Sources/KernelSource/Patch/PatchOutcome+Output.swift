@@ -23,7 +23,8 @@ extension PatchOutcome {
         let mails = Set(hunks.map(\.mail)).count
         for hunk in hunks {
             let place = mails > 1 ? "mail \(hunk.mail), line \(hunk.line)" : "line \(hunk.line)"
-            text += "  \(hunk.path.isEmpty ? "(no file named)" : hunk.path) \(hunk.header)\(hunk.header.isEmpty ? "" : " ")(\(place)): \(hunk.state.words)\n"
+            text +=
+                "  \(hunk.path.isEmpty ? "(no file named)" : hunk.path) \(hunk.header)\(hunk.header.isEmpty ? "" : " ")(\(place)): \(hunk.state.words)\n"
             if let reason = hunk.reason { text += "      \(reason)\n" }
             for change in hunk.changes { text += "      \(change)\n" }
             for note in hunk.notes { text += "      (\(note))\n" }

@@ -27,7 +27,8 @@ struct PatchSelection {
     private mutating func selectQuoted(_ found: [Hunk]) {
         for hunk in found {
             if let first = hunks.first(where: { PatchSelection.same($0, hunk) }) {
-                ignored.append(HunkOutcome(hunk, .ignored, "the same as the hunk of mail \(first.mail + 1), line \(first.line)"))
+                ignored.append(
+                    HunkOutcome(hunk, .ignored, "the same as the hunk of mail \(first.mail + 1), line \(first.line)"))
             } else {
                 hunks.append(hunk)
             }
@@ -41,7 +42,8 @@ struct PatchSelection {
         let newest = own.compactMap { series($0)?.version }.max() ?? 1
         for hunk in own {
             if let version = series(hunk)?.version, version < newest {
-                ignored.append(HunkOutcome(hunk, .ignored, "version \(version) of the patch; version \(newest) is here too"))
+                ignored.append(
+                    HunkOutcome(hunk, .ignored, "version \(version) of the patch; version \(newest) is here too"))
             } else {
                 hunks.append(hunk)
             }

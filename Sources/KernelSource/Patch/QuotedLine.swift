@@ -37,7 +37,9 @@ struct QuotedLine {
             } else if byte(0) == 0xC2, byte(1) == 0xA0 {
                 out.append(Ascii.space)
                 position += 2
-            } else if byte(0) == 0xA0, position == line.startIndex || line[position - 1] < 0x80 || out.last == Ascii.space {
+            } else if byte(0) == 0xA0,
+                position == line.startIndex || line[position - 1] < 0x80 || out.last == Ascii.space
+            {
                 out.append(Ascii.space)
                 position += 1
             } else {

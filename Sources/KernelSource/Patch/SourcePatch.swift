@@ -98,7 +98,9 @@ struct SourcePatch {
 
     private mutating func create(_ hunk: Hunk, _ path: String, _ sofar: HunkOutcome) -> HunkOutcome {
         var outcome = sofar
-        guard KernelFile.all.contains(path) else { return HunkOutcome(hunk, .ignored, "a new file, none of the entry code") }
+        guard KernelFile.all.contains(path) else {
+            return HunkOutcome(hunk, .ignored, "a new file, none of the entry code")
+        }
         if tree.text(path) != nil { return HunkOutcome(hunk, .notApplied, "the file is there already") }
         var text: [UInt8] = []
         for line in hunk.text(of: [.added]) { text += Array(line) + [Ascii.newline] }

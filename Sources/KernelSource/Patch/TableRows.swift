@@ -45,7 +45,8 @@ struct TableRows {
     /// for, a null keeps it.
     mutating func remove(_ row: KernelRow) -> (outcome: Outcome, place: Place?) {
         switch row {
-        case .entry(let symbol, _, _): return TableRows.removed(&entries, "entries", symbol) { $0["symbol"]?.stringValue == symbol }
+        case .entry(let symbol, _, _):
+            return TableRows.removed(&entries, "entries", symbol) { $0["symbol"]?.stringValue == symbol }
         case .declared(_, _, let function):
             let symbol = "asm_" + function
             return TableRows.removed(&entries, "entries", symbol) { $0["symbol"]?.stringValue == symbol }
@@ -100,7 +101,8 @@ struct TableRows {
             }
             value.set("option", inherited)
             return TableRows.inserted(
-                value, &entries, "entries", symbol, key: "symbol", at: place(entries) { TableRows.is(neighbour, $0, "symbol") })
+                value, &entries, "entries", symbol, key: "symbol",
+                at: place(entries) { TableRows.is(neighbour, $0, "symbol") })
         case .declared(let kind, let vector, let function):
             var value = JSON.object([
                 JSON.Member("symbol", .string("asm_" + function)), JSON.Member("handler", .string(function)),
@@ -128,7 +130,8 @@ struct TableRows {
             ])
             value.set("option", inherited)
             return TableRows.inserted(
-                value, &traps, "trap array", native, key: "native", at: place(traps) { TableRows.is(neighbour, $0, "native") },
+                value, &traps, "trap array", native, key: "native",
+                at: place(traps) { TableRows.is(neighbour, $0, "native") },
                 detail: " \(entry) \(istOkay)")
         case .gate(let name, let entry, let stack, let isSystem):
             guard let vector = KernelNames.vector(name) else { return .failed("no vector \(name) is known") }
@@ -141,8 +144,10 @@ struct TableRows {
                 JSON.Member("type", "interrupt"),
             ])
             value.set("option", inherited)
-            let index = before?.index ?? gates.firstIndex { ($0["vector"]?.integerValue ?? 0) > Int64(vector) } ?? gates.count
-            return TableRows.inserted(value, &gates, "IDT", "\(vector)", key: "vector", at: min(index, gates.count), detail: " \(entry)")
+            let index =
+                before?.index ?? gates.firstIndex { ($0["vector"]?.integerValue ?? 0) > Int64(vector) } ?? gates.count
+            return TableRows.inserted(
+                value, &gates, "IDT", "\(vector)", key: "vector", at: min(index, gates.count), detail: " \(entry)")
         }
     }
 

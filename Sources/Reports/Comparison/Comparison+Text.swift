@@ -113,7 +113,9 @@ extension Comparison {
             }
         }
         for group in groups.prefix(20) {
-            if !group.rules.isEmpty { page.line("\(group.rules): \(counted(group.count, "scenario"))", indent: 2, hanging: 4) }
+            if !group.rules.isEmpty {
+                page.line("\(group.rules): \(counted(group.count, "scenario"))", indent: 2, hanging: 4)
+            }
             for event in group.events.prefix(8) {
                 let more = event.scenarios.count > 1 ? " and \(event.scenarios.count - 1) more" : ""
                 page.line("\(event.scenarios.first ?? "")\(more)", indent: 4, hanging: 6)
@@ -138,7 +140,8 @@ extension Comparison {
         let changed = costChanges
         if changed.isEmpty { return }
         page.line("")
-        page.line("\(counted(changed.count, "scenario")) that hold\(changed.count == 1 ? "s" : "") cost other than before:")
+        page.line(
+            "\(counted(changed.count, "scenario")) that hold\(changed.count == 1 ? "s" : "") cost other than before:")
         // Ways that change alike are one line.
         var groups: [(difference: String, names: [String])] = []
         for row in changed {

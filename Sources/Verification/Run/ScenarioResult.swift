@@ -69,7 +69,8 @@ extension ScenarioRun {
         violations.sort { $0.severity == .violation && $1.severity != .violation }
         return ScenarioResult(
             scenario: scenario, verdict: verdict, violations: violations, ending: ending, cost: machine.cost,
-            steps: machine.stepNumber, limit: verdict == .undecided ? (ending == .notUnderstood ? NotUnderstood.rule.id : "steps") : nil)
+            steps: machine.stepNumber,
+            limit: verdict != .undecided ? nil : ending == .notUnderstood ? NotUnderstood.rule.id : "steps")
     }
 
     /// An ending that no finding explains is a finding of its own.
