@@ -77,7 +77,7 @@ let package = Package(
             swiftSettings: settings),
 
         // What tests of several targets use.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(name: "TestSupport", dependencies: ["Machine"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
             name: "MachineTests", dependencies: ["Machine", "Assembler", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
@@ -93,6 +93,10 @@ let package = Package(
             name: "KernelSourceTests",
             dependencies: ["KernelSource", "Reports", "Verification", "EntryCode", "Assembler", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: settings),
+        .testTarget(
+            name: "RandomTests",
+            dependencies: ["Reports", "Verification", "EntryCode", "Assembler", "XenPV", "Machine", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),

@@ -33,7 +33,7 @@ extension Machine {
     }
 
     @inline(__always)
-    private mutating func stepInside(_ code: UnsafeBufferPointer<Instruction>, _ program: Program) -> Progress {
+    mutating func stepInside(_ code: UnsafeBufferPointer<Instruction>, _ program: Program) -> Progress {
         let pending = cpu.pendingDebug
         if pending != 0 && !cpu.stackShadow {
             cpu.pendingDebug = 0

@@ -201,7 +201,7 @@ package struct Processor: Sendable {
     }
 
     /// The DR6 bits of an access that the armed watchpoint sees, 0 if it sees none.
-    package func watchHit(_ address: UInt64, _ width: Width, isWrite: Bool) -> UInt64 {
+    package mutating func watchHit(_ address: UInt64, _ width: Width, isWrite: Bool) -> UInt64 {
         let kind = (dr7 >> 16) & 3
         guard dr7 & 3 != 0, kind == 3 || (kind == 1 && isWrite) else { return 0 }
         let lengths: InlineArray<4, UInt64> = [1, 2, 8, 4]

@@ -80,6 +80,10 @@ package struct ScenarioRun: Sendable {
     var isProbing = 0
     /// A nested event of one that is being probed breaks something.
     var didBreakInside = false
+    /// What the running paths will access, the outermost first.
+    var futures: [Future] = []
+    /// Tells the innermost nested path from all others.
+    var pathNumber: UInt32 = 0
     /// Events that were injected.
     var path: [Injection] = []
     /// Events of the plan whose step the run did not reach.
@@ -215,7 +219,7 @@ package struct ScenarioRun: Sendable {
         if recorder != nil {
             outcome = recordedStep()
         } else if explorer != nil && (remaining > 0 || explorer?.isInside == true) {
-            outcome = exploredStep()
+            outcome = exploredRun()
         } else if let next = plan.first?.step {
             outcome = machine.run(image.program, stepLimit: min(limits.steps, max(next, machine.stepNumber + 1)))
             if case .stepLimit = outcome, machine.stepNumber < limits.steps { return }
