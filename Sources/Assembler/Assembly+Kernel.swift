@@ -4,8 +4,8 @@ import Machine
 extension Assembly {
     /// An instruction that says: here stood something that was not understood.
     mutating func emitGap() {
-        guard let model = input.gapModel, section.isExecutable, current >= 0, discarding < 0, !isStopped else { return }
-        statementText("model $\(model)")
+        guard section.isExecutable, current >= 0, discarding < 0, !isStopped else { return }
+        statementText("model $\(Program.gapModel)")
     }
 
     /// Assembles a statement as if it stood here.

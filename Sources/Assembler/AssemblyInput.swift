@@ -16,8 +16,6 @@ package struct AssemblyInput: Sendable {
     package var overrides: [SourceText]
     /// Bounds on this assembly.
     package var limits: Limits
-    /// The model that stands for what is not understood in the sources of a kernel; nil where all is.
-    package var gapModel: Int?
     /// A routine: references of the sources of a kernel to what nothing defines lead there, and are noted.
     package var gapRoutine: String?
     /// Labels of jumps that the kernel rewrites as it boots, and where they lead then.

@@ -17,7 +17,7 @@ package struct SourceText: Sendable, Hashable {
         /// Every fault counts.
         case listing
         /// Of a kernel tree. What is not understood is noted in `Program.gaps`, and an instruction that calls
-        /// `AssemblyInput.gapModel` stands for it; macros of texts before may be defined anew.
+        /// `Program.gapModel` stands for it; macros of texts before may be defined anew.
         case kernel
         /// Only symbols and macros are taken, those that nothing has defined yet, without the names that are given.
         case definitions(without: Set<String>)

@@ -427,7 +427,6 @@ struct Expansion {
             placements: placements, sizes: sizes, origin: table.machine.textOrigin,
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
         if sources != nil {
-            input.gapModel = functions.firstIndex { $0.model == .notUnderstood }
             input.gapRoutine = Expansion.gapRoutine
             input.rewrittenJumps = generation.tree.rewrittenJumps[platform.rawValue] ?? [:]
         }

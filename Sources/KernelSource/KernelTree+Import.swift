@@ -182,6 +182,7 @@ extension KernelTree {
             return isLater || kernels.kernel(named: "linux-5.8")?.generation.tree.homes.isEmpty != false
                 ? "linux-6.1" : "linux-5.8"
         }
+        if contains("PARAVIRT_ADJUST_EXCEPTION_FRAME") || contains("RESTORE_C_REGS") { return "linux-4.4" }
         if contains("create_gap") { return contains("read_cr2") ? "linux-5.3" : "linux-5.2" }
         if contains("xen_pv_trap") || contains("SWITCH_TO_KERNEL_CR3") { return "linux-4.15" }
         if files.contains(where: { $0.path.contains("/entry/") || $0.path.hasSuffix("entry_64.S") }) {

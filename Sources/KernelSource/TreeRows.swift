@@ -111,8 +111,8 @@ struct TreeRows {
                 JSON.Member("type", "interrupt"),
             ])
             value.set("option", option.map { .string($0) })
-            // What is loaded later takes the place of what was before.
-            gates.removeAll { $0["vector"] == value["vector"] }
+            // What is loaded later takes the place of what was before, if nothing else has to be so.
+            gates.removeAll { $0["vector"] == value["vector"] && (option == nil || $0["option"] == value["option"]) }
             gates.append(value)
         }
         return true

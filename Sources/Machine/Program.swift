@@ -58,6 +58,10 @@ package struct Program: Sendable {
     /// What was not understood in the sources of a kernel, as `file:line: message`.
     package var gaps: [Gap] = []
 
+    /// The number of the pseudo-instruction that stands where something was not understood: no C function, it is mapped
+    /// wherever its neighbours are.
+    package static let gapModel: Int64 = 0x7FFF_FFFF
+
     /// Something that the program lacks.
     package struct Gap: Sendable, Hashable {
         /// A symbol that nothing defines; nil for a statement that was not understood.

@@ -73,7 +73,7 @@ struct PatchTests {
             ("/v1/configurations/linux-5.2/patches", "application/json", "{}", 415, "unsupported-media-type"),
             ("/v1/configurations/linux-5.2/patches", "text/x-diff", "words", 422, "patch-not-applied"),
             (
-                "/v1/configurations/linux-5.2/patches", "text/x-diff", String(patch.dropLast(40)), 422,
+                "/v1/configurations/linux-5.2/patches", "text/x-diff", String(patch.dropLast(110)), 422,
                 "patch-not-applied"
             ),
             ("/v1/checks", "text/x-diff", patch, 400, "invalid-parameter"),

@@ -118,7 +118,7 @@ struct CommandLineTests {
         #expect(
             fixed.text.contains("trap array: + int3 xen_int3 false") && fixed.text.contains("0 regressed, 11 fixed"))
         let broken = try Program.run(
-            ["check", "linux-5.2", "--patch", "-"] + selection, input: Data("@@ -1 +1 @@\n".utf8))
+            ["check", "linux-5.2", "--patch", "-"] + selection, input: Array("@@ -1 +1 @@\n".utf8))
         #expect(broken.status == 2 && broken.errors.contains("nothing of it was applied"))
         let same = try Program.run(["diff", "linux-5.2", "linux-5.2"] + selection)
         #expect(same.status == 0 && same.text.contains("The tables are the same."))

@@ -42,21 +42,48 @@ struct TableRows {
     // MARK: Changes
 
     /// Takes a row away; the row that is gone, so that its successor can stand in its place: until `changed` is asked
-    /// for, a null keeps it.
+    /// for, a null keeps it. A row that says something else than the patch does is not the one.
     mutating func remove(_ row: KernelRow) -> (outcome: Outcome, place: Place?) {
         switch row {
-        case .entry(let symbol, _, _):
-            return TableRows.removed(&entries, "entries", symbol) { $0["symbol"]?.stringValue == symbol }
-        case .declared(_, _, let function):
-            let symbol = "asm_" + function
-            return TableRows.removed(&entries, "entries", symbol) { $0["symbol"]?.stringValue == symbol }
-        case .thunk(let name): return TableRows.removed(&thunks, "thunks", name) { $0.stringValue == name }
-        case .trap(let native, _, _):
-            return TableRows.removed(&traps, "trap array", native) { $0["native"]?.stringValue == native }
-        case .gate(let name, _, _, _):
+        case .entry(let symbol, let handler, let columns):
+            return TableRows.removed(&entries, "entries", symbol) {
+                guard $0["symbol"]?.stringValue == symbol else { return nil }
+                let row = $0
+                return row["handler"]?.stringValue == handler
+                    && columns.allSatisfy { TableRows.isEqual(row[$0.name], TableRows.column($0)) }
+            }
+        case .declared(let kind, let vector, let function):
+            return TableRows.removed(&entries, "entries", "asm_" + function) {
+                guard $0["symbol"]?.stringValue == "asm_" + function else { return nil }
+                return $0["code"] != nil || ($0["kind"]?.stringValue == kind && $0["vector"]?.stringValue == vector)
+            }
+        case .thunk(let name):
+            return TableRows.removed(&thunks, "thunks", name) { $0.stringValue == name ? true : nil }
+        case .trap(let native, let entry, let istOkay):
+            return TableRows.removed(&traps, "trap array", native) {
+                guard $0["native"]?.stringValue == native else { return nil }
+                return $0["entry"]?.stringValue == entry && ($0["ist_okay"]?.boolValue ?? false) == istOkay
+            }
+        case .gate(let name, let entry, let stack, let isSystem):
             guard let vector = KernelNames.vector(name) else { return (.failed("no vector \(name) is known"), nil) }
-            return TableRows.removed(&gates, "IDT", "\(vector)") { $0["vector"]?.integerValue == Int64(vector) }
+            let slot = stack.map { KernelNames.stack($0) } ?? 0
+            return TableRows.removed(&gates, "IDT", "\(vector)") {
+                guard $0["vector"]?.integerValue == Int64(vector) else { return nil }
+                return $0["entry"]?.stringValue == entry && ($0["ist"]?.integerValue ?? 0) == slot.map { Int64($0) }
+                    && ($0["dpl"]?.integerValue ?? 0) == (isSystem ? 3 : 0)
+            }
         }
+    }
+
+    /// A column that is left out has its default.
+    private static func isEqual(_ one: JSON?, _ other: JSON?) -> Bool {
+        func plain(_ value: JSON?) -> JSON {
+            switch value {
+            case nil, .null?, .integer(0)?, .integer(-1)?: false
+            case let value?: value
+            }
+        }
+        return plain(one) == plain(other)
     }
 
     /// Where a row stood, and what it was.
@@ -65,11 +92,13 @@ struct TableRows {
         var row: JSON
     }
 
+    /// - Parameter isRow: nil for another row, false for one of that name with other content.
     private static func removed(
-        _ rows: inout [JSON], _ list: String, _ name: String, where isRow: (JSON) -> Bool
+        _ rows: inout [JSON], _ list: String, _ name: String, where isRow: (JSON) -> Bool?
     ) -> (outcome: Outcome, place: Place?) {
-        guard let index = rows.firstIndex(where: isRow) else {
-            return (.failed("\(list): there is no row \(name)"), nil)
+        guard let index = rows.firstIndex(where: { isRow($0) == true }) else {
+            let isOther = rows.contains { isRow($0) != nil }
+            return (.failed("\(list): \(isOther ? "the row \(name) is another" : "there is no row \(name)")"), nil)
         }
         let row = rows[index]
         rows[index] = .null

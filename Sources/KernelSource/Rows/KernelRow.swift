@@ -62,9 +62,9 @@ enum RowParser {
         case ("ISTG", 3): return .gate(vector: arguments[0], entry: arguments[1], stack: arguments[2], isSystem: false)
         case ("SISTG", 3): return .gate(vector: arguments[0], entry: arguments[1], stack: arguments[2], isSystem: true)
         case ("set_intr_gate", 2):
-            return .gate(vector: arguments[0], entry: arguments[1], stack: nil, isSystem: false)
+            return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: nil, isSystem: false)
         case ("set_system_intr_gate", 2):
-            return .gate(vector: arguments[0], entry: arguments[1], stack: nil, isSystem: true)
+            return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: nil, isSystem: true)
         case ("set_intr_gate_ist", 3):
             return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: arguments[2], isSystem: false)
         case ("set_system_intr_gate_ist", 3):

@@ -6,7 +6,7 @@ extension ScenarioRun {
     /// Runs the model of the C function at RIP.
     mutating func runFunction(_ number: Int) {
         guard image.functions.indices.contains(number) else {
-            ending = .halted
+            ending = number == Program.gapModel ? .notUnderstood : .halted
             return
         }
         if image.functions[number].model == .notUnderstood {
