@@ -89,6 +89,27 @@ struct TablePatch {
             let isRead = file != .foreign && file != .code && (hunk.damage == nil || hunk.quoteDepth > 0)
             readings.append(isRead ? reading(hunk, file) : Reading())
         }
+        // A hunk is applied as a whole or not at all: without those that fail, the others are tried once more.
+        let before = (rows, isChanged)
+        var refused: [Int: HunkOutcome] = [:]
+        while true {
+            let found = attempt(Array(hunks), files, readings)
+            let failing = found.indices.filter { found[$0].state == .notApplied && refused[$0] == nil }
+            if failing.isEmpty {
+                outcomes += found.indices.map { refused[$0] ?? found[$0] }
+                return
+            }
+            (rows, isChanged) = before
+            for index in failing {
+                var outcome = found[index]
+                outcome.changes = []
+                refused[index] = outcome
+                readings[index] = Reading()
+            }
+        }
+    }
+
+    private mutating func attempt(_ hunks: [Hunk], _ files: [KernelFile], _ readings: [Reading]) -> [HunkOutcome] {
         var places: [String: TableRows.Place] = [:]
         var removals: [[TableRows.Outcome]] = []
         for reading in readings {
@@ -99,7 +120,7 @@ struct TablePatch {
                     return outcome
                 })
         }
-        for (index, hunk) in hunks.enumerated() {
+        return hunks.indices.map { index in
             let reading = readings[index]
             var found = removals[index]
             for (row, neighbour, option) in reading.added {
@@ -107,7 +128,7 @@ struct TablePatch {
                 found.append(
                     rows.insert(row, inPlaceOf: places.removeValue(forKey: row.key), after: neighbour, option: option))
             }
-            outcomes.append(outcome(hunk, files[index], reading, found))
+            return outcome(hunks[index], files[index], reading, found)
         }
     }
 
