@@ -151,6 +151,8 @@ struct Expansion {
                     })
         }
         noteGaps(program)
+        // What the sources of a tree say about their own routines they say with `_ASM_EXTABLE`.
+        if let sources { generation.exceptionTable.removeAll { sources.excluded.contains($0.routine) } }
         useLocalNames(program)
         var builder = MemoryBuilder(
             table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector),

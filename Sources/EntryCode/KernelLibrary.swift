@@ -99,7 +99,7 @@ package struct Generation: Sendable {
     /// Roles that another symbol plays where page tables are isolated.
     package var rolesWithIsolation: [String: String] = [:]
     /// Labels of instructions that may fault and of the code that then goes on.
-    package var exceptionTable: [(fault: String, fixup: String)] = []
+    package var exceptionTable: [(routine: String, fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
     package var interruptStackInUse: InUse?
     /// 16 bits, one for each PCID whose user half must be flushed at the next return; nil where nothing is put off.
@@ -242,7 +242,7 @@ package struct KernelLibrary: Sendable {
                     faults.append("\(folder)/kernel.json has an exception-table row without fault or fixup")
                     continue
                 }
-                generation.exceptionTable.append((fault, fixup))
+                generation.exceptionTable.append((row["routine"]?.stringValue ?? "", fault, fixup))
             }
             if let word = root["user_pcid_flush_mask"], let variable = word["variable"]?.stringValue {
                 generation.userFlushMask = Generation.PerCPUWord(

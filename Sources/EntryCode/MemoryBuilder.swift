@@ -143,7 +143,7 @@ struct MemoryBuilder {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
         for row in program.exceptionTable { layout.fixups[row.fault] = row.fixup }
-        for row in generation.exceptionTable where table.sources == nil {
+        for row in generation.exceptionTable {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
                 continue
             }
