@@ -68,6 +68,9 @@ struct GenerationTreeTests {
                     text += condition(row.option, line)
                 }
             }
+            if path.hasSuffix("/entry_64.S"), homes["arch/x86/include/asm/idtentry.h"] != nil {
+                text += "#include <asm/idtentry.h>\n"
+            }
             if names.contains("@thunks") { for thunk in table.xen.thunks { text += "xen_pv_trap \(thunk)\n" } }
             tree.add(path, Array(text.utf8))
         }
