@@ -53,6 +53,8 @@ struct Expansion {
     let deviceVectors: Set<UInt8>
     /// Events without a vector that this kernel meets here, and whose stand-ins the table needs for nothing else.
     let standIns: Set<UInt8>
+    /// Those that stand for instructions which neither the processor nor the kernel offers, and programs execute all the same.
+    let refusedCalls: Set<UInt8>
 
     /// Alternatives have been applied.
     let isPatched: Bool
@@ -73,8 +75,12 @@ struct Expansion {
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
-        standIns = Set(others.map(\.vector))
-        all += others
+        let refused = Expansion.refusedCalls(table, platform).filter { row in
+            !taken.contains(row.vector) && !others.contains { $0.vector == row.vector }
+        }
+        refusedCalls = Set(refused.map(\.vector))
+        standIns = Set(others.map(\.vector)).union(refusedCalls)
+        all += others + refused
         vectors = all.sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
@@ -127,7 +133,25 @@ struct Expansion {
                 isPossible: platform == .bareMetalIntel)
         }
         add(Platform.failsafeVector, "failsafe_callback", callback: "failsafe", isPossible: false)
+        if platform == .bareMetalIntel, table.options["KVM_INTEL"] ?? false, let entry = generation.roles["kvm_nmi"] {
+            found.append((Platform.kvmNMIVector, entry))
+        }
         return found
+    }
+
+    /// SYSCALL and SYSENTER where they lead nowhere: the processor raises #UD, or the guest has no callback for Xen to call.
+    private static func refusedCalls(_ table: EntryTable, _ platform: Platform) -> [(vector: UInt8, entry: String)] {
+        let has32 = table.options["IA32_EMULATION"] ?? true
+        switch platform {
+        case .bareMetalIntel: return has32 ? [(Platform.syscall32Vector, "syscall32")] : []
+        case .bareMetalAMD: return has32 ? [(Platform.sysenterVector, "sysenter")] : []
+        case .xenPV:
+            let calls = [
+                (Platform.syscallVector, "syscall"), (Platform.syscall32Vector, "syscall32"),
+                (Platform.sysenterVector, "sysenter"),
+            ]
+            return calls.filter { table.xen.callbacks[$0.1] == nil && (has32 || $0.0 == Platform.syscallVector) }
+        }
     }
 
     mutating func dangling(_ pointer: String, _ message: String) {
@@ -175,6 +199,7 @@ struct Expansion {
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
+            refusedCalls: refusedCalls,
             bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
             findings: findings)
     }
@@ -336,7 +361,7 @@ struct Expansion {
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
-        text += debugSiteText() + "ENTRY(user_int_others)\n"
+        text += debugSiteText() + lastCallText() + "ENTRY(user_int_others)\n"
         for (vector, _) in Addresses.otherInterrupts(vectors: Set(vectors.map(\.vector)), standIns) {
             text += "\tint $\(vector)\n"
         }
@@ -381,6 +406,20 @@ struct Expansion {
         return text
     }
 
+    /// User code with a prefix that changes nothing but the length of INT n, and a SYSCALL at the very end of user memory.
+    private func lastCallText() -> String {
+        var text = ""
+        for vector in prefixedVectors {
+            let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
+            text += "ENTRY(user_prefixed_\(vector))\n\trep \(instruction)\n\tnop\n\tnop\nEND(user_prefixed_\(vector))\n"
+        }
+        return text + "ENTRY(user_last_call)\n\tsyscall\nEND(user_last_call)\n"
+    }
+
+    private var prefixedVectors: [UInt8] {
+        vectors.map(\.vector).filter { [Vector.breakpoint, Vector.overflow, 0x80].contains($0) }
+    }
+
     func assemblyInput() -> AssemblyInput {
         var constants: [String: Int64] = [
             "PLATFORM_XEN_PV": platform.isXen ? 1 : 0,
@@ -406,6 +445,11 @@ struct Expansion {
         placements["user_int_others"] = Addresses.userOtherInterrupts
         placements["user_access"] = Addresses.userAccess
         placements["__kernel_vsyscall"] = Addresses.userVDSO32
+        // SYSCALL has two bytes.
+        placements["user_last_call"] = table.machine.userEnd &- 2
+        for vector in prefixedVectors {
+            placements["user_prefixed_\(vector)"] = Addresses.userPrefixed + UInt64(vector) * 16
+        }
         for (vector, _) in vectors {
             placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
             placements["user_mov_ss_\(vector)"] = Addresses.userMovSS + UInt64(vector) * 16
@@ -502,6 +546,7 @@ enum Addresses {
     static let userMovSS: UInt64 = 0x0040_5000
     static let userAccess: UInt64 = 0x0040_6000
     static let userOtherInterrupts: UInt64 = 0x0040_7000
+    static let userPrefixed: UInt64 = 0x0040_8000
 
     /// Where INT n stands for each n that no gate of the kernel has: two bytes each, one after the other.
     static func otherInterrupts(

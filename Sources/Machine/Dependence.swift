@@ -86,7 +86,16 @@ package struct Dependence: Sendable, Hashable {
         if Dependence.looksAtMemory(instruction) { uses |= Dependence.memory }
     }
 
+    /// The instruction goes where the word at RSP says, or takes flags from it.
+    static func readsStack(_ instruction: Instruction) -> Bool {
+        switch instruction.opcode {
+        case .ret, .iret, .popf: true
+        default: false
+        }
+    }
+
     private static func looksAtMemory(_ instruction: Instruction) -> Bool {
+        if readsStack(instruction) { return true }
         switch instruction.form {
         case .memory, .registerToMemory, .memoryToRegister, .immediateToMemory, .indirectMemory: break
         default: return false

@@ -156,6 +156,8 @@ package struct Processor: Sendable {
     package var nmiBlocked = false
     /// MOV SS or POP SS was the last instruction: debug traps and interrupts wait one instruction.
     package var stackShadow = false
+    /// User code runs with the null segment that the kernel had in SS, whatever the selector says; 64-bit code does not notice.
+    package var hasUnusableStack = false
     /// STI was the last instruction with IF clear before it.
     package var interruptShadow = false
     /// DR6 bits of debug traps that wait for delivery.

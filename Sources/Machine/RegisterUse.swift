@@ -62,7 +62,7 @@ extension Machine {
             found |= carrier(cpu.registers[rest.trailingZeroBitCount])
             rest &= rest - 1
         }
-        if uses & Dependence.memory != 0, let word = word(of: instruction.memory) {
+        if uses & Dependence.memory != 0, let word = lookedAtWord(instruction) {
             found |= carrier(word)
         }
         registerUse.looked |= found
@@ -75,15 +75,19 @@ extension Machine {
         StrangeValue.register(in: value) | (value == carriedStackPointer ? RegisterUse.stackPointer : 0)
     }
 
-    /// The aligned word that an operand lies in, as it is: nothing takes note of it. Nil where there is no memory.
+    /// The aligned word that an instruction looks at, as it is: nothing takes note of it. Nil where there is no memory.
     @inline(__always)
-    private mutating func word(of operand: MemoryOperand) -> UInt64? {
-        var address = UInt64(bitPattern: operand.displacement) &+ self[operand.base]
-        if operand.index != .none { address &+= self[operand.index] &* UInt64(operand.scale) }
-        switch operand.segment {
-        case .gs: address &+= cpu.gsBase
-        case .fs: address &+= cpu.fsBase
-        default: break
+    private mutating func lookedAtWord(_ instruction: Instruction) -> UInt64? {
+        var address = cpu[.rsp]
+        if !Dependence.readsStack(instruction) {
+            let operand = instruction.memory
+            address = UInt64(bitPattern: operand.displacement) &+ self[operand.base]
+            if operand.index != .none { address &+= self[operand.index] &* UInt64(operand.scale) }
+            switch operand.segment {
+            case .gs: address &+= cpu.gsBase
+            case .fs: address &+= cpu.fsBase
+            default: break
+            }
         }
         return memory.translate(address & ~7).map { memory.word(atOffset: $0.offset) }
     }

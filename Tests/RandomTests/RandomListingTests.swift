@@ -5,7 +5,8 @@ import Verification
 
 /// What is printed of random code reads back as the same code.
 struct RandomListingTests {
-    @Test("a changed routine's listing, sent back, is the same code", .timeLimit(.minutes(2)), arguments: Seeds.range(12))
+    @Test(
+        "a changed routine's listing, sent back, is the same code", .timeLimit(.minutes(2)), arguments: Seeds.range(12))
     func roundTrip(seed: UInt64) throws {
         try Seeds.timed("listing", seed) {
             var random = try RandomTable(seed: seed ^ 0x1157_0000_0000)
@@ -25,6 +26,11 @@ struct RandomListingTests {
                 let again: EntryImage
                 do {
                     again = try EntryTable.read(document).expand(for: random.platform)
+                } catch let error as InvalidConfiguration
+                    where error.findings.allSatisfy({ $0.pointer != "/routines/\(name)" && !$0.pointer.isEmpty })
+                {
+                    // Another changed routine leads to a label of this one that was the kernel's own.
+                    continue
                 } catch {
                     Issue.record("seed \(seed): \(name): \(error)\n\(text)")
                     continue

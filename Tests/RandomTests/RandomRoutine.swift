@@ -25,7 +25,8 @@ struct RandomRoutine {
     /// What the assembler expands: too much, without end, or to something.
     private static let macros = [
         ".macro R\n\tR\n\tR\n\t.endm\n\tR", ".rept 9999\n\tnop\n\t.endr", ".rept 3\n\tpushq %rax\n\t.endr",
-        ".macro A x\n\tB \\x\\x\n\t.endm\n\t.macro B x\n\tA \\x\\x\n\t.endm\n\tA 1", ".irp r, rax, rbx\n\tpushq %\\r\n\t.endr",
+        ".macro A x\n\tB \\x\\x\n\t.endm\n\t.macro B x\n\tA \\x\\x\n\t.endm\n\tA 1",
+        ".irp r, rax, rbx\n\tpushq %\\r\n\t.endr",
         ".if 1\n\tcli\n\t.else\n\tsti\n\t.endif", ".set x, x + 1", ".rept 200\n\t.rept 200\n\tnop\n\t.endr\n\t.endr",
     ]
     private static let quads = [

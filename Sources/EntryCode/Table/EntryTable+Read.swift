@@ -24,7 +24,8 @@ extension EntryTable {
     package static let macroColumnKeys = ["paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
     package static let callbackKeys = ["event", "failsafe", "syscall", "syscall32", "sysenter"]
     package static let machineKeys = [
-        "code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "kernel_registers",
+        "code", "stacks", "guards", "espfix", "per_cpu_base", "user_end", "watchpoint", "kernel_rsp",
+        "kernel_registers",
         "self_test",
     ]
     package static let selfTestKeys = [

@@ -285,6 +285,20 @@ private enum Schema {
             ),
             ("per_cpu_base", reference("address", "The kernel's GS base; a multiple of 4096.")),
             (
+                "user_end",
+                reference(
+                    "address",
+                    "The first address that programs cannot map: a multiple of 4096, 0x7ffffffff000 if nothing is said. At 0x800000000000 no guard page keeps SYSCALL from the last bytes below the hole in the address space."
+                )
+            ),
+            (
+                "watchpoint",
+                reference(
+                    "address",
+                    "Eight bytes of kernel memory that a debugger of the kernel watches, in every scenario on bare metal: a place where the kernel lets it. Only entry code is watched, not the models of C functions."
+                )
+            ),
+            (
                 "kernel_rsp",
                 object(
                     "Stack pointers of interrupted kernel code.",

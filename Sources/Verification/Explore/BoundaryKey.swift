@@ -29,6 +29,7 @@ extension ScenarioRun {
                 case Vector.breakpoint: bits |= 4
                 case Vector.machineCheck: bits |= 8
                 case Vector.doubleFault: bits |= 16
+                case Vector.virtualization: bits |= 256
                 // Its address is lost to a nested fault while its handler has not read it.
                 case Vector.pageFault: bits |= activations[index].handlerCalls == 0 ? 32 : 0
                 default: break

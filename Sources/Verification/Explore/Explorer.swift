@@ -89,6 +89,8 @@ package struct Explorer: Sendable {
         -> UInt64
     {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
+        // What one event does is found with that event alone, not only behind another that leads to the same state.
+        sum = mix(sum, UInt64(run.path.count))
         sum = mix(sum, run.machine.memory.tracking.content)
         sum = mix(sum, run.machine.liveActivations)
         sum = mix(sum, run.machine.cpu.flags)

@@ -31,8 +31,8 @@ extension ScenarioRun {
     /// Whether somebody needs a word.
     ///
     /// On a stack a word is needed if its owner has not returned and it is not below the owner's stack pointer. Words of
-    /// frames are needed even there, if the interrupted path reads them: entry code moves RSP over frames that it is about to
-    /// copy. Elsewhere everything is needed, but for words that entry code has for scratch.
+    /// frames and saved registers are needed even there, if the interrupted path reads them: entry code moves RSP over what
+    /// it is about to copy. Elsewhere everything is needed, but for words that entry code has for scratch.
     ///
     /// - Parameter accesses: Accesses of the interrupted path so far.
     mutating func isNeeded(_ index: Int, of owner: Owner, at accesses: UInt32) -> Bool {
@@ -41,7 +41,8 @@ extension ScenarioRun {
         if machine.memory.isStack(index) {
             if isNobodys { return false }
             guard machine.isDead(address, of: owner.activation) else { return true }
-            return owner.kind == .hardwareFrame && isReadLater(index, after: accesses)
+            let mayBeRead = owner.kind == .hardwareFrame || owner.kind == .savedRegister
+            return mayBeRead && isReadLater(index, after: accesses)
         }
         if let vcpuInfo = hypervisor?.vcpuInfo, address == vcpuInfo &+ 16, !isFaultAddressNeeded { return false }
         return !(isNobodys && layout.scratchWords.contains(address))

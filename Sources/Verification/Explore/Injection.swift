@@ -11,6 +11,8 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
     case upcall
     case pageFault
     case breakpoint
+    /// #VE of a TDX guest.
+    case virtualization
 
     /// The vector that it comes by.
     func vector(_ image: EntryImage) -> UInt8? {
@@ -22,6 +24,7 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
         case .upcall: image.platform.isXen ? image.deviceVectors.first : nil
         case .pageFault: Vector.pageFault
         case .breakpoint: Vector.breakpoint
+        case .virtualization: Vector.virtualization
         }
     }
 
@@ -38,6 +41,7 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
         case .upcall: "Xen has an event where events are not masked"
         case .pageFault: "C code touches user memory or memory that is mapped late"
         case .breakpoint: "a probe stands in C code"
+        case .virtualization: "C code does what the host must emulate, or the host has taken a page away"
         }
     }
 }

@@ -17,6 +17,7 @@ struct RunSnapshot {
     let debugIST: UInt8
     let debugTableUsers: Int
     let hypervisorNMI: Bool
+    let hypervisorMachineCheck: Bool
     let hypervisorMask: Bool
     let activations: [Activation]
     let findings: [RecordedFinding]
@@ -61,6 +62,7 @@ extension ScenarioRun {
             interruptsWereEnabledAtReturn: machine.interruptsWereEnabledAtReturn,
             debugIST: machine.idt[Int(Vector.debug)].ist, debugTableUsers: machine.debugTableUsers,
             hypervisorNMI: hypervisor?.nmiMasked ?? false,
+            hypervisorMachineCheck: hypervisor?.isInMachineCheck ?? false,
             hypervisorMask: hypervisor?.eventsWereMaskedAtReturn ?? false, activations: activations,
             findings: findings, hardCause: hardCause, laterFinding: laterFinding, console: console,
             stackExpectations: stackExpectations, faultAtHand: faultAtHand, nextActivation: nextActivation,
@@ -91,6 +93,7 @@ extension ScenarioRun {
         machine.idt[Int(Vector.debug)].ist = snapshot.debugIST
         machine.debugTableUsers = snapshot.debugTableUsers
         hypervisor?.nmiMasked = snapshot.hypervisorNMI
+        hypervisor?.isInMachineCheck = snapshot.hypervisorMachineCheck
         hypervisor?.eventsWereMaskedAtReturn = snapshot.hypervisorMask
         activations = snapshot.activations
         findings = snapshot.findings

@@ -25,7 +25,8 @@ extension ScenarioRun {
     mutating func exploredRun() -> Outcome {
         let first = machine.stepNumber
         guard first < limits.steps else { return .stepLimit }
-        let limit = remaining > 0 ? first + 1 : limits.steps
+        // The interrupted program is over at an address (`advance`).
+        let limit = remaining > 0 || activations.isEmpty ? first + 1 : limits.steps
         let outcome = machine.runNoting(image.program, stepLimit: limit, seeksStrange: isProbing > 0)
         explorer?.instructions &+= UInt64(machine.stepNumber &- first)
         if case .stepLimit = outcome, machine.stepNumber < limits.steps { return .next }
@@ -125,6 +126,12 @@ extension ScenarioRun {
         case .pageFault:
             return !boundary.isInside(Vector.doubleFault) && !boundary.isInside(Vector.machineCheck)
                 && !(boundary.isInside(Vector.debug) && interruptsEntryCode(Vector.debug))
+        case .virtualization:
+            // A host that may take pages away does so at any access, unless the guest refuses to run so (SEPT_VE_DISABLE).
+            let isAnywhere = !(image.table.options["SEPT_VE_DISABLE"] ?? true)
+            return (isAnywhere || boundary.place == .faultingBody) && !boundary.isInside(Vector.virtualization)
+                && !boundary.isInside(Vector.doubleFault) && !boundary.isInside(Vector.machineCheck)
+                && !boundary.isInside(Vector.nmi) && !boundary.isInside(Vector.debug)
         case .breakpoint:
             return !boundary.isInside(Vector.breakpoint) && !boundary.isInside(Vector.debug)
                 && !boundary.isInside(Vector.machineCheck) && !boundary.isInside(Vector.doubleFault)
@@ -158,10 +165,13 @@ extension ScenarioRun {
             // A read of user memory that is not there.
             case .pageFault: Event(vector: vector, source: .fault, errorCode: 0, address: nestedFaultAddress)
             case .breakpoint: Event(vector: vector, source: .software)
+            case .virtualization: Event(vector: vector, source: .fault)
             }
         let interruptedRSP = machine[.rsp]
+        let number = nextActivation
         deliver(event, isUnexpected: false)
-        guard ending == nil, !activations.isEmpty else { return }
+        // Xen may have held it.
+        guard ending == nil, !activations.isEmpty, nextActivation != number else { return }
         activations[activations.count - 1].isInjected = true
         // On a stack of its own the event carries RSP like any register.
         let hasOwnStack = hypervisor == nil && machine.idt[Int(vector)].ist != 0
@@ -244,9 +254,10 @@ extension ScenarioRun {
         runNested(above: floor)
         isProbing -= 1
         if isLogged { futures[futures.count - 1].log = machine.memory.tracking.takeLog() }
-        let isBack =
-            findings.count == snapshot.findings.count && ending == nil && !didBreakInside
-            && isBack(at: snapshot, strange: carried)
+        // What the event itself does next is nothing to those whose words it has written.
+        let own = depth > 1 ? futures.popLast() : nil
+        defer { if let own { futures.append(own) } }
+        let isBack = !hasBroken(since: snapshot) && !didBreakInside && isBack(at: snapshot, strange: carried)
         // The outer one that is being probed has it inside as well.
         didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
         var touched: [Int32] = []
@@ -265,8 +276,12 @@ extension ScenarioRun {
         if isLogged { machine.memory.tracking.startLog() }
         raise(event)
         runNested(above: floor)
-        let broke = findings.count > snapshot.findings.count || ending != nil
-        let isBack = !broke && isBack(at: snapshot)
+        let broke = hasBroken(since: snapshot)
+        // Where it ends, what comes after it is nothing to the outcome; nor where all is as it was.
+        let own = depth > 1 ? futures.popLast() : nil
+        let isSettled = ending != nil || isBack(at: snapshot)
+        if let own { futures.append(own) }
+        let isBack = !broke && isSettled
         var touched: [Int32] = []
         _ = endNested(event, depth, &touched)
         var isFollowed = false
@@ -276,13 +291,21 @@ extension ScenarioRun {
             futures[futures.count - 1].end = isBack ? .interrupted : isFollowed ? .run : .unknown
         }
         restore(snapshot)
+        let after = depth > 1 ? futures.popLast() : nil
         let footprint = footprint(&touched)
+        if let after { futures.append(after) }
         if isProbing > 0 {
             // Whoever is probing learns that something breaks inside, and runs it again to report it.
             if broke { didBreakInside = true }
-        } else if broke {
+        } else if broke && isSettled {
             keep(.reported, footprint, event, depth, processor)
         }
+    }
+
+    /// Something broke, warnings aside, or the run has ended.
+    private func hasBroken(since snapshot: RunSnapshot) -> Bool {
+        ending != nil
+            || findings.dropFirst(snapshot.findings.count).contains { $0.finding.rule.severity == .violation }
     }
 
     private mutating func beginNested(inside: Int) -> RunSnapshot? {

@@ -16,18 +16,22 @@ extension ScenarioRun {
         check(.cFunction)
         guard recorder != nil else {
             runBody(image.functions[number])
+            dropWatchedAccess()
             return
         }
         let before = machine.cpu
         machine.writes.removeAll(keepingCapacity: true)
         runBody(image.functions[number])
+        dropWatchedAccess()
         recorder?.amend(before: before, machine: machine)
     }
 
     private mutating func runBody(_ function: CFunction) {
         do throws(Fault) {
             let stackPointer = machine[.rsp]
-            try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
+            try CFunctionCall.enter(
+                &machine, currentTaskOffset: layout.currentTaskOffset, stack_bytes: layout.functionStack_bytes)
+            dropWatchedAccess()
             var body = Body(
                 function: function, registers: 0, errorCode: 0, stackPointer: stackPointer,
                 isHandler: function.model.isEventHandler)
@@ -222,7 +226,9 @@ extension ScenarioRun {
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
         case .pendingSignal, .pendingFlush: break
         case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
-        case .signal: signal(regs)
+        case .prefixedInterrupt, .hostInterrupt: break
+        case .otherTask: runOtherTask()
+        case .signal, .refusedCall: signal(regs)
         case .softwareInterrupt:
             if activation.event.vector == Vector.generalProtection { signal(regs) }
         case .modifyUserState:

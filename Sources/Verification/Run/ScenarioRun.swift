@@ -174,6 +174,7 @@ package struct ScenarioRun: Sendable {
         machine.liveActivations = 1
         machine.isTracing = recorder != nil
         hypervisor?.nmiMasked = false
+        hypervisor?.isInMachineCheck = false
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
