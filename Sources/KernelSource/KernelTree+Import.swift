@@ -46,13 +46,12 @@ extension KernelTree {
             assumed: Set((document["sources"]?["assumed"]?.arrayValue ?? []).compactMap(\.stringValue)), kernels)
         // What the user has chosen besides stays.
         for key in ["options", "machine", "routines", "source"] { made.document.set(key, document[key]) }
-        if let version = document["xen"]?["version"] {
-            var xen = made.document["xen"] ?? .object([])
-            xen.set("version", version)
-            xen.set("quirks", document["xen"]?["quirks"])
-            xen.set("callbacks", document["xen"]?["callbacks"])
-            made.document.set("xen", xen)
+        var xen = made.document["xen"] ?? .object([])
+        for member in document["xen"]?.objectValue ?? [] where member.key != "traps" && member.key != "thunks" {
+            xen.set(member.key, member.value)
         }
+        made.document.set("xen", xen)
+        made.document = made.document.canonical
         return made
     }
 
