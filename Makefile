@@ -1,6 +1,8 @@
 # Gatehouse. `make run` and `make test` do all the set-up on a bare Debian 12 with Swift.
 
 PACKAGES := libnghttp2-dev libevent-dev libssl-dev libsqlite3-dev zlib1g-dev pkg-config curl jq ca-certificates
+# Kernel sources that tests read; nothing of them is in the repository.
+TEST_PACKAGES := linux-source-6.1
 BENCH_PACKAGES := nghttp2-client nghttp2-server python3
 BUILD := .build/release/gatehouse
 # Tests that talk over sockets have the processor to themselves: the server's own time limits apply to them. Those of the
@@ -8,13 +10,16 @@ BUILD := .build/release/gatehouse
 TRANSPORT_TESTS := HTTPTransportTests
 LIVE_TESTS := APITests|EndToEndTests
 
-.PHONY: all run test bench build format lint packages bench-packages clean
+.PHONY: all run test bench build format lint packages test-packages bench-packages clean
 
 all: build
 
 # apt asks for nothing when the packages are there; sudo only where the user is not root.
 packages:
 	@deploy/install-packages $(PACKAGES)
+
+test-packages: packages
+	@deploy/install-packages $(TEST_PACKAGES)
 
 bench-packages: packages
 	@deploy/install-packages $(BENCH_PACKAGES)
@@ -25,7 +30,7 @@ build: packages
 run: build
 	@deploy/demo $(BUILD)
 
-test: packages lint
+test: test-packages lint
 	swift build --build-tests
 	swift test --skip-build --parallel --skip '$(TRANSPORT_TESTS)|$(LIVE_TESTS)'
 	swift test --skip-build --parallel --filter '$(TRANSPORT_TESTS)'

@@ -39,6 +39,9 @@ let package = Package(
             name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings,
             plugins: ["EmbedFiles"]),
 
+        // Kernel trees, patches and mails into entry tables; pure as well.
+        .target(name: "KernelSource", dependencies: ["EntryCode", "Assembler", "XenPV"], swiftSettings: settings),
+
         .target(
             name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],
             swiftSettings: settings),
@@ -52,7 +55,7 @@ let package = Package(
         .target(
             name: "API",
             dependencies: [
-                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
+                "Store", "Reports", "KernelSource", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
@@ -66,7 +69,8 @@ let package = Package(
         .executableTarget(
             name: "gatehouse",
             dependencies: [
-                "Service", "API", "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
+                "Service", "API", "Store", "Reports", "KernelSource", "Verification", "EntryCode", "XenPV",
+                "HTTPTransport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -84,6 +88,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "Machine", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: settings),
+        .testTarget(
+            name: "KernelSourceTests",
+            dependencies: ["KernelSource", "Reports", "Verification", "EntryCode", "Assembler", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: settings),
         .testTarget(
             name: "RandomTests",
@@ -106,7 +114,7 @@ let package = Package(
         .testTarget(
             name: "APITests",
             dependencies: [
-                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "Verification",
+                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "KernelSource", "Verification",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
             ],
