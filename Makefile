@@ -1,6 +1,6 @@
 # Gatehouse. `make run` and `make test` do all the set-up on a bare Debian 12 with Swift.
 
-PACKAGES := libnghttp2-dev libevent-dev libssl-dev libsqlite3-dev zlib1g-dev pkg-config curl jq ca-certificates
+PACKAGES := libnghttp2-dev libhttp-parser-dev libevent-dev libssl-dev libsqlite3-dev zlib1g-dev pkg-config curl jq ca-certificates
 BENCH_PACKAGES := nghttp2-client nghttp2-server python3
 BUILD := .build/release/gatehouse
 # Tests that talk over sockets have the processor to themselves: the server's own time limits apply to them. Those of the

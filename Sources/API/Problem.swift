@@ -117,6 +117,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case preconditionFailed = "precondition-failed"
     case requestTimeout = "request-timeout"
     case contentTooLarge = "content-too-large"
+    case targetTooLong = "target-too-long"
     case fieldsTooLarge = "fields-too-large"
     case unsupportedMediaType = "unsupported-media-type"
     case invalidDocument = "invalid-document"
@@ -128,6 +129,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case storageFull = "storage-full"
     case storageFailed = "storage-failed"
     case internalError = "internal-error"
+    case notImplemented = "not-implemented"
+    case versionNotSupported = "version-not-supported"
 
     package var status: Int {
         switch self {
@@ -139,10 +142,13 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: 412
         case .requestTimeout: 408
         case .contentTooLarge: 413
+        case .targetTooLong: 414
         case .fieldsTooLarge: 431
         case .unsupportedMediaType: 415
         case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
         case .internalError: 500
+        case .notImplemented: 501
+        case .versionNotSupported: 505
         case .overloaded: 503
         case .storageFull: 507
         case .storageFailed: 503
@@ -162,6 +168,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: "Precondition failed"
         case .requestTimeout: "Request timeout"
         case .contentTooLarge: "Content too large"
+        case .targetTooLong: "Request target too long"
         case .fieldsTooLarge: "Header fields too large"
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidDocument: "The document has faults"
@@ -173,6 +180,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .storageFull: "Storage is full"
         case .storageFailed: "Storage failed"
         case .internalError: "Internal error"
+        case .notImplemented: "Not implemented"
+        case .versionNotSupported: "HTTP version not supported"
         }
     }
 
@@ -190,6 +199,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: "Fetch the resource again and use its ETag."
         case .requestTimeout: "The body came too slowly; send it again."
         case .contentTooLarge: "An entry table has at most 1 MiB."
+        case .targetTooLong: "Send a shorter path and query."
         case .fieldsTooLarge: "Send fewer or shorter fields."
         case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
         case .invalidDocument:
@@ -201,6 +211,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .overloaded: "Try again after the seconds that Retry-After names."
         case .storageFull: "Free space on the disk of the database."
         case .storageFailed: "See the service's log; the write was not acknowledged and may be tried again."
+        case .notImplemented: "See the Allow field of a 405, and send bodies whole or with the transfer coding chunked."
+        case .versionNotSupported: "Speak HTTP/1.1 or HTTP/2."
         case .internalError: "A defect of the service: report it with the instance."
         }
     }

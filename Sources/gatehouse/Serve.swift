@@ -7,7 +7,7 @@ import Service
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Serve the HTTP interface (HTTP/2 with prior knowledge) until SIGTERM.")
+        abstract: "Serve the HTTP interface until SIGTERM.")
 
     @Option(
         help: ArgumentHelp("Address and port; may be repeated. Port 0 takes a free one.", valueName: "address:port"))
