@@ -111,7 +111,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["gatehouse", "HTTPTestSupport"], swiftSettings: settings),
     ]
 )
 

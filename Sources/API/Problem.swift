@@ -68,12 +68,13 @@ package struct Problem: Error, Sendable {
     }
 
     /// The body as `application/problem+json`.
-    package func json(instance: String) -> JSON {
+    package func json(instance: String, id: String? = nil) -> JSON {
         var members: [JSON.Member] = [
             JSON.Member("type", .string("/problems#\(kind.rawValue)")), JSON.Member("title", .string(kind.title)),
             JSON.Member("status", .integer(Int64(kind.status))), JSON.Member("detail", .string(detail)),
             JSON.Member("instance", .string(instance)), JSON.Member("code", .string(kind.rawValue)),
         ]
+        if let id { members.append(JSON.Member("request_id", .string(id))) }
         if !items.isEmpty {
             members.append(JSON.Member("errors", .array(items.map(\.json))))
         }
@@ -110,6 +111,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case malformedJSON = "malformed-json"
     case unknownParameter = "unknown-parameter"
     case invalidParameter = "invalid-parameter"
+    case unauthorized
+    case forbidden
     case notFound = "not-found"
     case methodNotAllowed = "method-not-allowed"
     case notAcceptable = "not-acceptable"
@@ -125,6 +128,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case idempotencyMismatch = "idempotency-mismatch"
     case notRunnable = "not-runnable"
     case noScenario = "no-scenario"
+    case rateLimited = "rate-limited"
     case overloaded
     case storageFull = "storage-full"
     case storageFailed = "storage-failed"
@@ -135,6 +139,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     package var status: Int {
         switch self {
         case .malformedRequest, .malformedJSON, .unknownParameter, .invalidParameter: 400
+        case .unauthorized: 401
+        case .forbidden: 403
         case .notFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
@@ -146,6 +152,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .fieldsTooLarge: 431
         case .unsupportedMediaType: 415
         case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
+        case .rateLimited: 429
         case .internalError: 500
         case .notImplemented: 501
         case .versionNotSupported: 505
@@ -161,6 +168,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .malformedJSON: "The body is not JSON"
         case .unknownParameter: "Unknown query parameter"
         case .invalidParameter: "Invalid query parameter or field"
+        case .unauthorized: "A token is needed"
+        case .forbidden: "The token does not allow this"
         case .notFound: "Not found"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "No acceptable format"
@@ -176,6 +185,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .idempotencyMismatch: "Idempotency key used for another request"
         case .notRunnable: "The table cannot be run"
         case .noScenario: "No scenario matches"
+        case .rateLimited: "Too many requests"
         case .overloaded: "Overloaded"
         case .storageFull: "Storage is full"
         case .storageFailed: "Storage failed"
@@ -192,6 +202,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .malformedJSON: "The error names line, column and byte where parsing stopped."
         case .unknownParameter: "The error names the parameters that the resource knows."
         case .invalidParameter: "The error names the values that the parameter takes."
+        case .unauthorized: "Send Authorization: Bearer with a token that the service knows."
+        case .forbidden: "The WWW-Authenticate field names the scope that is needed."
         case .notFound: "Lists under /v1/configurations and /v1/simulations show what is there."
         case .methodNotAllowed: "The Allow field lists the methods of the resource."
         case .notAcceptable: "Ask for a format that the error lists, by Accept or ?format=."
@@ -208,6 +220,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .idempotencyMismatch: "Use a new key for a new request."
         case .notRunnable: "The configuration's reasons say what is missing."
         case .noScenario: "Ask without 'scenarios' and list the names under /v1/simulations/{id}/scenarios."
+        case .rateLimited: "Wait for the seconds that Retry-After names."
         case .overloaded: "Try again after the seconds that Retry-After names."
         case .storageFull: "Free space on the disk of the database."
         case .storageFailed: "See the service's log; the write was not acknowledged and may be tried again."

@@ -128,6 +128,8 @@ final class EventLoop {
 
     private func open(_ socket: Descriptor, isTLS: Bool, peer: PeerAddress, now: MonotonicTime) {
         socket.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        // What a slow reader does not take must not pile up in the kernel either.
+        socket.setOption(Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Int32(clamping: limits.unsentBytes))
         var session: TLSSession?
         if isTLS {
             session = tls.current.flatMap { TLSSession($0, socket: socket.number) }

@@ -12,7 +12,7 @@ struct Gatehouse: ParsableCommand {
         version: programVersion,
         subcommands: [
             Serve.self, Check.self, Listing.self, Trace.self, Kernels.self, Rules.self, Defects.self, Costs.self,
-            Coverage.self,
+            Coverage.self, Token.self,
         ])
 
     /// Every failure exits with 2: 1 is kept for tables that are violated.
