@@ -20,8 +20,10 @@ let package = Package(
     targets: [
         // One system-library target per C library; each is imported by exactly one Swift target.
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CHTTPParser", providers: [.apt(["libhttp-parser-dev"])]),
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "COpenSSLTLS", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Files of text (migrations, kernels) become part of the binary.
@@ -49,9 +51,11 @@ let package = Package(
             name: "Store", dependencies: ["Reports", "COpenSSL", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings, plugins: ["EmbedFiles"]),
         .target(
-            name: "HTTPWire", dependencies: ["CNghttp2", .product(name: "HTTPTypes", package: "swift-http-types")],
+            name: "HTTPWire",
+            dependencies: ["CNghttp2", "CHTTPParser", .product(name: "HTTPTypes", package: "swift-http-types")],
             swiftSettings: settings),
-        .target(name: "HTTPTransport", dependencies: ["HTTPWire", "CLibevent"], swiftSettings: settings),
+        .target(
+            name: "HTTPTransport", dependencies: ["HTTPWire", "CLibevent", "COpenSSLTLS"], swiftSettings: settings),
         .target(
             name: "API",
             dependencies: [
@@ -119,7 +123,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["gatehouse", "HTTPTestSupport"], swiftSettings: settings),
     ]
 )
 

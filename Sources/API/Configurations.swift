@@ -122,7 +122,7 @@ extension Application {
         let findings = obstacles(table)
         let inserted: InsertedConfiguration
         do throws(StoreError) {
-            inserted = try store.perform(
+            inserted = try perform(
                 .insertConfiguration(newConfiguration(table, name: name, renames: true, findings)))
         } catch { throw Problem(error) }
         if name != nil { cache.clear() }
@@ -267,7 +267,7 @@ extension Application {
         try request.allow([])
         let found = try findConfiguration(reference)
         try request.requireMatch([Format.json, .text].map { Application.tag(found, $0) })
-        do throws(StoreError) { try store.perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }
+        do throws(StoreError) { try perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }
         cache.clear()
         return Answer(.noContent)
     }

@@ -57,7 +57,8 @@ enum OpenAPI {
         case (.post, "/v1/checks"):
             ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "base", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
-        case (.delete, _), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"), (.get, "/v1/kernels/{name}"),
+        case (.delete, _), (.get, "/metrics"), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"),
+            (.get, "/v1/kernels/{name}"),
             (.get, "/v1/simulations/{id}/scenarios/{name...}"), (.get, "/v1/defects/{id}/broken"),
             (.get, "/v1/defects/{id}/fixed"):
             []
@@ -201,7 +202,7 @@ enum OpenAPI {
             JSON.Member(
                 "properties",
                 .object(
-                    ["type", "title", "detail", "instance", "code"].map {
+                    ["type", "title", "detail", "instance", "code", "request_id"].map {
                         JSON.Member($0, .object([JSON.Member("type", "string")]))
                     } + [
                         JSON.Member("status", .object([JSON.Member("type", "integer")])),
@@ -220,7 +221,25 @@ enum OpenAPI {
                         .object([JSON.Member("name", "Apache-2.0"), JSON.Member("identifier", "Apache-2.0")])),
                 ])), JSON.Member("paths", .object(paths.map { JSON.Member($0.path, .object($0.methods)) })),
             JSON.Member(
-                "components", .object([JSON.Member("schemas", .object([JSON.Member("problem", problem)]))])),
+                "components",
+                .object([
+                    JSON.Member("schemas", .object([JSON.Member("problem", problem)])),
+                    JSON.Member(
+                        "securitySchemes",
+                        .object([
+                            JSON.Member(
+                                "token",
+                                .object([
+                                    JSON.Member("type", "http"), JSON.Member("scheme", "bearer"),
+                                    JSON.Member(
+                                        "description",
+                                        "Where the service has tokens: GET takes the scope read, POST and the removal of a simulation submit, the removal of a configuration admin"
+                                    ),
+                                ]))
+                        ])),
+                ])),
+            // With or without: a service on a loopback address may have no tokens.
+            JSON.Member("security", .array([.object([]), .object([JSON.Member("token", .array([]))])])),
         ])
     }
 

@@ -16,6 +16,10 @@ extension Application {
         }
         add(.get, "/livez", "The process answers", .none) { app, request, _ throws(Problem) in try app.live(request) }
         add(.get, "/readyz", "The service takes work") { app, request, _ throws(Problem) in try app.ready(request) }
+        add(.get, "/metrics", "Measurements, in the text format of Prometheus", .none) {
+            app, request, _ throws(Problem) in
+            try app.metricsAnswer(request)
+        }
         add(.get, "/version", "Version of the program and the model", .none) { app, request, _ throws(Problem) in
             try app.versions(request)
         }

@@ -26,6 +26,9 @@ extension Application {
             result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),
             kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339)
         let summary = report.summary
+        metrics.countScenarios([
+            "holds": summary.holds, "violated": summary.violated, "undecided": summary.undecided,
+        ])
         let outcome = SimulationOutcome(
             verdict: StoredVerdict(rawValue: result.verdict.rawValue) ?? .undecided,
             summary: SimulationSummary(
@@ -69,8 +72,8 @@ extension Application {
             && Set(order.request.selection.platforms) == Set(Platform.allCases)
         let findings = isKnownValid ? [] : obstacles(table)
         do throws(StoreError) {
-            try store.perform(.insertConfiguration(newConfiguration(table, name: name, renames: renames, findings)))
-            try store.perform(
+            try perform(.insertConfiguration(newConfiguration(table, name: name, renames: renames, findings)))
+            try perform(
                 .insertSimulation(
                     NewSimulation(
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
@@ -202,9 +205,9 @@ extension Application {
         let digest = table.digest
         let id = newSimulationID()
         do throws(StoreError) {
-            try store.perform(
+            try perform(
                 .insertConfiguration(newConfiguration(table, name: name, renames: false, obstacles(table))))
-            try store.perform(
+            try perform(
                 .insertSimulation(
                     NewSimulation(
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
@@ -213,8 +216,8 @@ extension Application {
         let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name ?? table.name) }
         if !accepted {
             // Only what has ended can be removed; left queued, it would keep its configuration from being removed.
-            _ = try? store.perform(.cancelSimulation(id, at: environment.now()))
-            _ = try? store.perform(.deleteSimulation(id))
+            _ = try? perform(.cancelSimulation(id, at: environment.now()))
+            _ = try? perform(.deleteSimulation(id))
             throw Problem(.overloaded, "too many simulations wait; try again", fields: [.retryAfter: "1"])
         }
         let location = "/v1/simulations/\(id.text)"
@@ -231,9 +234,9 @@ extension Application {
         _ id: SimulationID, _ table: EntryTable, _ digest: Digest, _ order: SimulationOrder, name: String?
     ) {
         do throws(StoreError) {
-            try store.perform(.startSimulation(id, at: environment.now()))
+            try perform(.startSimulation(id, at: environment.now()))
             let (_, outcome, _) = run(table, digest: digest, name: name, id: id, order)
-            try store.perform(.finishSimulation(id, outcome))
+            try perform(.finishSimulation(id, outcome))
         } catch {
             // Cancelled meanwhile, or the store is gone: the start after this one marks what never ended.
             environment.log("simulation \(id.text) ended without a result: \(error.code.rawValue)")
@@ -361,9 +364,9 @@ extension Application {
         try request.requireMatch(tags)
         do throws(StoreError) {
             if stored.state.isEnd {
-                try store.perform(.deleteSimulation(stored.id))
+                try perform(.deleteSimulation(stored.id))
             } else {
-                try store.perform(.cancelSimulation(stored.id, at: environment.now()))
+                try perform(.cancelSimulation(stored.id, at: environment.now()))
             }
         } catch { throw Problem(error) }
         cache.clear()

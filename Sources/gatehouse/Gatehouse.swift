@@ -13,7 +13,7 @@ struct Gatehouse: ParsableCommand {
         subcommands: [
             Serve.self, Check.self, Diff.self, Import.self, Listing.self, Trace.self, Kernels.self, Rules.self,
             Defects.self, Costs.self,
-            Coverage.self,
+            Coverage.self, Token.self,
         ])
 
     /// Every failure exits with 2: 1 is kept for tables that are violated.
