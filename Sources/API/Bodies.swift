@@ -26,7 +26,15 @@ enum BodyKind: Sendable, Hashable {
 
     /// Media types of patches, for Accept-Post.
     static let patchTypes = "text/x-diff, text/plain, message/rfc822, application/mbox"
-    static let treeTypes = "application/json, multipart/form-data, application/x-tar"
+
+    /// What a resource takes that takes tables.
+    static func acceptedTypes(_ path: String) -> String {
+        switch path {
+        case "/v1/configurations": "application/json, multipart/form-data, application/x-tar"
+        case "/v1/checks": "application/json, \(patchTypes)"
+        default: Application.jsonTypes
+        }
+    }
 }
 
 extension Application {

@@ -48,7 +48,7 @@ extension Application {
             ? "; with curl: -H 'Content-Type: application/json'" : ""
         throw Problem(
             .unsupportedMediaType, "an entry table is sent as application/json\(hint)",
-            fields: [.acceptPost: request.path == "/v1/configurations" ? BodyKind.treeTypes : Application.jsonTypes])
+            fields: [.acceptPost: BodyKind.acceptedTypes(request.path)])
     }
 
     func readTable(_ body: [UInt8], prefix: String = "") throws(Problem) -> EntryTable {

@@ -72,6 +72,8 @@ struct GenerationTreeTests {
                 text += "#include <asm/idtentry.h>\n"
             }
             if names.contains("@thunks") { for thunk in table.xen.thunks { text += "xen_pv_trap \(thunk)\n" } }
+            // For sources of a kernel the first system vector is the one behind the timer's.
+            text = text.replacing("FIRST_SYSTEM_VECTOR + 1", with: "FIRST_SYSTEM_VECTOR")
             tree.add(path, Array(text.utf8))
         }
         var gates = "static const __initconst struct idt_data def_idts[] = {\n"

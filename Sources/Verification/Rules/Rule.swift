@@ -39,8 +39,8 @@ package struct Rule: Sendable, Hashable {
         LiveFrameOverwritten.rule, PtRegsFaithful.rule, ErrorCode.rule, Resumption.rule, UnexpectedFault.rule,
         DoubleFault.rule, TripleFault.rule, NMIMasking.rule, InterruptFlag.rule, AccessFlag.rule, DirectionFlag.rule,
         UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule, InformationLeak.rule,
-        NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule, NotUnderstood.rule,
-        Progress.rule,
+        NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule, Progress.rule,
+        NotUnderstood.rule,
     ]
 
     package static func named(_ id: String) -> Rule? { all.first { $0.id == id } }
