@@ -20,8 +20,10 @@ let package = Package(
     targets: [
         // One system-library target per C library; each is imported by exactly one Swift target.
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CHTTPParser", providers: [.apt(["libhttp-parser-dev"])]),
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "COpenSSLTLS", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Files of text (migrations, kernels) become part of the binary.
@@ -39,6 +41,9 @@ let package = Package(
             name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings,
             plugins: ["EmbedFiles"]),
 
+        // Kernel trees, patches and mails into entry tables; pure as well.
+        .target(name: "KernelSource", dependencies: ["EntryCode", "Assembler", "XenPV"], swiftSettings: settings),
+
         .target(
             name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],
             swiftSettings: settings),
@@ -46,13 +51,15 @@ let package = Package(
             name: "Store", dependencies: ["Reports", "COpenSSL", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings, plugins: ["EmbedFiles"]),
         .target(
-            name: "HTTPWire", dependencies: ["CNghttp2", .product(name: "HTTPTypes", package: "swift-http-types")],
+            name: "HTTPWire",
+            dependencies: ["CNghttp2", "CHTTPParser", .product(name: "HTTPTypes", package: "swift-http-types")],
             swiftSettings: settings),
-        .target(name: "HTTPTransport", dependencies: ["HTTPWire", "CLibevent"], swiftSettings: settings),
+        .target(
+            name: "HTTPTransport", dependencies: ["HTTPWire", "CLibevent", "COpenSSLTLS"], swiftSettings: settings),
         .target(
             name: "API",
             dependencies: [
-                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
+                "Store", "Reports", "KernelSource", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
@@ -66,7 +73,8 @@ let package = Package(
         .executableTarget(
             name: "gatehouse",
             dependencies: [
-                "Service", "API", "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
+                "Service", "API", "Store", "Reports", "KernelSource", "Verification", "EntryCode", "XenPV",
+                "HTTPTransport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -84,6 +92,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "Machine", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: settings),
+        .testTarget(
+            name: "KernelSourceTests",
+            dependencies: ["KernelSource", "Reports", "Verification", "EntryCode", "Assembler", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: settings),
         .testTarget(
             name: "RandomTests",
@@ -106,12 +118,13 @@ let package = Package(
         .testTarget(
             name: "APITests",
             dependencies: [
-                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "Verification",
+                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "KernelSource", "Verification",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "EndToEndTests", dependencies: ["gatehouse"], swiftSettings: settings),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["gatehouse", "HTTPTestSupport"], swiftSettings: settings),
     ]
 )
 

@@ -8,6 +8,7 @@ import Synchronization
 final class AnswerCache: Sendable {
     struct Entry: Sendable {
         var answer: PreparedAnswer
+        var counter: APIMetrics.Cached
         var ticket: UInt64
     }
 
@@ -32,17 +33,36 @@ final class AnswerCache: Sendable {
 
     /// The kept answer to a GET without a condition.
     func answer(to head: HTTPRequest) -> PreparedAnswer? {
-        guard head.method == .get, head.headerFields[.ifNoneMatch] == nil, let path = head.path else { return nil }
-        let key = Key(path: path, accept: head.headerFields[.accept])
-        return state.withLock { $0.entries[key]?.answer }
+        guard head.method == .get, let path = head.path else { return nil }
+        var accept: String?
+        // One walk over the fields: looking up each name walks them again.
+        for field in head.headerFields {
+            switch field.name.canonicalName.utf8.count {
+            case 6 where field.name == .accept:
+                // Several are one list; that is left to the handler.
+                if accept != nil { return nil }
+                accept = field.value
+            case 12 where field.name == .requestID: return nil
+            case 11 where field.name == .traceParent: return nil
+            case 13 where field.name == .ifNoneMatch: return nil
+            default: break
+            }
+        }
+        let key = Key(path: path, accept: accept)
+        guard let entry = state.withLock({ $0.entries[key] }) else { return nil }
+        entry.counter.add()
+        return entry.answer
     }
+
+    /// Bytes of the bodies that are kept.
+    var size_bytes: Int { state.withLock { $0.size_bytes } }
 
     /// What `keep` is told, taken before the store is read.
     var generation: UInt64 { state.withLock { $0.generation } }
 
     /// Keeps an answer that was made since `generation`; not where something was removed meanwhile, or a resource that
     /// is gone would be answered for ever.
-    func keep(_ answer: Answer, for head: HTTPRequest, since generation: UInt64) {
+    func keep(_ answer: Answer, for head: HTTPRequest, since generation: UInt64, counter: APIMetrics.Cached) {
         guard answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true, let path = head.path,
             answer.body.count <= limit_bytes / 4,
             let prepared = PreparedAnswer(
@@ -53,7 +73,7 @@ final class AnswerCache: Sendable {
             guard state.generation == generation else { return }
             state.ticket += 1
             if let old = state.entries[key] { state.size_bytes -= old.answer.body.count }
-            state.entries[key] = Entry(answer: prepared, ticket: state.ticket)
+            state.entries[key] = Entry(answer: prepared, counter: counter, ticket: state.ticket)
             state.order.append((key, state.ticket))
             state.size_bytes += answer.body.count
             while state.size_bytes > limit_bytes || state.order.count > 4096, let oldest = state.order.first {

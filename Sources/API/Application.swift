@@ -1,6 +1,7 @@
 package import EntryCode
 package import HTTPTypes
 package import HTTPWire
+package import KernelSource
 package import Store
 import Synchronization
 package import Verification
@@ -9,6 +10,29 @@ package import Verification
 package protocol WorkQueue: AnyObject, Sendable {
     /// Queues work; false when the queue is full or closed.
     func submit(_ work: @escaping @Sendable () -> Void) -> Bool
+
+    /// Pieces of work that wait.
+    var waiting: Int { get }
+}
+
+extension WorkQueue {
+    package var waiting: Int { 0 }
+}
+
+/// One answered request, for whoever keeps an access log. Nothing of it is a secret: no query, no body, no token.
+package struct RequestRecord: Sendable {
+    package var id: String
+    package var method: String
+    /// Without the query.
+    package var path: String
+    /// The template of the route; `(none)` where there was none.
+    package var route: String
+    package var status: Int
+    package var bytes: Int
+    package var seconds: Double
+    package var peer: String
+    /// The public part of the token.
+    package var token: String?
 }
 
 /// What the application takes from outside, so that a failing test is a seed.
@@ -21,6 +45,12 @@ package struct Environment: Sendable {
     package var random: @Sendable () -> UInt64
     /// One line per event worth keeping; never a body, a token or a document.
     package var log: @Sendable (String) -> Void
+    /// Called for every answer that a handler gave; nil where nobody wants to know.
+    package var logRequest: (@Sendable (RequestRecord) -> Void)?
+    /// What is measured outside of the application.
+    package var metrics: @Sendable () -> [MetricFamily] = { [] }
+    /// What else must be well for the service to be ready.
+    package var readiness: @Sendable () -> [(name: String, isGood: Bool)] = { [] }
 
     package init(
         now: @escaping @Sendable () -> Timestamp, uptime_seconds: @escaping @Sendable () -> Double,
@@ -37,6 +67,10 @@ package struct Environment: Sendable {
 package struct APILimits: Sendable, Hashable {
     package var table = TableLimits()
     package var run = RunLimits()
+    /// Patches, mails and trees.
+    package var source = SourceLimits()
+    /// Bytes of a form or an archive with files of a kernel tree, as it comes and expanded.
+    package var tree_bytes = 8 << 20
     /// Rows of a page, unless asked for fewer or more.
     package var pageRows = 50
     package var pageRowsMaximum = 1000
@@ -60,14 +94,17 @@ package final class Application: RequestHandler {
     package let kernels: KernelLibrary
     /// The program's version.
     package let version: String
+    /// Nil where everybody may do everything, as often as they like.
+    package let access: AccessControl?
     let cache: AnswerCache
+    let metrics = APIMetrics()
     private let routerBox = Mutex<Router?>(nil)
     private let draining = Atomic<Bool>(false)
 
     /// - Parameter shortQueue: for short requests; nil for the same queue as for what computes.
     package init(
         store: ResultStore, queue: any WorkQueue, shortQueue: (any WorkQueue)? = nil, environment: Environment,
-        limits: APILimits = APILimits(),
+        limits: APILimits = APILimits(), access: AccessControl? = nil,
         kernels: KernelLibrary = .shipped, version: String
     ) {
         self.store = store
@@ -75,6 +112,7 @@ package final class Application: RequestHandler {
         self.shortQueue = shortQueue ?? queue
         self.environment = environment
         self.limits = limits
+        self.access = access.flatMap { $0.isOpen ? nil : $0 }
         self.kernels = kernels
         self.version = version
         cache = AnswerCache(limit_bytes: limits.cache_bytes)
@@ -101,7 +139,8 @@ package final class Application: RequestHandler {
 
     /// A body that is too large by its own account is not read; where it would go to no route, that is said.
     package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
-        let limit_bytes = limits.table.json.size_bytes
+        let limit_bytes = bodyLimit_bytes(
+            path: (head.path ?? "").prefix { $0 != "?" }, contentType: head.headerFields[.contentType])
         guard let length = head.headerFields[.contentLength].flatMap(Int.init), length > limit_bytes else { return nil }
         var problem = Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
         do throws(Problem) {
@@ -113,24 +152,39 @@ package final class Application: RequestHandler {
 
     package func handle(_ incoming: IncomingRequest, responder: Responder) {
         // This is the event loop: the path is looked at without being taken apart, and only as far as it must be.
+        let start = environment.uptime_seconds()
         if incoming.head.method == .post {
-            enqueue(incoming, responder, on: queue)
+            enqueue(incoming, responder, on: queue, since: start)
         } else if isAtHand(incoming.head) {
-            respond(responder, answer(incoming))
+            respond(responder, answer(incoming, since: start))
         } else {
             let accepted = shortQueue.submit { [self] in
                 if isComputing(incoming) {
-                    enqueue(incoming, responder, on: queue)
+                    enqueue(incoming, responder, on: queue, since: start)
                 } else {
-                    respond(responder, answer(incoming))
+                    respond(responder, answer(incoming, since: start))
                 }
             }
             if !accepted { refuse(incoming, responder) }
         }
     }
 
-    private func enqueue(_ incoming: IncomingRequest, _ responder: Responder, on queue: any WorkQueue) {
-        let accepted = queue.submit { [self] in respond(responder, answer(incoming)) }
+    /// Does a write, waits until it is on disk, and measures how long that took.
+    @discardableResult
+    func perform<Value>(_ write: Write<Value>) throws(StoreError) -> Value {
+        let start = environment.uptime_seconds()
+        defer { metrics.countWrite(seconds: environment.uptime_seconds() - start) }
+        return try store.perform(write)
+    }
+
+    private func enqueue(
+        _ incoming: IncomingRequest, _ responder: Responder, on queue: any WorkQueue, since start: Double
+    ) {
+        let accepted = queue.submit { [self] in
+            // Whoever gave up while the request waited gets no work done: its answer would go nowhere.
+            if responder.isCancelled { return respond(responder, (HTTPResponse(status: .serviceUnavailable), [])) }
+            respond(responder, answer(incoming, since: start))
+        }
         if !accepted { refuse(incoming, responder) }
     }
 
@@ -140,6 +194,7 @@ package final class Application: RequestHandler {
 
     private func refuse(_ incoming: IncomingRequest, _ responder: Responder) {
         let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
+        metrics.count(incoming.head.method, "(refused)", problem.kind.status)
         respond(responder, Application.answer(problem, to: incoming.head))
     }
 
@@ -159,10 +214,35 @@ package final class Application: RequestHandler {
 
     /// Answers a request; blocks on the store and the simulation.
     package func answer(_ incoming: IncomingRequest) -> (response: HTTPResponse, body: [UInt8]) {
+        answer(incoming, since: environment.uptime_seconds())
+    }
+
+    private func answer(
+        _ incoming: IncomingRequest, since start: Double
+    ) -> (response: HTTPResponse, body: [UInt8]) {
+        let head = incoming.head
+        let id = requestID(head)
+        var route = "(none)"
+        var (response, body) = answer(incoming, id: id, route: &route)
+        response.headerFields[.requestID] = id
+        let seconds = environment.uptime_seconds() - start
+        metrics.count(head.method, route, response.status.code, seconds: seconds)
+        environment.logRequest?(
+            RequestRecord(
+                id: id, method: head.method.rawValue, path: Application.instance(head), route: route,
+                status: response.status.code, bytes: body.count, seconds: seconds, peer: incoming.peer.description,
+                token: head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
+        return (response, body)
+    }
+
+    private func answer(
+        _ incoming: IncomingRequest, id: String, route template: inout String
+    ) -> (response: HTTPResponse, body: [UInt8]) {
         let generation = cache.generation
         do throws(Problem) {
             let request = try Request(incoming)
             let (route, values) = try router.find(request)
+            template = route.template
             var answer = try dispatch(request, route, values)
             if let tag = answer.fields[.eTag], HTTPFields.matches(request.fields[.ifNoneMatch], tag),
                 request.method == .get || request.method == .head
@@ -170,7 +250,7 @@ package final class Application: RequestHandler {
                 answer = Answer(.notModified, fields: answer.fields)
                 answer.fields[.contentType] = nil
             } else if request.method == .get {
-                cache.keep(answer, for: incoming.head, since: generation)
+                cache.keep(answer, for: incoming.head, since: generation, counter: metrics.cached(template))
             }
             var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
             if request.method == .head {
@@ -180,9 +260,36 @@ package final class Application: RequestHandler {
             return (response, answer.body)
         } catch {
             if error.kind == .internalError {
-                environment.log("internal error at \(Application.instance(incoming.head)): \(error.detail)")
+                environment.log(
+                    "internal error at \(Application.instance(incoming.head)): \(error.detail) [request \(id)]")
             }
-            return Application.answer(error, to: incoming.head)
+            return Application.answer(error, to: incoming.head, id: id)
+        }
+    }
+
+    /// The id that the client gave, where it can stand in a log, or a new one.
+    private func requestID(_ head: HTTPRequest) -> String {
+        if let given = head.headerFields[.requestID], (1...64).contains(given.utf8.count),
+            given.utf8.allSatisfy({ Self.isIDCharacter($0) })
+        {
+            return given
+        }
+        // The trace id of W3C's traceparent is its second part.
+        if let parts = head.headerFields[.traceParent]?.split(separator: "-"), parts.count >= 4,
+            parts[1].utf8.count == 32, parts[1].utf8.allSatisfy({ Self.isIDCharacter($0) })
+        {
+            return String(parts[1])
+        }
+        let digits = String(environment.random(), radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    private static func isIDCharacter(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+            true
+        default: false
         }
     }
 
@@ -201,9 +308,11 @@ package final class Application: RequestHandler {
     }
 
     /// The answer to a request that failed, in the form that its `Accept` asks for; HEAD gets the fields only.
-    static func answer(_ problem: Problem, to head: HTTPRequest) -> (response: HTTPResponse, body: [UInt8]) {
+    static func answer(
+        _ problem: Problem, to head: HTTPRequest, id: String? = nil
+    ) -> (response: HTTPResponse, body: [UInt8]) {
         let asText = HTTPFields.prefersTextErrors(head.headerFields[.accept])
-        var (response, body) = answer(problem, instance: instance(head), asText: asText)
+        var (response, body) = answer(problem, instance: instance(head), asText: asText, id: id)
         if head.method == .head {
             response.headerFields[.contentLength] = String(body.count)
             body = []
@@ -211,12 +320,14 @@ package final class Application: RequestHandler {
         return (response, body)
     }
 
-    static func answer(_ problem: Problem, instance: String, asText: Bool) -> (response: HTTPResponse, body: [UInt8]) {
+    static func answer(
+        _ problem: Problem, instance: String, asText: Bool, id: String? = nil
+    ) -> (response: HTTPResponse, body: [UInt8]) {
         var fields = problem.fields
         fields[.contentType] = asText ? "text/plain; charset=utf-8" : "application/problem+json"
         fields[.cacheControl] = "no-store"
         fields[.vary] = "Accept"
-        let body = asText ? [UInt8](problem.text.utf8) : problem.json(instance: instance).bytes
+        let body = asText ? [UInt8](problem.text.utf8) : problem.json(instance: instance, id: id).bytes
         return (HTTPResponse(status: .init(code: problem.kind.status), headerFields: fields), body)
     }
 }

@@ -21,6 +21,7 @@ extension Application {
             checks.append(("database readable", false))
         }
         checks.append(("kernels embedded", !kernels.kernels.isEmpty && kernels.faults.isEmpty))
+        checks += environment.readiness().map { ($0.name, $0.isGood) }
         let isReady = checks.allSatisfy(\.isGood)
         var text = isReady ? "ok\n" : "not ready\n"
         if try request.parameter("verbose") != nil || !isReady {

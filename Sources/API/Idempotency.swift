@@ -18,7 +18,7 @@ extension Application {
         forgetOldKeys()
         let claim: IdempotencyClaim
         do throws(StoreError) {
-            claim = try store.perform(
+            claim = try perform(
                 .claimIdempotencyKey(key, fingerprint: Digest(of: material), at: environment.now()))
         } catch { throw Problem(error) }
         switch claim {
@@ -41,19 +41,19 @@ extension Application {
                 answer.fields.map { JSON.Member($0.name.rawName, .string($0.value)) }
             ).text
             do {
-                try store.perform(
+                try perform(
                     .completeIdempotencyKey(
                         key, StoredAnswer(status: answer.status.code, headers: headers, body: answer.body)))
             } catch {
                 // Too large to be kept, or the store is in trouble. What was done is done and answered; a key left
                 // claimed would answer 409 until the next start.
                 environment.log("the answer of an Idempotency-Key was not kept")
-                _ = try? store.perform(.releaseIdempotencyKey(key))
+                _ = try? perform(.releaseIdempotencyKey(key))
             }
             return answer
         } catch {
             // What failed was not done: the key is free for another try.
-            _ = try? store.perform(.releaseIdempotencyKey(key))
+            _ = try? perform(.releaseIdempotencyKey(key))
             throw error
         }
     }

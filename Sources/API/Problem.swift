@@ -68,12 +68,13 @@ package struct Problem: Error, Sendable {
     }
 
     /// The body as `application/problem+json`.
-    package func json(instance: String) -> JSON {
+    package func json(instance: String, id: String? = nil) -> JSON {
         var members: [JSON.Member] = [
             JSON.Member("type", .string("/problems#\(kind.rawValue)")), JSON.Member("title", .string(kind.title)),
             JSON.Member("status", .integer(Int64(kind.status))), JSON.Member("detail", .string(detail)),
             JSON.Member("instance", .string(instance)), JSON.Member("code", .string(kind.rawValue)),
         ]
+        if let id { members.append(JSON.Member("request_id", .string(id))) }
         if !items.isEmpty {
             members.append(JSON.Member("errors", .array(items.map(\.json))))
         }
@@ -110,6 +111,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case malformedJSON = "malformed-json"
     case unknownParameter = "unknown-parameter"
     case invalidParameter = "invalid-parameter"
+    case unauthorized
+    case forbidden
     case notFound = "not-found"
     case methodNotAllowed = "method-not-allowed"
     case notAcceptable = "not-acceptable"
@@ -117,6 +120,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case preconditionFailed = "precondition-failed"
     case requestTimeout = "request-timeout"
     case contentTooLarge = "content-too-large"
+    case targetTooLong = "target-too-long"
     case fieldsTooLarge = "fields-too-large"
     case unsupportedMediaType = "unsupported-media-type"
     case invalidDocument = "invalid-document"
@@ -124,14 +128,21 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case idempotencyMismatch = "idempotency-mismatch"
     case notRunnable = "not-runnable"
     case noScenario = "no-scenario"
+    case patchNotApplied = "patch-not-applied"
+    case invalidTree = "invalid-tree"
+    case rateLimited = "rate-limited"
     case overloaded
     case storageFull = "storage-full"
     case storageFailed = "storage-failed"
     case internalError = "internal-error"
+    case notImplemented = "not-implemented"
+    case versionNotSupported = "version-not-supported"
 
     package var status: Int {
         switch self {
         case .malformedRequest, .malformedJSON, .unknownParameter, .invalidParameter: 400
+        case .unauthorized: 401
+        case .forbidden: 403
         case .notFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
@@ -139,10 +150,15 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: 412
         case .requestTimeout: 408
         case .contentTooLarge: 413
+        case .targetTooLong: 414
         case .fieldsTooLarge: 431
         case .unsupportedMediaType: 415
-        case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
+        case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario, .patchNotApplied, .invalidTree:
+            422
+        case .rateLimited: 429
         case .internalError: 500
+        case .notImplemented: 501
+        case .versionNotSupported: 505
         case .overloaded: 503
         case .storageFull: 507
         case .storageFailed: 503
@@ -155,6 +171,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .malformedJSON: "The body is not JSON"
         case .unknownParameter: "Unknown query parameter"
         case .invalidParameter: "Invalid query parameter or field"
+        case .unauthorized: "A token is needed"
+        case .forbidden: "The token does not allow this"
         case .notFound: "Not found"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "No acceptable format"
@@ -162,6 +180,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .preconditionFailed: "Precondition failed"
         case .requestTimeout: "Request timeout"
         case .contentTooLarge: "Content too large"
+        case .targetTooLong: "Request target too long"
         case .fieldsTooLarge: "Header fields too large"
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidDocument: "The document has faults"
@@ -169,10 +188,15 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .idempotencyMismatch: "Idempotency key used for another request"
         case .notRunnable: "The table cannot be run"
         case .noScenario: "No scenario matches"
+        case .patchNotApplied: "The patch was not applied"
+        case .invalidTree: "The files make no entry table"
+        case .rateLimited: "Too many requests"
         case .overloaded: "Overloaded"
         case .storageFull: "Storage is full"
         case .storageFailed: "Storage failed"
         case .internalError: "Internal error"
+        case .notImplemented: "Not implemented"
+        case .versionNotSupported: "HTTP version not supported"
         }
     }
 
@@ -183,13 +207,16 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .malformedJSON: "The error names line, column and byte where parsing stopped."
         case .unknownParameter: "The error names the parameters that the resource knows."
         case .invalidParameter: "The error names the values that the parameter takes."
+        case .unauthorized: "Send Authorization: Bearer with a token that the service knows."
+        case .forbidden: "The WWW-Authenticate field names the scope that is needed."
         case .notFound: "Lists under /v1/configurations and /v1/simulations show what is there."
         case .methodNotAllowed: "The Allow field lists the methods of the resource."
         case .notAcceptable: "Ask for a format that the error lists, by Accept or ?format=."
         case .conflict: "Wait until what runs has ended, or cancel it."
         case .preconditionFailed: "Fetch the resource again and use its ETag."
         case .requestTimeout: "The body came too slowly; send it again."
-        case .contentTooLarge: "An entry table has at most 1 MiB."
+        case .contentTooLarge: "An entry table has at most 1 MiB, a tree 8 MiB, a patch or mailbox 16 MiB."
+        case .targetTooLong: "Send a shorter path and query."
         case .fieldsTooLarge: "Send fewer or shorter fields."
         case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
         case .invalidDocument:
@@ -197,10 +224,15 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .ambiguousReference: "Use more digits of the id."
         case .idempotencyMismatch: "Use a new key for a new request."
         case .notRunnable: "The configuration's reasons say what is missing."
+        case .patchNotApplied: "errors[] lists every hunk; code needs a configuration that keeps its sources."
+        case .invalidTree: "The error's code and message say which file or part it is."
         case .noScenario: "Ask without 'scenarios' and list the names under /v1/simulations/{id}/scenarios."
+        case .rateLimited: "Wait for the seconds that Retry-After names."
         case .overloaded: "Try again after the seconds that Retry-After names."
         case .storageFull: "Free space on the disk of the database."
         case .storageFailed: "See the service's log; the write was not acknowledged and may be tried again."
+        case .notImplemented: "See the Allow field of a 405, and send bodies whole or with the transfer coding chunked."
+        case .versionNotSupported: "Speak HTTP/1.1 or HTTP/2."
         case .internalError: "A defect of the service: report it with the instance."
         }
     }

@@ -16,6 +16,10 @@ extension Application {
         }
         add(.get, "/livez", "The process answers", .none) { app, request, _ throws(Problem) in try app.live(request) }
         add(.get, "/readyz", "The service takes work") { app, request, _ throws(Problem) in try app.ready(request) }
+        add(.get, "/metrics", "Measurements, in the text format of Prometheus", .none) {
+            app, request, _ throws(Problem) in
+            try app.metricsAnswer(request)
+        }
         add(.get, "/version", "Version of the program and the model", .none) { app, request, _ throws(Problem) in
             try app.versions(request)
         }
@@ -40,6 +44,12 @@ extension Application {
         }
         add(.get, "/v1/configurations/{ref}/listing", "The entry code it expands to", .computing) {
             app, request, values throws(Problem) in try app.configurationListing(request, values["ref"] ?? "")
+        }
+        add(.post, "/v1/configurations/{ref}/patches", "Apply a patch or a mail: the table that it makes", .computing) {
+            app, request, values throws(Problem) in try app.applyPatch(request, values["ref"] ?? "")
+        }
+        add(.get, "/v1/comparisons", "What changed between two tables, and what that does", .computing) {
+            app, request, _ throws(Problem) in try app.compare(request)
         }
         add(.post, "/v1/simulations", "Simulate an entry table", .computing) { app, request, _ throws(Problem) in
             try app.startSimulation(request)

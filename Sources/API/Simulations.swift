@@ -18,7 +18,7 @@ extension Application {
     /// Simulates and makes the report.
     func run(
         _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder
-    ) -> (report: Report, outcome: SimulationOutcome) {
+    ) -> (report: Report, outcome: SimulationOutcome, result: SimulationResult) {
         let start = environment.uptime_seconds()
         let result = table.simulate(order.request, kernels: kernels, runner: ConcurrentRunner())
         let elapsed = environment.uptime_seconds() - start
@@ -26,6 +26,9 @@ extension Application {
             result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),
             kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339)
         let summary = report.summary
+        metrics.countScenarios([
+            "holds": summary.holds, "violated": summary.violated, "undecided": summary.undecided,
+        ])
         let outcome = SimulationOutcome(
             verdict: StoredVerdict(rawValue: result.verdict.rawValue) ?? .undecided,
             summary: SimulationSummary(
@@ -43,7 +46,7 @@ extension Application {
                     verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: record.rule,
                     furtherRules: further, record: record.bytes)
             }, finishedAt: environment.now())
-        return (report, outcome)
+        return (report, outcome, result)
     }
 
     /// Simulates now and keeps configuration, report and scenarios before it answers; throws `no-scenario` and keeps
@@ -54,10 +57,12 @@ extension Application {
     func runAndKeep(
         _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
         renames: Bool = false
-    ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
+    ) throws(Problem) -> (
+        id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]], result: SimulationResult
+    ) {
         let digest = table.digest
         let id = newSimulationID()
-        let (report, outcome) = run(table, digest: digest, name: name ?? table.name, id: id, order)
+        let (report, outcome, result) = run(table, digest: digest, name: name ?? table.name, id: id, order)
         if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
             throw Problem.noScenario(order, scenarios: place)
         }
@@ -67,14 +72,14 @@ extension Application {
             && Set(order.request.selection.platforms) == Set(Platform.allCases)
         let findings = isKnownValid ? [] : obstacles(table)
         do throws(StoreError) {
-            try store.perform(.insertConfiguration(newConfiguration(table, name: name, renames: renames, findings)))
-            try store.perform(
+            try perform(.insertConfiguration(newConfiguration(table, name: name, renames: renames, findings)))
+            try perform(
                 .insertSimulation(
                     NewSimulation(
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
                         createdAt: environment.now()), outcome: outcome))
         } catch { throw Problem(error) }
-        return (id, report, outcome.report, outcome.scenarios.map(\.record))
+        return (id, report, outcome.report, outcome.scenarios.map(\.record), result)
     }
 
     static let reportFormats: [Format] = [.json, .text, .wide, .csv, .ndjson]
@@ -108,14 +113,18 @@ extension Application {
     func check(_ request: Request) throws(Problem) -> Answer {
         try request.allow(SimulationOrder.parameters + ["name", "base"])
         let format = try request.format(among: Application.reportFormats)
+        if case .patch? = BodyKind(request.fields[.contentType]) {
+            guard let base = try request.parameter("base") else {
+                throw Problem(
+                    .invalidParameter, "a patch needs the table that it is for: ?base= with an id or a name",
+                    items: [Problem.Item(parameter: "base", code: "missing", message: "an id or a name")])
+            }
+            return try checkPatch(request, base: base)
+        }
         if try request.parameter("base") != nil {
             throw Problem(
-                .invalidParameter,
-                "'base' goes with a patch, and patches are not read by this version; send a whole table",
-                items: [
-                    Problem.Item(
-                        parameter: "base", code: "not-supported", message: "patches are not read by this version")
-                ])
+                .invalidParameter, "'base' goes with a patch; a whole table is checked without",
+                items: [Problem.Item(parameter: "base", code: "contradiction", message: "the body is no patch")])
         }
         let order = try SimulationOrder(query: request, limits: limits)
         let table = try readTable(try jsonBody(request))
@@ -196,9 +205,9 @@ extension Application {
         let digest = table.digest
         let id = newSimulationID()
         do throws(StoreError) {
-            try store.perform(
+            try perform(
                 .insertConfiguration(newConfiguration(table, name: name, renames: false, obstacles(table))))
-            try store.perform(
+            try perform(
                 .insertSimulation(
                     NewSimulation(
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
@@ -207,8 +216,8 @@ extension Application {
         let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name ?? table.name) }
         if !accepted {
             // Only what has ended can be removed; left queued, it would keep its configuration from being removed.
-            _ = try? store.perform(.cancelSimulation(id, at: environment.now()))
-            _ = try? store.perform(.deleteSimulation(id))
+            _ = try? perform(.cancelSimulation(id, at: environment.now()))
+            _ = try? perform(.deleteSimulation(id))
             throw Problem(.overloaded, "too many simulations wait; try again", fields: [.retryAfter: "1"])
         }
         let location = "/v1/simulations/\(id.text)"
@@ -225,9 +234,9 @@ extension Application {
         _ id: SimulationID, _ table: EntryTable, _ digest: Digest, _ order: SimulationOrder, name: String?
     ) {
         do throws(StoreError) {
-            try store.perform(.startSimulation(id, at: environment.now()))
-            let (_, outcome) = run(table, digest: digest, name: name, id: id, order)
-            try store.perform(.finishSimulation(id, outcome))
+            try perform(.startSimulation(id, at: environment.now()))
+            let (_, outcome, _) = run(table, digest: digest, name: name, id: id, order)
+            try perform(.finishSimulation(id, outcome))
         } catch {
             // Cancelled meanwhile, or the store is gone: the start after this one marks what never ended.
             environment.log("simulation \(id.text) ended without a result: \(error.code.rawValue)")
@@ -355,9 +364,9 @@ extension Application {
         try request.requireMatch(tags)
         do throws(StoreError) {
             if stored.state.isEnd {
-                try store.perform(.deleteSimulation(stored.id))
+                try perform(.deleteSimulation(stored.id))
             } else {
-                try store.perform(.cancelSimulation(stored.id, at: environment.now()))
+                try perform(.cancelSimulation(stored.id, at: environment.now()))
             }
         } catch { throw Problem(error) }
         cache.clear()

@@ -45,7 +45,7 @@ extension EntryTable {
 struct Expansion {
     let table: EntryTable
     let platform: Platform
-    let generation: Generation
+    var generation: Generation
     var findings: [ConfigurationFinding] = []
     var functions: [CFunction]
     /// Vectors that events come by, in their order.
@@ -58,6 +58,8 @@ struct Expansion {
 
     /// Alternatives have been applied.
     let isPatched: Bool
+    /// The sources of the table, preprocessed; nil for a table without.
+    let sources: SourceExpansion?
 
     init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON, isPatched: Bool) {
         var generation = generation
@@ -66,6 +68,7 @@ struct Expansion {
         }
         self.table = table
         self.isPatched = isPatched
+        sources = table.sources.map { SourceExpansion($0, options: table.options, generation: generation) }
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
         let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
@@ -82,6 +85,9 @@ struct Expansion {
         self.platform = platform
         self.generation = generation
         functions = generation.functions
+        if sources != nil {
+            functions.append(CFunction(name: Expansion.gapRoutine, model: .notUnderstood, size_bytes: 16))
+        }
     }
 
     /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not.
@@ -153,7 +159,8 @@ struct Expansion {
     }
 
     mutating func image(release: XenVersion) throws(InvalidConfiguration) -> EntryImage {
-        checkHandlers()
+        // With sources a handler is what they call.
+        if sources == nil { checkHandlers() }
         let program: Program
         do throws(AssemblyFailure) {
             program = try assemble(assemblyInput())
@@ -167,6 +174,10 @@ struct Expansion {
                             location: "\(diagnostic.file):\(diagnostic.line):\(diagnostic.column)")
                     })
         }
+        noteGaps(program)
+        // What the sources of a tree say about their own routines they say with `_ASM_EXTABLE`.
+        if let sources { generation.exceptionTable.removeAll { sources.excluded.contains($0.routine) } }
+        useLocalNames(program)
         var builder = MemoryBuilder(
             table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector),
             standIns: standIns)
@@ -182,7 +193,7 @@ struct Expansion {
         }
         findUnreachable(program)
         findUnusedRoutines(program)
-        let fatal = findings.filter { $0.rule != "unreachable-entry" }
+        let fatal = findings.filter { !ConfigurationFinding.warnings.contains($0.rule) }
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
@@ -263,13 +274,18 @@ struct Expansion {
     // MARK: Text for the assembler
 
     static let tableFile = "entry-table"
+    /// Where references lead that nothing defines.
+    static let gapRoutine = "code_without_model"
     /// Findings that get a look for the nearest name; the look costs time.
     static let suggestions = 32
 
     /// One line per row of the table, with the pointer of the row.
     func generatedRows() -> [(text: String, pointer: String)] {
         var rows: [(String, String)] = []
-        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
+        // What the sources of a tree declare themselves is not declared again.
+        let areEntriesGiven = sources?.excluded.contains("@entries") ?? false
+        let areThunksGiven = sources?.excluded.contains("@thunks") ?? false
+        for entry in areEntriesGiven ? [] : table.entries where !entry.isInListing && table.applies(entry.option) {
             if let kind = entry.kind, let vector = entry.vector {
                 var line = "\(kind) \(vector), \(entry.symbol), \(entry.handler)"
                 if entry.saysErrorCode { line += ", has_error_code=\(entry.hasErrorCode ? 1 : 0)" }
@@ -283,7 +299,7 @@ struct Expansion {
             if entry.readCR2 { line += " read_cr2=1" }
             rows.append((line, entry.pointer))
         }
-        if table.options["XEN_PV"] ?? true {
+        if !areThunksGiven, table.options["XEN_PV"] ?? true {
             for (index, thunk) in table.xen.thunks.enumerated() {
                 rows.append(("xen_pv_trap \(thunk)", "/xen/thunks/\(index)"))
             }
@@ -404,7 +420,7 @@ struct Expansion {
         vectors.map(\.vector).filter { [Vector.breakpoint, Vector.overflow, 0x80].contains($0) }
     }
 
-    private func assemblyInput() -> AssemblyInput {
+    func assemblyInput() -> AssemblyInput {
         var constants: [String: Int64] = [
             "PLATFORM_XEN_PV": platform.isXen ? 1 : 0,
             "ALTERNATIVES_APPLIED": isPatched ? 1 : 0,
@@ -444,9 +460,9 @@ struct Expansion {
             sizes[test.target] = test.targetSize_bytes
         }
         let rows = generatedRows().map(\.text).joined(separator: "\n") + "\n"
-        return AssemblyInput(
-            sources: generation.listings + [
-                SourceText(name: Expansion.tableFile, text: rows),
+        for feature in sources?.absentFeatures ?? [] { constants[feature] = 0 }
+        var input = AssemblyInput(
+            sources: codeTexts(rows: SourceText(name: Expansion.tableFile, text: rows)) + [
                 SourceText(name: "c-functions", text: modelText()),
                 SourceText(name: "interrupted-code", text: siteText()),
             ],
@@ -456,7 +472,70 @@ struct Expansion {
                 uniquingKeysWith: { one, _ in one }),
             placements: placements, sizes: sizes, origin: table.machine.textOrigin,
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
+        if sources != nil {
+            input.gapRoutine = Expansion.gapRoutine
+            input.rewrittenJumps = generation.tree.rewrittenJumps[platform.rawValue] ?? [:]
+        }
+        return input
     }
+}
+
+/// Tables with sources of their own.
+extension Expansion {
+    /// The generation's listings and the rows of the table; or the sources of a tree, around which the listings give what
+    /// is missing.
+    private func codeTexts(rows: SourceText) -> [SourceText] {
+        guard let sources else { return generation.listings + [rows] }
+        func taken(_ text: SourceText, _ role: SourceText.Role) -> SourceText {
+            var copy = text
+            copy.role = role
+            return copy
+        }
+        let definitions = generation.listings.map { taken($0, .definitions(without: sources.excluded)) }
+        let rest = generation.listings.map { taken($0, .remainder(without: sources.excluded)) }
+        return definitions + [taken(generation.tree.macros, .definitions(without: []))] + sources.units + [rows] + rest
+    }
+
+    /// What was not understood is a warning with its place; a reference that leads nowhere is an error, unless the
+    /// sources had it when they were imported.
+    private mutating func noteGaps(_ program: Program) {
+        guard let sources, let own = table.sources else { return }
+        for problem in sources.problems {
+            findings.append(
+                ConfigurationFinding(
+                    rule: ConfigurationFinding.notUnderstood, pointer: "", message: problem.message,
+                    location: "\(problem.file):\(problem.line):\(problem.column)"))
+        }
+        for gap in program.gaps {
+            guard let symbol = gap.symbol else {
+                findings.append(
+                    ConfigurationFinding(
+                        rule: ConfigurationFinding.notUnderstood, pointer: "", message: gap.message,
+                        location: gap.location))
+                continue
+            }
+            if own.assumed.contains(symbol) { continue }
+            findings.append(
+                ConfigurationFinding(
+                    rule: "dangling-reference", pointer: "", message: gap.message, location: gap.location))
+        }
+    }
+
+    /// Roles that the kernel's own code has under a local name: `gs_change` is `.Lgs_change` there.
+    private mutating func useLocalNames(_ program: Program) {
+        guard sources != nil else { return }
+        for (role, name) in generation.roles
+        where program.address(of: name) == nil && program.address(of: ".L" + name) != nil {
+            generation.roles[role] = ".L" + name
+        }
+    }
+}
+
+extension ConfigurationFinding {
+    /// The rule of statements that were not understood.
+    package static let notUnderstood = "not-understood"
+    /// Rules whose findings do not keep a table from being run.
+    package static let warnings: Set<String> = ["unreachable-entry", notUnderstood]
 }
 
 /// Addresses of the user side, which no table changes.

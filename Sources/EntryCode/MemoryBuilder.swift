@@ -145,6 +145,7 @@ struct MemoryBuilder {
         if isolates && hasPCID, let word = generation.userFlushMask {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
+        for row in program.exceptionTable { layout.fixups[row.fault] = row.fixup }
         for row in generation.exceptionTable {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
                 continue

@@ -8,7 +8,10 @@ final class Connection {
     let peer: PeerAddress
     private let socket: Descriptor
     private unowned let loop: EventLoop
-    let codec: ServerConnection
+    private(set) var codec: ServerConnection
+    private let tls: TLSSession?
+    /// The time by which TLS must be set up; nil once it is, and for a connection in the clear.
+    private var handshakeBy: MonotonicTime?
     /// The time of the wake-up that is being served.
     private(set) var now: MonotonicTime
 
@@ -16,7 +19,11 @@ final class Connection {
     private var writeEvent: Event?
     /// Output that the socket did not take; while there is any, nothing is read and nothing produced.
     private var waiting: OutputBuffer?
+    /// Progress of that output is measured from this moment on.
     private var waitingSince: MonotonicTime
+    private var sentWhileWaiting = 0
+    /// Reading goes on when the protocol can use more.
+    private var isReadPaused = false
     private var isClosed = false
     /// Set when the protocol is over: what is left is written, then discarded bytes are read until the peer closes.
     private var endingSince: MonotonicTime?
@@ -38,14 +45,20 @@ final class Connection {
         weak var responder: Responder?
     }
 
-    init(id: UInt64, socket: Descriptor, peer: PeerAddress, loop: EventLoop, now: MonotonicTime) {
+    init(
+        id: UInt64, socket: Descriptor, tls: TLSSession?, peer: PeerAddress, loop: EventLoop, now: MonotonicTime
+    ) {
         self.id = id
         self.socket = socket
+        self.tls = tls
         self.peer = peer
         self.loop = loop
         self.now = now
         waitingSince = now
         codec = ServerConnection(limits: loop.limits.wire, now: now)
+        if tls != nil {
+            handshakeBy = MonotonicTime(milliseconds: now.milliseconds + loop.limits.wire.prefaceMilliseconds)
+        }
     }
 
     /// Begins to read.
@@ -72,25 +85,88 @@ final class Connection {
 
     private func readable() {
         let now = loop.readClock()
+        if handshakeBy != nil { return shakeHands(now: now) }
         // A few reads per wake-up save polls; each is followed by a flush, as the guards need it.
         for _ in 0..<4 {
-            let count = recv(socket.number, loop.input.baseAddress, loop.input.count, 0)
-            if count == 0 { return close() }
-            if count < 0 {
-                if errno == EINTR { continue }
-                if errno != EAGAIN { close() }
-                return
-            }
+            guard let count = receive() else { return }
             loop.counters.received(count)
             if endingSince != nil { continue }
             codec.receive(UnsafeRawBufferPointer(rebasing: loop.input[..<count]), now: now)
             pump(now: now)
-            if isClosed || waiting != nil || count < loop.input.count { return }
+            if isClosed || waiting != nil || isReadPaused { return }
+            if count < loop.input.count && tls == nil { return }
+        }
+        if tls?.hasPending == true { readEvent?.fire() }
+    }
+
+    /// Reads into the loop's buffer; nil when there is nothing more now, or ever.
+    private func receive() -> Int? {
+        guard let tls else {
+            while true {
+                let count = recv(socket.number, loop.input.baseAddress, loop.input.count, 0)
+                if count > 0 { return count }
+                if count < 0 && errno == EINTR { continue }
+                if count == 0 || errno != EAGAIN { close() }
+                return nil
+            }
+        }
+        switch tls.read(into: loop.input) {
+        case .done(let count): return count
+        case .wantsRead: return nil
+        // Only a renegotiation would want it, and there is none.
+        case .wantsWrite: return nil
+        case .ended, .failed:
+            close()
+            return nil
         }
     }
 
     private func writable() {
-        pump(now: loop.readClock())
+        let now = loop.readClock()
+        if handshakeBy != nil { return shakeHands(now: now) }
+        pump(now: now)
+    }
+
+    /// Sets up TLS, then hands the connection to the protocol that was agreed on.
+    private func shakeHands(now: MonotonicTime) {
+        guard let tls else { return }
+        self.now = now
+        switch tls.handshake() {
+        case .done:
+            handshakeBy = nil
+            writeEvent?.deactivate()
+            readEvent?.activate()
+            codec = ServerConnection(
+                limits: loop.limits.wire, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
+            if loop.isStopping { codec.beginStop(now: now) }
+            pump(now: now)
+            // What came together with the end of the handshake is announced by nobody.
+            if !isClosed { readEvent?.fire() }
+        case .wantsRead:
+            writeEvent?.deactivate()
+        case .wantsWrite:
+            writeEvent?.activate()
+        case .ended, .failed:
+            loop.counters.tripped(.tlsHandshake)
+            if tls.wasCleartext { sendCleartextHint() }
+            close()
+        }
+    }
+
+    /// What a person reads who left out the `s` of `https`.
+    private func sendCleartextHint() {
+        let body = "this port speaks TLS: use https\n"
+        let answer = Array(
+            """
+            HTTP/1.1 400 Bad Request\r
+            connection: close\r
+            content-type: text/plain\r
+            content-length: \(body.utf8.count)\r
+            \r
+            \(body)
+            """.utf8)
+        _ = answer.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        shutdown(socket.number, Int32(SHUT_WR))
     }
 
     /// Hands out events and writes output until neither is left, then acts on the protocol's end.
@@ -108,10 +184,27 @@ final class Connection {
         isPumping = false
         guard !isClosed else { return }
         switch codec.closeDecision {
-        case .keepOpen: break
+        case .keepOpen: pauseOrResume()
         case .closeNow: close()
         case .closeAfterFlush: finish()
         }
+    }
+
+    /// Reads while the protocol can use it; a client that sends ahead waits for its turn in the network.
+    private func pauseOrResume() {
+        guard codec.wantsInput == isReadPaused else { return }
+        isReadPaused.toggle()
+        if isReadPaused {
+            readEvent?.deactivate()
+        } else if waiting == nil {
+            resumeReading()
+        }
+    }
+
+    private func resumeReading() {
+        guard !isReadPaused || endingSince != nil else { return }
+        readEvent?.activate()
+        if tls?.hasPending == true { readEvent?.fire() }
     }
 
     /// Writes what is ready; true when the turn's share was written and more may be ready.
@@ -120,7 +213,7 @@ final class Connection {
             guard send(waiting) else { return false }
             self.waiting = nil
             writeEvent?.deactivate()
-            readEvent?.activate()
+            resumeReading()
         }
         var wroteSome = false
         // At most a megabyte per turn, so that one fast reader does not starve the others.
@@ -141,19 +234,31 @@ final class Connection {
     /// Sends from `buffer`; true when it is empty.
     private func send(_ buffer: OutputBuffer) -> Bool {
         while !buffer.isEmpty {
-            let count = buffer.withPending {
-                Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-            }
-            if count < 0 {
-                if errno == EINTR { continue }
-                if errno != EAGAIN { close() }
-                return false
-            }
+            guard let count = buffer.withPending({ sendOnce($0) }) else { return false }
             buffer.consume(count)
-            waitingSince = now
+            sentWhileWaiting += count
             loop.counters.sent(count)
         }
         return true
+    }
+
+    /// Bytes that the socket took; nil when it takes none now, or never again.
+    private func sendOnce(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        if let tls {
+            switch tls.write(bytes) {
+            case .done(let count): return count
+            case .wantsRead, .wantsWrite: break
+            case .ended, .failed: close()
+            }
+            return nil
+        }
+        while true {
+            let count = Glibc.send(socket.number, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            if count >= 0 { return count }
+            if errno == EINTR { continue }
+            if errno != EAGAIN { close() }
+            return nil
+        }
     }
 
     /// Keeps the rest of `buffer` until the socket is writable, and reads nothing before.
@@ -162,6 +267,7 @@ final class Connection {
         buffer.withPending { rest.append($0) }
         waiting = rest
         waitingSince = now
+        sentWhileWaiting = 0
         readEvent?.deactivate()
         writeEvent?.activate()
     }
@@ -173,6 +279,7 @@ final class Connection {
         // Closing with unread input makes the kernel send RST, which can overtake the last answer; so the peer
         // gets an end of file and a moment to close first.
         isShutDown = true
+        tls?.sendClose()
         shutdown(socket.number, Int32(SHUT_WR))
         readEvent?.activate()
     }
@@ -184,15 +291,31 @@ final class Connection {
             if now.since(endingSince) > loop.limits.lingerMilliseconds { close() }
             return
         }
-        if waiting != nil, now.since(waitingSince) > loop.limits.wire.writeProgressMilliseconds {
+        if let handshakeBy {
+            guard handshakeBy < now else { return }
+            loop.counters.tripped(.prefaceTimeout)
+            return close()
+        }
+        if waiting != nil, isTakingTooLittle(now: now) {
             loop.counters.tripped(.writeTimeout)
             return close()
         }
-        codec.checkDeadlines(now: now)
+        codec.checkDeadlines(now: now, outputIsBlocked: waiting != nil)
         pump(now: now)
     }
 
+    /// Whether the socket took less than the slowest rate over a whole window of time.
+    private func isTakingTooLittle(now: MonotonicTime) -> Bool {
+        let elapsed = now.since(waitingSince)
+        guard elapsed > loop.limits.wire.writeProgressMilliseconds else { return false }
+        if Int64(sentWhileWaiting) < max(1, Int64(loop.limits.wire.bodyBytesPerSecond) * elapsed / 1000) { return true }
+        waitingSince = now
+        sentWhileWaiting = 0
+        return false
+    }
+
     func beginStop(now: MonotonicTime) {
+        if handshakeBy != nil { return close() }
         codec.beginStop(now: now)
         pump(now: now)
     }
@@ -203,7 +326,11 @@ final class Connection {
         while let event = codec.nextEvent() {
             switch event {
             case .head(let stream, let head, let endsRequest):
-                if endsRequest {
+                if let (response, body) = loop.handler.denial(of: head, from: peer) {
+                    loop.counters.requestBegan()
+                    loop.counters.requestEnded()
+                    codec.respond(to: stream, response, body: body, now: now)
+                } else if endsRequest {
                     dispatch(stream, head, body: [])
                 } else if let (response, body) = loop.handler.refusal(of: head) {
                     loop.counters.requestBegan()

@@ -1,3 +1,4 @@
+import CLibevent
 import Glibc
 
 /// The one owner of a file descriptor; closes it when released.
@@ -21,10 +22,26 @@ final class Descriptor: Sendable {
     }
 }
 
+/// A socket that accepts connections.
+struct Listener: Sendable {
+    var socket: Descriptor
+    var isTLS = false
+    /// Opened by whoever started the process, who may go on to use it.
+    var isInherited = false
+}
+
+/// What a server is to listen on.
+package enum Endpoint: Sendable, Equatable {
+    /// An address, bound by the server.
+    case address(SocketAddress, isTLS: Bool)
+    /// A listening socket that the process was started with.
+    case inherited(Int32, isTLS: Bool)
+}
+
 /// Why a server did not start.
 package struct ListenError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// The address that was asked for.
-    package let address: SocketAddress
+    /// The address or the number of the socket that was asked for.
+    package let address: String
     /// The system call that failed.
     package let operation: String
     /// The system's error number.
@@ -44,7 +61,7 @@ extension Descriptor {
         on address: SocketAddress, backlog: Int, shared: Bool
     ) throws(ListenError) -> (Descriptor, SocketAddress) {
         func failure(_ operation: String) -> ListenError {
-            ListenError(address: address, operation: operation, code: errno)
+            ListenError(address: address.description, operation: operation, code: errno)
         }
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard let socket = Descriptor(socket(address.isIPv6 ? AF_INET6 : AF_INET, kind, 0)) else {
@@ -55,12 +72,27 @@ extension Descriptor {
         if address.isIPv6 { socket.setOption(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
         guard address.withSockaddr({ bind(socket.number, $0, $1) }) == 0 else { throw failure("bind") }
         guard listen(socket.number, Int32(clamping: backlog)) == 0 else { throw failure("listen") }
+        guard let bound = socket.localAddress else { throw failure("getsockname") }
+        return (socket, bound)
+    }
+
+    /// A copy of a listening socket that the process was started with, and its address.
+    static func inherited(_ number: Int32) throws(ListenError) -> (Descriptor, SocketAddress) {
+        func failure(_ operation: String) -> ListenError {
+            ListenError(address: "socket \(number)", operation: operation, code: errno)
+        }
+        guard let socket = Descriptor(gatehouse_duplicate(number)) else { throw failure("dup") }
+        guard let bound = socket.localAddress else { throw failure("getsockname") }
+        return (socket, bound)
+    }
+
+    /// The address that the socket is bound to; nil where it is none of TCP.
+    private var localAddress: SocketAddress? {
         var storage = sockaddr_storage()
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let named = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket.number, $0, &size) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(number, $0, &size) }
         }
-        guard named == 0, let bound = SocketAddress(storage) else { throw failure("getsockname") }
-        return (socket, bound)
+        return named == 0 ? SocketAddress(storage) : nil
     }
 }

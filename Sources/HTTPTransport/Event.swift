@@ -72,6 +72,12 @@ final class Event {
         }
     }
 
+    /// Calls the action in this turn of the loop, as if what it waits for had come.
+    func fire() {
+        guard let handle, isActive else { return }
+        event_active(handle, Int32(EV_READ), 0)
+    }
+
     /// Stops waiting.
     func deactivate() {
         guard let handle, isActive else { return }

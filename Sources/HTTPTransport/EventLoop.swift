@@ -28,7 +28,8 @@ final class EventLoop {
     /// The connection whose request the handler has in hands right now.
     @exclusivity(unchecked) var handling: Connection?
 
-    private var listeners: [Descriptor]
+    private var listeners: [Listener]
+    private let tls: TLSStore
     private var acceptEvents: [Event] = []
     private var wakeEvent: Event?
     private var tickEvent: Event?
@@ -38,13 +39,20 @@ final class EventLoop {
     /// Set by a graceful stop; what is open then is closed.
     private var stopBy: MonotonicTime?
 
+    /// Connections whose timers are still to be looked at in this round.
+    private var tickQueue: [UInt64] = []
+    /// At least as many are looked at each time.
+    private static let tickShare = 1024
+    /// A graceful stop has begun.
+    var isStopping: Bool { stopBy != nil }
+
     /// Milliseconds between two looks at the timers.
     private static let tickMilliseconds: Int64 = 100
 
     /// A loop over `listeners`; nil when the system gives no event base.
     init?(
         limits: TransportLimits, handler: any RequestHandler, mailbox: LoopMailbox, admission: Admission,
-        counters: LoopCounters, listeners: [Descriptor]
+        counters: LoopCounters, listeners: [Listener], tls: TLSStore
     ) {
         guard let base = EventBase() else { return nil }
         self.base = base
@@ -54,6 +62,7 @@ final class EventLoop {
         self.admission = admission
         self.counters = counters
         self.listeners = listeners
+        self.tls = tls
         input = .allocate(byteCount: limits.readBytes, alignment: 64)
         output = OutputBuffer(softLimit: limits.writeBytes)
         reserve = Descriptor(Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC))
@@ -73,7 +82,7 @@ final class EventLoop {
         tick.activate(everyMilliseconds: Self.tickMilliseconds)
         tickEvent = tick
         for listener in listeners {
-            let event = Event(base, .readable(listener.number)) { [unowned self] in accept(from: listener) }
+            let event = Event(base, .readable(listener.socket.number)) { [unowned self] in accept(from: listener) }
             event.activate()
             acceptEvents.append(event)
         }
@@ -97,12 +106,12 @@ final class EventLoop {
 
     // MARK: - Accepting
 
-    private func accept(from listener: Descriptor) {
+    private func accept(from listener: Listener) {
         let now = readClock()
         // A bound, so that a burst of connections does not starve those that are open.
         for _ in 0..<64 {
             var storage = sockaddr_storage()
-            let number = gatehouse_accept(listener.number, &storage)
+            let number = gatehouse_accept(listener.socket.number, &storage)
             guard let socket = Descriptor(number) else {
                 if errno == EMFILE || errno == ENFILE { return ranOutOfDescriptors(listener, now) }
                 if errno == ECONNABORTED || errno == EINTR { continue }
@@ -113,13 +122,22 @@ final class EventLoop {
                 counters.tripped(refusal)
                 continue
             }
-            open(socket, peer: peer.peer, now: now)
+            open(socket, isTLS: listener.isTLS, peer: peer.peer, now: now)
         }
     }
 
-    private func open(_ socket: Descriptor, peer: PeerAddress, now: MonotonicTime) {
+    private func open(_ socket: Descriptor, isTLS: Bool, peer: PeerAddress, now: MonotonicTime) {
         socket.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-        let connection = Connection(id: nextConnection, socket: socket, peer: peer, loop: self, now: now)
+        // What a slow reader does not take must not pile up in the kernel either.
+        socket.setOption(Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Int32(clamping: limits.unsentBytes))
+        var session: TLSSession?
+        if isTLS {
+            session = tls.current.flatMap { TLSSession($0, socket: socket.number) }
+            // Without a session there is nothing that could be said.
+            if session == nil { return admission.release(peer.host) }
+        }
+        let connection = Connection(
+            id: nextConnection, socket: socket, tls: session, peer: peer, loop: self, now: now)
         connections[nextConnection] = connection
         nextConnection += 1
         counters.connectionOpened()
@@ -128,11 +146,11 @@ final class EventLoop {
 
     /// Takes the waiting connection with the reserved descriptor, closes it, and pauses: the alternative is to spin on
     /// a listener that stays readable.
-    private func ranOutOfDescriptors(_ listener: Descriptor, _ now: MonotonicTime) {
+    private func ranOutOfDescriptors(_ listener: Listener, _ now: MonotonicTime) {
         counters.tripped(.descriptors)
         reserve = nil
         var storage = sockaddr_storage()
-        _ = Descriptor(gatehouse_accept(listener.number, &storage))
+        _ = Descriptor(gatehouse_accept(listener.socket.number, &storage))
         reserve = Descriptor(Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC))
         acceptPausedUntil = MonotonicTime(milliseconds: now.milliseconds + limits.acceptPauseMilliseconds)
         for event in acceptEvents { event.deactivate() }
@@ -154,8 +172,18 @@ final class EventLoop {
             acceptPausedUntil = nil
             for event in acceptEvents { event.activate() }
         }
-        for connection in Array(connections.values) { connection.tick(now: now) }
+        tickConnections(now: now)
         if let stopBy, stopBy < now { base.stop() }
+    }
+
+    /// Looks at all connections, but where there are thousands at a share of them, so that each is looked at every
+    /// second and none of them waits for all the others.
+    private func tickConnections(now: MonotonicTime) {
+        if tickQueue.isEmpty { tickQueue = Array(connections.keys) }
+        let count = min(tickQueue.count, max(Self.tickShare, connections.count / 8))
+        let share = tickQueue.suffix(count)
+        tickQueue.removeLast(count)
+        for id in share { connections[id]?.tick(now: now) }
     }
 
     private func readMailbox() {
@@ -189,7 +217,7 @@ final class EventLoop {
         acceptEvents = []
         acceptPausedUntil = nil
         // Ends the listening now: the thread's start still holds a reference to the descriptors.
-        for listener in listeners { shutdown(listener.number, Int32(SHUT_RDWR)) }
+        for listener in listeners where !listener.isInherited { shutdown(listener.socket.number, Int32(SHUT_RDWR)) }
         listeners = []
         for connection in Array(connections.values) { connection.beginStop(now: now) }
         if connections.isEmpty { base.stop() }

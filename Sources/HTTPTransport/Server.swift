@@ -7,6 +7,7 @@ package final class Server: Sendable {
     private let limits: TransportLimits
     private let handler: any RequestHandler
     private let admission: Admission
+    private let tls = TLSStore()
     private let state = Mutex(State.created)
     /// Held while a stop waits for the threads, so that a second stop returns only when the first has.
     private let stopping = Mutex(())
@@ -34,6 +35,16 @@ package final class Server: Sendable {
     ///
     /// Port 0 lets the system choose: see `addresses`. A server starts once.
     package func start(on addresses: [SocketAddress], threads: Int = 1) throws(ListenError) {
+        try start(on: addresses.map { .address($0, isTLS: false) }, threads: threads)
+    }
+
+    /// Reads certificate and key for the connections to come; those that are open keep theirs.
+    ///
+    /// Before `start` where an endpoint has TLS, and again when the files have changed.
+    package func loadTLS(_ files: TLSFiles) throws(TLSError) { tls.replace(try TLSContext(files)) }
+
+    /// The same for any endpoints; those with TLS need `loadTLS` first.
+    package func start(on endpoints: [Endpoint], threads: Int = 1) throws(ListenError) {
         // A peer that closes while we write must be an error code, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         let isNew = state.withLock { state in
@@ -42,26 +53,35 @@ package final class Server: Sendable {
         precondition(isNew, "a server starts once")
         let loopCount = max(1, threads)
         var bound: [SocketAddress] = []
-        var listeners: [[Descriptor]] = Array(repeating: [], count: loopCount)
-        for address in addresses {
-            var target = address
-            for index in 0..<loopCount {
-                let (socket, actual) = try Descriptor.listening(
-                    on: target, backlog: limits.backlog, shared: loopCount > 1)
-                listeners[index].append(socket)
-                // The other loops share the port that the system chose for the first.
-                target = actual
+        var listeners: [[Listener]] = Array(repeating: [], count: loopCount)
+        for endpoint in endpoints {
+            switch endpoint {
+            case .address(var target, let isTLS):
+                for index in 0..<loopCount {
+                    let (socket, actual) = try Descriptor.listening(
+                        on: target, backlog: limits.backlog, shared: loopCount > 1)
+                    listeners[index].append(Listener(socket: socket, isTLS: isTLS))
+                    // The other loops share the port that the system chose for the first.
+                    target = actual
+                }
+                bound.append(target)
+            case .inherited(let number, let isTLS):
+                // One socket for all loops: whichever is awake first accepts.
+                for index in 0..<loopCount {
+                    let (socket, actual) = try Descriptor.inherited(number)
+                    listeners[index].append(Listener(socket: socket, isTLS: isTLS, isInherited: true))
+                    if index == 0 { bound.append(actual) }
+                }
             }
-            bound.append(target)
         }
         var running: [Thread] = []
         for sockets in listeners {
             guard let thread = startThread(sockets) else { continue }
             running.append(thread)
         }
-        if running.count < loopCount, let first = addresses.first {
+        if running.count < loopCount {
             for thread in running { Self.stop(thread, graceMilliseconds: 0) }
-            throw ListenError(address: first, operation: "thread", code: EAGAIN)
+            throw ListenError(address: "event loops", operation: "thread", code: EAGAIN)
         }
         state.withLock { $0 = .running(running, addresses: bound) }
     }
@@ -124,13 +144,13 @@ package final class Server: Sendable {
         }
     }
 
-    private func startThread(_ sockets: [Descriptor]) -> Thread? {
+    private func startThread(_ listeners: [Listener]) -> Thread? {
         guard let mailbox = LoopMailbox() else { return nil }
         let counters = LoopCounters()
-        let start = Start { [limits, handler, admission] in
+        let start = Start { [limits, handler, admission, tls] in
             let loop = EventLoop(
                 limits: limits, handler: handler, mailbox: mailbox, admission: admission, counters: counters,
-                listeners: sockets)
+                listeners: listeners, tls: tls)
             loop?.run()
         }
         var thread = pthread_t()

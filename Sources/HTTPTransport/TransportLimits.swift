@@ -22,6 +22,9 @@ package struct TransportLimits: Sendable, Equatable {
     /// Bytes of output produced at a time; while any of it waits for the socket, the connection is not read.
     package var writeBytes: Int = 64 * 1024
 
+    /// Bytes that the kernel keeps for a peer and has not sent yet; it makes nobody wait who reads.
+    package var unsentBytes: Int = 256 * 1024
+
     /// Connections waiting to be accepted, per listener.
     package var backlog: Int = 512
 

@@ -42,7 +42,7 @@ package enum CloseDecision: Sendable, Equatable {
 /// One protocol on one connection, as bytes in, events out and bytes to write.
 ///
 /// Implementations hold no socket, clock, lock or task, and are confined to one thread. HTTP/2 is
-/// `HTTP2Connection`; HTTP/1.1 will be another conformance. Calls are per read and per request, never per byte.
+/// `HTTP2Connection`, HTTP/1.1 is `HTTP1Connection`. Calls are per read and per request, never per byte.
 package protocol ConnectionCodec: AnyObject {
     /// Consumes `bytes`, which arrived at `now`. Feed at most 16 KiB, then write the output: the guards of
     /// libnghttp2 only act on what could be sent.
@@ -70,16 +70,28 @@ package protocol ConnectionCodec: AnyObject {
     func beginStop(now: MonotonicTime)
 
     /// Compares all timers with `now`; call it a few times per second.
-    func checkDeadlines(now: MonotonicTime)
+    ///
+    /// `outputIsBlocked` says that output waits for the socket, whose owner then watches its progress.
+    func checkDeadlines(now: MonotonicTime, outputIsBlocked: Bool)
 
     /// Whether to close, after the output was written.
     var closeDecision: CloseDecision { get }
 
     /// Whether requests are open or in work.
     var isBusy: Bool { get }
+
+    /// Whether more input is of use now.
+    var wantsInput: Bool { get }
+
+    /// The value of the `date` field for responses that have none; nil sends no date.
+    var date: [UInt8]? { get set }
 }
 
 extension ConnectionCodec {
+    package var wantsInput: Bool { true }
+
+    package func checkDeadlines(now: MonotonicTime) { checkDeadlines(now: now, outputIsBlocked: false) }
+
     package func respond(to stream: StreamID, _ answer: PreparedAnswer, now: MonotonicTime) {
         respond(to: stream, answer.response, body: .bytes(answer.body), now: now)
     }

@@ -40,10 +40,12 @@ package enum Guard: String, Sendable, CaseIterable {
     case writeTimeout = "write_timeout"
     /// No stream was open for the idle time.
     case idleTimeout = "idle_timeout"
-    /// The first bytes were HTTP/1 and not the HTTP/2 preface.
-    case http1 = "http1"
+    /// Bytes that are no request of HTTP/1.1, answered with 4xx or 5xx.
+    case malformedHTTP1 = "malformed_http1"
     /// The first byte was that of a TLS record on a cleartext port.
     case tlsOnCleartext = "tls_on_cleartext"
+    /// TLS could not be set up.
+    case tlsHandshake = "tls_handshake"
     /// The connection limit was reached; the new connection was closed.
     case connectionLimit = "connection_limit"
     /// The limit of connections per address was reached; the new connection was closed.

@@ -2,7 +2,7 @@ import CNghttp2
 
 /// Timers and the graceful stop.
 extension HTTP2Connection {
-    package func checkDeadlines(now: MonotonicTime) {
+    package func checkDeadlines(now: MonotonicTime, outputIsBlocked: Bool) {
         self.now = now
         guard ending == nil, let session else { return }
         if !gotSettings && now.since(opened) > limits.prefaceMilliseconds {
@@ -23,7 +23,7 @@ extension HTTP2Connection {
         }
         resetUnwanted()
         checkBodies()
-        if ending == nil { checkWrites() }
+        if ending == nil { outputIsBlocked ? restartWriteWindow() : checkWrites() }
     }
 
     /// Ends the streams whose peers go on sending a body after the answer.

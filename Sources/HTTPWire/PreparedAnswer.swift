@@ -7,6 +7,8 @@ package final class PreparedAnswer: Sendable {
     package let response: HTTPResponse
     package let body: [UInt8]
     let fields: FlatFields
+    /// Status line and fields of HTTP/1.1, without the empty line.
+    let http1Head: [UInt8]
 
     /// Prepares an answer to GET; nil when it cannot be sent as it is (an interim status, a body with a status that has
     /// none, or a list that is too large).
@@ -18,5 +20,6 @@ package final class PreparedAnswer: Sendable {
         self.response = response
         self.body = body
         self.fields = fields
+        http1Head = fields.http1Head(response.status)
     }
 }

@@ -10,6 +10,11 @@ package protocol RequestHandler: AnyObject, Sendable {
     /// another thread, which answers later. If `responder` is released unanswered, the peer gets a 500.
     func handle(_ request: IncomingRequest, responder: Responder)
 
+    /// The answer to a request that is not allowed; nothing else is then called, and a body is dropped.
+    ///
+    /// Called on the connection's event-loop thread for every request, before anything else is done for it.
+    func denial(of head: HTTPRequest, from peer: PeerAddress) -> (response: HTTPResponse, body: ResponseBody)?
+
     /// The answer to a request without a body, where it is at hand; `handle` is then not called.
     ///
     /// Called on the connection's event-loop thread for every request: a look-up, no more.
@@ -22,6 +27,9 @@ package protocol RequestHandler: AnyObject, Sendable {
 }
 
 extension RequestHandler {
+    package func denial(of head: HTTPRequest, from peer: PeerAddress) -> (response: HTTPResponse, body: ResponseBody)? {
+        nil
+    }
     package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { nil }
     package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? { nil }
 }

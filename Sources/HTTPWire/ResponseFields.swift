@@ -137,3 +137,20 @@ final class ResponseFields {
         }
     }
 }
+
+extension FlatFields {
+    /// Status line and fields as HTTP/1.1 writes them (RFC 9112 sections 4 and 5), without the empty line.
+    func http1Head(_ status: HTTPResponse.Status) -> [UInt8] {
+        var head = Array("HTTP/1.1 \(min(999, max(100, status.code))) \(status.reasonPhrase)\r\n".utf8)
+        head.reserveCapacity(head.count + bytes.count + entries.count * 4)
+        // Without the status that every list begins with.
+        for entry in entries.dropFirst() {
+            let value = entry.start + entry.nameCount
+            head += bytes[entry.start..<value]
+            head += [UInt8(ascii: ":"), UInt8(ascii: " ")]
+            head += bytes[value..<(value + entry.valueCount)]
+            head += [0x0D, 0x0A]
+        }
+        return head
+    }
+}

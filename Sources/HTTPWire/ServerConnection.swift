@@ -1,6 +1,6 @@
 package import HTTPTypes
 
-/// The server's end of one cleartext connection: sniffs the protocol, then is that protocol.
+/// The server's end of one connection: sniffs the protocol, unless it was negotiated, then is that protocol.
 package final class ServerConnection: ConnectionCodec {
     private let limits: WireLimits
     private let opened: MonotonicTime
@@ -13,13 +13,30 @@ package final class ServerConnection: ConnectionCodec {
 
     /// The value of the `date` field for responses that have none; nil sends no date. Set by whoever has a clock.
     package var date: [UInt8]? {
-        didSet { (codec as? HTTP2Connection)?.date = date }
+        didSet { codec?.date = date }
     }
 
-    /// A connection accepted at `now`.
+    /// A cleartext connection accepted at `now`.
     package init(limits: WireLimits = WireLimits(), now: MonotonicTime) {
         self.limits = limits
         opened = now
+    }
+
+    /// A protocol that both sides agreed on before its first byte (RFC 7301).
+    package enum Negotiated: Sendable, Equatable {
+        case http2
+        case http1
+    }
+
+    /// A connection on which TLS was set up at `now`.
+    package init(limits: WireLimits, negotiated: Negotiated, now: MonotonicTime) {
+        self.limits = limits
+        opened = now
+        codec =
+            switch negotiated {
+            case .http2: HTTP2Connection(limits: limits, now: now)
+            case .http1: HTTP1Connection(limits: limits, now: now, isSecure: true)
+            }
     }
 
     package func receive(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
@@ -30,11 +47,9 @@ package final class ServerConnection: ConnectionCodec {
             // At most 23 bytes: one more and it would be decided.
             sniffed.append(contentsOf: bytes)
         case .http2:
-            let http2 = HTTP2Connection(limits: limits, now: opened)
-            http2.date = date
-            start(http2, with: bytes, now: now)
+            start(HTTP2Connection(limits: limits, now: opened), with: bytes, now: now)
         case .http1:
-            start(HTTP1Refusal(), with: bytes, now: now)
+            start(HTTP1Connection(limits: limits, now: opened), with: bytes, now: now)
         case .tls:
             refuse(.tlsOnCleartext)
         }
@@ -42,6 +57,7 @@ package final class ServerConnection: ConnectionCodec {
 
     private func start(_ chosen: any ConnectionCodec, with bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
         codec = chosen
+        chosen.date = date
         if !sniffed.isEmpty {
             sniffed.withUnsafeBytes { chosen.receive($0, now: now) }
             sniffed = []
@@ -88,9 +104,9 @@ package final class ServerConnection: ConnectionCodec {
         codec?.beginStop(now: now)
     }
 
-    package func checkDeadlines(now: MonotonicTime) {
+    package func checkDeadlines(now: MonotonicTime, outputIsBlocked: Bool) {
         if let codec {
-            codec.checkDeadlines(now: now)
+            codec.checkDeadlines(now: now, outputIsBlocked: outputIsBlocked)
         } else if !refused, now.since(opened) > limits.prefaceMilliseconds {
             refuse(.prefaceTimeout)
         }
@@ -104,4 +120,6 @@ package final class ServerConnection: ConnectionCodec {
     }
 
     package var isBusy: Bool { codec?.isBusy ?? false }
+
+    package var wantsInput: Bool { codec?.wantsInput ?? true }
 }

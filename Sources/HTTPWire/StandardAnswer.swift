@@ -4,16 +4,28 @@ import HTTPTypes
 enum StandardAnswer: CaseIterable {
     /// 400: `host` and `:authority` disagree.
     case conflictingAuthority
+    /// 400: what came is not HTTP/1.
+    case malformedRequest
     /// 408: the request body came too slowly.
     case bodyTimeout
+    /// 408: the head came too slowly.
+    case headTimeout
     /// 413: the body is over `WireLimits.requestBodyBytes`.
     case bodyTooLarge
+    /// 414: the request line is over `WireLimits.requestLineBytes`.
+    case targetTooLong
     /// 431: the header list is over its limit.
     case headerListTooLarge
     /// 500: the handler gave no answer, or one that cannot be sent.
     case unanswered
+    /// 501: a method that HTTP/1 is not read with here.
+    case methodUnknown
+    /// 501: a transfer coding other than `chunked`.
+    case codingUnknown
     /// 503: too much waits for this peer.
     case tooMuchWaiting
+    /// 505: a major version other than 1 in a request line.
+    case versionNotSupported
 
     /// The response and its body; the instance is the path, where it is known.
     func response(path: String?) -> (HTTPResponse, ResponseBody) {
@@ -31,12 +43,15 @@ enum StandardAnswer: CaseIterable {
 
     var status: HTTPResponse.Status {
         switch self {
-        case .conflictingAuthority: .badRequest
-        case .bodyTimeout: .requestTimeout
+        case .conflictingAuthority, .malformedRequest: .badRequest
+        case .bodyTimeout, .headTimeout: .requestTimeout
         case .bodyTooLarge: .contentTooLarge
+        case .targetTooLong: .uriTooLong
         case .headerListTooLarge: .requestHeaderFieldsTooLarge
         case .unanswered: .internalServerError
+        case .methodUnknown, .codingUnknown: .notImplemented
         case .tooMuchWaiting: .serviceUnavailable
+        case .versionNotSupported: .httpVersionNotSupported
         }
     }
 
@@ -56,30 +71,42 @@ enum StandardAnswer: CaseIterable {
     /// Word of the kind of problem, as `/problems` lists it.
     var code: String {
         switch self {
-        case .conflictingAuthority: "malformed-request"
-        case .bodyTimeout: "request-timeout"
+        case .conflictingAuthority, .malformedRequest: "malformed-request"
+        case .bodyTimeout, .headTimeout: "request-timeout"
         case .bodyTooLarge: "content-too-large"
+        case .targetTooLong: "target-too-long"
         case .headerListTooLarge: "fields-too-large"
         case .unanswered: "internal-error"
+        case .methodUnknown, .codingUnknown: "not-implemented"
         case .tooMuchWaiting: "overloaded"
+        case .versionNotSupported: "version-not-supported"
         }
     }
 
     /// The title that goes with the word.
     private var title: String {
         switch self {
-        case .conflictingAuthority: "The request is malformed"
-        case .bodyTimeout: "Request timeout"
+        case .conflictingAuthority, .malformedRequest: "The request is malformed"
+        case .bodyTimeout, .headTimeout: "Request timeout"
         case .bodyTooLarge: "Content too large"
+        case .targetTooLong: "Request target too long"
         case .headerListTooLarge: "Header fields too large"
         case .unanswered: "Internal error"
+        case .methodUnknown, .codingUnknown: "Not implemented"
         case .tooMuchWaiting: "Overloaded"
+        case .versionNotSupported: "HTTP version not supported"
         }
     }
 
     private var detail: String {
         switch self {
         case .conflictingAuthority: "The host field and the :authority pseudo-header field differ; send one of them."
+        case .malformedRequest: "This is not a request of HTTP/1.1 as RFC 9112 has it; the connection is closed."
+        case .headTimeout: "The request came too slowly; send it again."
+        case .targetTooLong: "The request line is longer than this service reads."
+        case .methodUnknown: "This method is not known here."
+        case .codingUnknown: "The only transfer coding that is read here is chunked."
+        case .versionNotSupported: "This port speaks HTTP/1.1 and HTTP/2."
         case .bodyTimeout: "The request body came too slowly; send it again."
         case .bodyTooLarge: "The request body is larger than this service reads; send less."
         case .headerListTooLarge: "The header fields are larger than this service reads; send fewer."

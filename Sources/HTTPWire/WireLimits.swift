@@ -18,6 +18,12 @@ package struct WireLimits: Sendable, Equatable {
     /// Fields of one header list, pseudo-header fields included. Beyond: 431.
     package var headerListFields: Int = 100
 
+    /// Bytes of the request line of HTTP/1. Beyond: 414.
+    package var requestLineBytes: Int = 8 * 1024
+
+    /// Requests of one HTTP/1 connection; the last is answered with `connection: close`.
+    package var requestsPerConnection: Int = 1_000_000
+
     /// Header lists over the limit that one connection may send before it is closed.
     package var oversizedHeaderLists: Int = 1
 
@@ -36,7 +42,7 @@ package struct WireLimits: Sendable, Equatable {
     package var outboundAcknowledgements: Int = 100
 
     /// Bytes of one request body. Beyond: 413, before the body is read when `content-length` says so.
-    package var requestBodyBytes: Int = 8 * 1024 * 1024
+    package var requestBodyBytes: Int = 16 * 1024 * 1024
 
     /// Bytes of request bodies held for requests of one connection that are not answered yet. Beyond: 503.
     ///

@@ -298,7 +298,7 @@ extension Machine {
             return .next
         case .model:
             // C code is not mapped in the user half of the page tables (PTI maps entry text only).
-            if cpu.pageMap != .kernelMap {
+            if cpu.pageMap != .kernelMap && site.pointee.immediate != Program.gapModel {
                 throw Fault(
                     Vector.pageFault, errorCode: 0x10 | (isKernelMode ? 0 : 4),
                     address: program.addresses[Int(cpu.index)])

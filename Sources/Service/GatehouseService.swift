@@ -4,10 +4,21 @@ import Foundation
 package import HTTPTransport
 package import Logging
 package import Store
+import Synchronization
 
 /// What `gatehouse serve` is told.
 package struct ServiceConfiguration: Sendable {
     package var addresses: [SocketAddress]
+    /// Addresses that are served with TLS; they need `tls`.
+    package var tlsAddresses: [SocketAddress] = []
+    /// Listening sockets that the process was started with.
+    package var sockets: [InheritedSocket] = []
+    package var tls: TLSFiles?
+    /// File of the tokens that are known; nil where everybody may do everything.
+    package var tokens: String?
+    package var rates = RequestRates()
+    /// Other addresses than loopback are served without tokens or in the clear.
+    package var allowsOpenAddresses = false
     /// Path of the database file.
     package var database: String
     package var eventLoops = 1
@@ -19,12 +30,32 @@ package struct ServiceConfiguration: Sendable {
     package var queueLimit = 1024
     /// How long requests in work may take after a stop was asked for.
     package var grace_seconds = 10
+    /// Every answer is logged.
+    package var logsRequests = false
+    /// Less free space on the disk of the database makes the service not ready.
+    package var freeBytes = 64 << 20
     package var limits = APILimits()
     package var transport = TransportLimits()
 
     package init(addresses: [SocketAddress], database: String) {
         self.addresses = addresses
         self.database = database
+    }
+
+    /// Throws where an address would be open to others without protection.
+    package func checkProtection() throws(ServiceError) {
+        if !tlsAddresses.isEmpty || sockets.contains(where: \.isTLS), tls == nil {
+            throw ServiceError("TLS needs a certificate and a key (--certificate, --key)")
+        }
+        if allowsOpenAddresses { return }
+        let open = "; --allow-open does without (who can reach the port can then do everything)"
+        for address in addresses where !address.isLoopback {
+            throw ServiceError(
+                "\(address) is not a loopback address and would be served in the clear: use --tls-listen\(open)")
+        }
+        for address in tlsAddresses where !address.isLoopback && tokens == nil {
+            throw ServiceError("\(address) is not a loopback address: --tokens says who may use it\(open)")
+        }
     }
 }
 
@@ -43,6 +74,7 @@ package final class GatehouseService: Sendable {
     package let store: ResultStore
     package let application: Application
     package let server: Server
+    private let access: AccessControl
     private let pool: WorkerPool
     private let shortPool: WorkerPool
     private let configuration: ServiceConfiguration
@@ -52,10 +84,9 @@ package final class GatehouseService: Sendable {
     package init(_ configuration: ServiceConfiguration, logger: Logger) throws(ServiceError) {
         self.configuration = configuration
         self.logger = logger
-        for address in configuration.addresses where !address.isLoopback {
-            throw ServiceError(
-                "\(address) is not a loopback address: without tokens the service listens on loopback addresses only")
-        }
+        try configuration.checkProtection()
+        let tokens = try configuration.tokens.map { (path) throws(ServiceError) in try TokenList.read(file: path) }
+        access = AccessControl(tokens: tokens, rates: configuration.rates)
         do throws(StoreError) {
             store = try ResultStore.open(.file(configuration.database), now: GatehouseService.now())
         } catch {
@@ -68,25 +99,64 @@ package final class GatehouseService: Sendable {
         pool = WorkerPool(name: "worker", threads: configuration.workers, limit: configuration.queueLimit)
         // Of their own: a read of the store must not wait until a simulation is done.
         shortPool = WorkerPool(name: "short", threads: configuration.shortWorkers, limit: configuration.queueLimit)
-        let log = logger
-        let environment = Environment(
+        let transport = TransportBox()
+        application = Application(
+            store: store, queue: pool, shortQueue: shortPool,
+            environment: Self.environment(configuration, logger, transport), limits: configuration.limits,
+            access: access, version: programVersion)
+        server = Server(handler: application, limits: configuration.transport)
+        transport.server.withLock { $0 = server }
+        do {
+            if let tls = configuration.tls { try server.loadTLS(tls) }
+            try server.start(on: configuration.endpoints, threads: configuration.eventLoops)
+        } catch {
+            shortPool.close()
+            pool.close()
+            try? store.close()
+            throw ServiceError(error is TLSError ? "\(error)" : "cannot listen: \(error)")
+        }
+    }
+
+    /// The server, for measurements that the application asks for: it is made after the application.
+    private final class TransportBox: Sendable {
+        let server = Mutex<Server?>(nil)
+    }
+
+    private static func environment(
+        _ configuration: ServiceConfiguration, _ logger: Logger, _ transport: TransportBox
+    ) -> Environment {
+        var environment = Environment(
             now: { GatehouseService.now() },
             uptime_seconds: { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 },
             random: {
                 var generator = SystemRandomNumberGenerator()
                 return generator.next()
-            }, log: { log.notice("\($0)") })
-        application = Application(
-            store: store, queue: pool, shortQueue: shortPool, environment: environment, limits: configuration.limits,
-            version: programVersion)
-        server = Server(handler: application, limits: configuration.transport)
+            }, log: { logger.notice("\($0)") })
+        if configuration.logsRequests {
+            environment.logRequest = { record in
+                logger.info("request", metadata: record.metadata)
+            }
+        }
+        environment.metrics = {
+            let server = transport.server.withLock { $0 }
+            return (server?.counters.families ?? []) + ProcessMetrics.families
+        }
+        let folder = (configuration.database as NSString).deletingLastPathComponent
+        environment.readiness = {
+            let free = ProcessMetrics.freeBytes(at: folder.isEmpty ? "." : folder)
+            return [("disk has room", free.map { $0 >= configuration.freeBytes } ?? true)]
+        }
+        return environment
+    }
+
+    /// Reads tokens and certificates again; what cannot be used changes nothing.
+    package func reload() {
         do {
-            try server.start(on: configuration.addresses, threads: configuration.eventLoops)
+            if let tls = configuration.tls { try server.loadTLS(tls) }
+            if let path = configuration.tokens { access.replaceTokens(try TokenList.read(file: path)) }
+            logger.notice("reloaded")
         } catch {
-            shortPool.close()
-            pool.close()
-            try? store.close()
-            throw ServiceError("cannot listen: \(error)")
+            logger.error("not reloaded, what was read before is kept: \(error)")
         }
     }
 
@@ -111,30 +181,48 @@ package final class GatehouseService: Sendable {
         }
     }
 
-    /// Blocks until SIGTERM or SIGINT, then stops.
+    /// Blocks until SIGTERM or SIGINT, then stops; reloads on SIGHUP.
     package func run(until signals: StopSignals) {
-        signals.wait()
+        Supervisor.notify("READY=1\nSTATUS=listening on \(addresses.map(\.description).joined(separator: ", "))")
+        while signals.wait() == .reload {
+            Supervisor.notify("RELOADING=1")
+            reload()
+            Supervisor.notify("READY=1")
+        }
+        Supervisor.notify("STOPPING=1")
         logger.notice("stopping")
         stop()
     }
 }
 
-/// The signals that ask for a stop, from the moment this is made.
+/// The signals that ask for a stop or a reload, from the moment this is made.
 ///
 /// To be made before anybody is told that the service listens: whoever reads that may send the signal at once, and
 /// its default action would end the process with requests in work.
 package final class StopSignals {
-    private let semaphore = DispatchSemaphore(value: 0)
+    /// What was asked for.
+    package enum Request: Sendable { case stop, reload }
+
+    private final class State: Sendable {
+        let semaphore = DispatchSemaphore(value: 0)
+        let isStopping = Mutex(false)
+    }
+
+    private let state = State()
     private let sources: [any DispatchSourceSignal]
 
     package init() {
         let queue = DispatchQueue(label: "signals")
-        sources = [SIGTERM, SIGINT].map { [semaphore] number in
+        sources = [SIGTERM, SIGINT, SIGHUP].map { number in
             signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler { semaphore.signal() }
+            return DispatchSource.makeSignalSource(signal: number, queue: queue)
+        }
+        for (number, source) in zip([SIGTERM, SIGINT, SIGHUP], sources) {
+            source.setEventHandler { [state] in
+                if number != SIGHUP { state.isStopping.withLock { $0 = true } }
+                state.semaphore.signal()
+            }
             source.resume()
-            return source
         }
     }
 
@@ -143,5 +231,8 @@ package final class StopSignals {
     }
 
     /// Blocks until a signal has come.
-    package func wait() { semaphore.wait() }
+    package func wait() -> Request {
+        state.semaphore.wait()
+        return state.isStopping.withLock { $0 } ? .stop : .reload
+    }
 }

@@ -44,6 +44,8 @@ package final class WorkerPool: WorkQueue {
         return accepted
     }
 
+    package var waiting: Int { state.withLock { $0.waiting.count - $0.head } }
+
     /// Takes no more work, and returns once what was queued is done.
     package func close() {
         state.withLock { $0.isClosed = true }

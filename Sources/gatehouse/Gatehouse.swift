@@ -11,8 +11,9 @@ struct Gatehouse: ParsableCommand {
         abstract: "Does this kernel entry code survive every way the processor and the hypervisor can enter it?",
         version: programVersion,
         subcommands: [
-            Serve.self, Check.self, Listing.self, Trace.self, Kernels.self, Rules.self, Defects.self, Costs.self,
-            Coverage.self,
+            Serve.self, Check.self, Diff.self, Import.self, Listing.self, Trace.self, Kernels.self, Rules.self,
+            Defects.self, Costs.self,
+            Coverage.self, Token.self,
         ])
 
     /// Every failure exits with 2: 1 is kept for tables that are violated.

@@ -349,9 +349,9 @@ struct SimulationTests {
         let answer = Answer(.ok, .json, [1, 2, 3], fields: [.cacheControl: "immutable"])
         let before = cache.generation
         cache.clear()
-        cache.keep(answer, for: head, since: before)
+        cache.keep(answer, for: head, since: before, counter: APIMetrics().cached("x"))
         #expect(cache.answer(to: head) == nil)
-        cache.keep(answer, for: head, since: cache.generation)
+        cache.keep(answer, for: head, since: cache.generation, counter: APIMetrics().cached("x"))
         #expect(cache.answer(to: head)?.body == [1, 2, 3])
     }
 }

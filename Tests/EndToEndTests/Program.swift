@@ -27,7 +27,7 @@ enum Program {
 
     /// Runs a command to its end; a death by a signal counts as status 128 and the signal.
     static func run(
-        _ arguments: [String], executable: String = path, input: [UInt8] = []
+        _ arguments: [String], executable: String = path, input: [UInt8] = [], environment: [String: String] = [:]
     ) throws -> Outcome {
         let folder = try Folder()
         let files = ["in", "out", "err"].map { folder.url.appendingPathComponent($0) }
@@ -36,6 +36,7 @@ enum Program {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardInput = try FileHandle(forReadingFrom: files[0])
         process.standardOutput = try FileHandle(forWritingTo: files[1])
         process.standardError = try FileHandle(forWritingTo: files[2])
@@ -64,21 +65,40 @@ final class Folder: Sendable {
 final class RunningServer: @unchecked Sendable {
     private let process = Process()
     let port: Int
+    /// Everything that it listens on.
+    let addresses: [String]
 
     /// Starts the service and waits until it says where it listens.
-    init(database: URL, _ options: [String] = []) throws {
+    ///
+    /// - Parameters:
+    ///   - listens: False where the options say what to listen on.
+    ///   - errors: A file for its log.
+    init(
+        database: URL, _ options: [String] = [], listens: Bool = true, environment: [String: String] = [:],
+        errors: String? = nil, program: String = Program.path
+    ) throws {
         let output = Pipe()
-        process.executableURL = URL(fileURLWithPath: Program.path)
-        process.arguments = ["serve", "--listen", "127.0.0.1:0", "--database", database.path] + options
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments =
+            ["serve", "--database", database.path] + (listens ? ["--listen", "127.0.0.1:0"] : []) + options
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardOutput = output
         process.standardError = FileHandle.nullDevice
+        if let errors {
+            try Data().write(to: URL(fileURLWithPath: errors))
+            process.standardError = FileHandle(forWritingAtPath: errors)
+        }
         process.standardInput = FileHandle.nullDevice
         try process.run()
         var said = ""
-        while !said.contains("\n") {
+        // The line about tokens is the last.
+        while !said.contains("database ") {
             let data = output.fileHandleForReading.availableData
             if data.isEmpty { break }
             said += String(decoding: data, as: UTF8.self)
+        }
+        addresses = said.split(separator: "\n").filter { $0.hasPrefix("listening on ") }.map {
+            String($0.dropFirst(13))
         }
         let line = said.prefix { $0 != "\n" }
         port = try #require(Int(line.split(separator: ":").last ?? ""), "the service said: \(said)")
@@ -98,7 +118,11 @@ final class RunningServer: @unchecked Sendable {
     }
 
     /// Asks for a stop.
-    func terminate() { kill(process.processIdentifier, SIGTERM) }
+    func terminate() { signal(SIGTERM) }
+
+    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+
+    var identifier: Int32 { process.processIdentifier }
 
     /// Waits for the end; the exit code, 128 and the signal after a death.
     func wait() -> Int32 {

@@ -50,6 +50,58 @@ package final class SocketClient {
         return true
     }
 
+    /// Sends what the socket takes at once; false when it takes no more.
+    package func offer(_ bytes: [UInt8]) -> Bool {
+        let count = bytes.withUnsafeBytes {
+            Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+        }
+        if count < 0 && errno != EAGAIN { isClosed = true }
+        return count == bytes.count
+    }
+
+    /// Takes what has come, without waiting.
+    package func takeWhatCame() {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while !isClosed {
+            let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            if count < 0 && errno == EAGAIN { return }
+            if count <= 0 {
+                isClosed = true
+                return
+            }
+            raw += buffer[..<count]
+            view.receive(Array(buffer[..<count]))
+        }
+    }
+
+    /// Blocks until a whole answer of HTTP/1.1 with a length came; whether it is 200.
+    package func waitForAnswer() -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        var answer: [UInt8] = []
+        var wanted: Int?
+        while wanted.map({ answer.count < $0 }) ?? true {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count <= 0 { return false }
+            answer += buffer[..<count]
+            if wanted == nil, let end = answer.firstRange(of: Array("\r\n\r\n".utf8))?.upperBound {
+                let head = String(decoding: answer[..<end], as: UTF8.self).lowercased()
+                let line = head.split(separator: "\r\n").first { $0.hasPrefix("content-length: ") }
+                wanted = end + (line.flatMap { Int($0.dropFirst(16)) } ?? 0)
+            }
+        }
+        return answer.starts(with: Array("HTTP/1.1 200".utf8))
+    }
+
+    /// Waits, on a thread of the caller's own, until the server closes; false when it does not in that time.
+    package func waitForEnd(milliseconds: Int) -> Bool {
+        for _ in 0..<max(1, milliseconds / 2) {
+            takeWhatCame()
+            if isClosed { return true }
+            usleep(2000)
+        }
+        return false
+    }
+
     @discardableResult
     package func send(_ frames: Frame...) -> Bool {
         send(frames.flatMap(\.bytes))

@@ -53,14 +53,29 @@ struct CurlTests {
         #expect(post.output.contains("413"))
     }
 
-    @Test func curlWithoutPriorKnowledgeSeesAnExplanation() throws {
+    /// Whatever a client speaks first, the answer is the same.
+    @Test func curlSpeaksWhatItLikes() throws {
         let harness = try echo()
-        for flag in ["--http1.1", "--http2", "--http1.0"] {
-            let get = try curl([flag, "-w", "%{http_code}", "http://127.0.0.1:\(harness.port)/"])
+        let url = "http://127.0.0.1:\(harness.port)"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("gatehouse-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try Data(count: 1_500_000).write(to: file)
+        for (flags, version) in [
+            ([], "1.1"), (["--http1.1"], "1.1"), (["--http1.0"], "1.1"), (["--http2"], "1.1"),
+            (["--http2-prior-knowledge"], "2"),
+        ] {
+            let get = try curl(flags + ["-w", "%{http_version} %{http_code}", url + "/a?b=c"])
             #expect(get.status == 0)
-            #expect(
-                get.output == "this port speaks HTTP/2 with prior knowledge: curl --http2-prior-knowledge\n505",
-                "\(flag)")
+            #expect(get.output == "GET /a?b=c 0\n\(version) 200", "\(flags)")
+            // Large enough for curl to expect an invitation, and in chunks.
+            for chunked in [[], ["-H", "Transfer-Encoding: chunked"]] where flags != ["--http1.0"] || chunked.isEmpty {
+                let post = try curl(flags + chunked + ["--data-binary", "@\(file.path)", url + "/up"])
+                #expect(post.output == "POST /up 1500000\n", "\(flags) \(chunked)")
+            }
+            // curl 7.88.1 fails its own second request of a connection with prior knowledge, with nghttpd as well.
+            if flags == ["--http2-prior-knowledge"] { continue }
+            let several = try curl(flags + [url + "/1", url + "/2", url + "/3"])
+            #expect(several.output == "GET /1 0\nGET /2 0\nGET /3 0\n")
         }
     }
 }

@@ -31,14 +31,17 @@ final class ServerHarness {
     let port: UInt16
 
     init(
-        threads: Int = 1, refusedPath: String? = nil, limits: (inout TransportLimits) -> Void = { _ in },
+        threads: Int = 1, refusedPath: String? = nil, tls: TLSFiles? = nil,
+        limits: (inout TransportLimits) -> Void = { _ in },
         _ handler: @escaping @Sendable (IncomingRequest, Responder) -> Void
     ) throws {
         var all = TransportLimits()
         all.penaltyMilliseconds = 0
         limits(&all)
         server = Server(handler: ClosureHandler(refusedPath: refusedPath, handler), limits: all)
-        try server.start(on: ["127.0.0.1:0"].compactMap { SocketAddress($0) }, threads: threads)
+        if let tls { try server.loadTLS(tls) }
+        let endpoints = ["127.0.0.1:0"].compactMap { SocketAddress($0) }.map { Endpoint.address($0, isTLS: tls != nil) }
+        try server.start(on: endpoints, threads: threads)
         port = server.addresses.first?.port ?? 0
     }
 

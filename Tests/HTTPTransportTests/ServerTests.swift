@@ -204,7 +204,7 @@ import Testing
         let harness = try ServerHarness { _, _ in }
         let second = Server(handler: ClosureHandler { _, _ in })
         let address = try #require(SocketAddress(host: "127.0.0.1", port: harness.port))
-        #expect(throws: ListenError(address: address, operation: "bind", code: EADDRINUSE)) {
+        #expect(throws: ListenError(address: address.description, operation: "bind", code: EADDRINUSE)) {
             try second.start(on: [address])
         }
     }

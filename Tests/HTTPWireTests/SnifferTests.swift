@@ -48,20 +48,26 @@ import Testing
         }
     }
 
-    @Test func http1IsToldWhatToDo() throws {
-        for text in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HTTP/1.0\r\n\r\n", "PRI x", "\r\n"] {
-            let conversation = Conversation(text.utf8.map { [$0] })
-            let answer = String(decoding: conversation.output, as: UTF8.self)
-            let parts = answer.split(separator: "\r\n\r\n", maxSplits: 1)
-            try #require(parts.count == 2)
-            #expect(parts[0].hasPrefix("HTTP/1.1 505 HTTP Version Not Supported\r\n"))
-            #expect(parts[0].contains("\r\nConnection: close"))
-            #expect(parts[0].contains("\r\nContent-Type: text/plain"))
-            #expect(parts[0].contains("\r\nContent-Length: \(parts[1].utf8.count)"))
-            #expect(parts[1] == "this port speaks HTTP/2 with prior knowledge: curl --http2-prior-knowledge\n")
-            #expect(conversation.connection.closeDecision == .closeAfterFlush)
-            #expect(conversation.trips == [.http1])
+    @Test func http1IsServedOnTheSamePort() {
+        for text in [
+            "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "PUT /x HTTP/1.0\r\n\r\n", "\r\nPOST /x HTTP/1.1\r\nHost:\r\n\r\n",
+        ] {
+            for pieces in [[Array(text.utf8)], text.utf8.map { [$0] }] {
+                let conversation = Conversation(pieces)
+                #expect(conversation.paths == ["/x"])
+                #expect(conversation.output.isEmpty, "nothing before the answer")
+                #expect(conversation.trips.isEmpty)
+            }
         }
+    }
+
+    @Test(arguments: ["PRI x", "PRI * HTTP/1.1\r\nHost: a\r\n\r\n", "\u{0}\u{1}", "SSH-2.0-OpenSSH\r\n", "PR\r\n"])
+    func noiseIsRefusedAsHTTP1(text: String) {
+        let conversation = Conversation(text.utf8.map { [$0] } + [Array("\r\n\r\n".utf8)])
+        let answer = String(decoding: conversation.output, as: UTF8.self)
+        #expect(answer.hasPrefix("HTTP/1.1 4") || answer.hasPrefix("HTTP/1.1 501"), "\(answer)")
+        #expect(conversation.connection.closeDecision == .closeAfterFlush)
+        #expect(conversation.trips == [.malformedHTTP1])
     }
 
     @Test func tlsIsClosedInSilence() {

@@ -122,6 +122,8 @@ package struct EntryTable: Sendable, Hashable {
     package var machine = MachineLayout()
     /// Code that replaces or adds routines: name and AT&T text, in the order of the document.
     package var routines: [Routine] = []
+    /// The kernel's own entry code, where the table was read from a tree.
+    package var sources: Sources?
     /// The document with what it left out filled in from its kernel's table; without `name`. Its digest is the table's id.
     package var document: JSON
 
@@ -175,6 +177,9 @@ package struct TableLimits: Sendable, Hashable {
     package var rows = 512
     package var routines = 256
     package var routineText_bytes = 256 * 1024
+    /// Files of a kernel tree, and bytes of each.
+    package var sourceFiles = 64
+    package var sourceText_bytes = 512 * 1024
     package var nameLength_bytes = 128
     package var faults = 100
 

@@ -7,6 +7,7 @@ extension ScenarioRun {
     mutating func processorKey(inBody: Bool) -> UInt64 {
         var bits: UInt64 = inBody ? 1 : 0
         if hypervisor?.nmiMasked == true { bits |= 2 }
+        if hypervisor?.isInMachineCheck == true { bits |= 8 }
         // Xen looks at the mask without the guest's code.
         if hypervisor != nil && eventsAreMasked { bits |= 4 }
         var sum = Explorer.mix(machine.processorKey(bits), interruptedKinds())

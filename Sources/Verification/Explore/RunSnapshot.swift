@@ -135,6 +135,7 @@ extension ScenarioRun {
             RunSnapshot.isSameMask(machine.cpu.nmiBlocked, snapshot.cpu.nmiBlocked, remaining),
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
+            (hypervisor?.isInMachineCheck ?? false) == snapshot.hypervisorMachineCheck,
             RunSnapshot.isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI, remaining),
             owesNMI == snapshot.owesNMI
         else { return false }

@@ -6,7 +6,11 @@ extension ScenarioRun {
     /// Runs the model of the C function at RIP.
     mutating func runFunction(_ number: Int) {
         guard image.functions.indices.contains(number) else {
-            ending = .halted
+            ending = number == Program.gapModel ? .notUnderstood : .halted
+            return
+        }
+        if image.functions[number].model == .notUnderstood {
+            ending = .notUnderstood
             return
         }
         check(.cFunction)
@@ -180,6 +184,10 @@ extension ScenarioRun {
         if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(body.registers, model) }
         if model == .int80Syscall { adoptHighRegisters(body.registers) }
         if model.isSystemCall {
+            if body.function.takesNumberFromRAX {
+                let number = try machine.load(body.registers &+ UInt64(PtRegs.rax) &* 8, .quad) & 0xFFFF_FFFF
+                edit(body.registers, PtRegs.origAX, number)
+            }
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
             if isComplete { edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
             CFunctionCall.setInterrupts(enabled: body.function.interruptsOn, &machine, &hypervisor)

@@ -22,6 +22,8 @@ package enum Ending: Sendable, Hashable {
     case endlessLoop(address: UInt64)
     case halted
     case stepLimit
+    /// The code came to what was not understood, or called a C function without a model.
+    case notUnderstood
 }
 
 /// One violation or warning of a run.

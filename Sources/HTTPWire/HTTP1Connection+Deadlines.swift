@@ -1,0 +1,73 @@
+/// Timers and the graceful stop.
+extension HTTP1Connection {
+    package func checkDeadlines(now: MonotonicTime, outputIsBlocked: Bool) {
+        self.now = now
+        guard !isOver, !isBroken else { return }
+        if let headBegan, now.since(headBegan) > limits.headMilliseconds { return refuse(.headTimeout) }
+        if writer.isBusy { return outputIsBlocked ? restartWriteWindow() : checkWrites() }
+        switch reading {
+        case .length, .chunked: checkBody()
+        case .head where headBegan == nil:
+            // The first request has as long as a preface of HTTP/2.
+            let isFirst = stream.number < 0
+            let limit = isFirst ? limits.prefaceMilliseconds : limits.idleMilliseconds
+            guard now.since(idleSince) > limit else { return }
+            emit(.tripped(isFirst ? .prefaceTimeout : .idleTimeout, closes: true))
+            isOver = true
+            reading = .never
+        case .head, .done, .never: break
+        }
+    }
+
+    /// Answers 408 to a body that stalled or trickles.
+    private func checkBody() {
+        let earned = Int64(bodyReceived) * 1000 / Int64(max(1, limits.bodyBytesPerSecond))
+        let isStalled = now.since(bodyProgress) > limits.bodyProgressMilliseconds
+        let isSlow = now.since(bodyBegan) > limits.bodyProgressMilliseconds + earned
+        if isStalled || isSlow { refuse(.bodyTimeout) }
+    }
+
+    /// Ends a connection that takes its answer not at all or too slowly, measured over whole windows of time.
+    private func checkWrites() {
+        guard !writer.isDeferred else { return restartWriteWindow() }
+        let elapsed = now.since(writeWindowBegan)
+        guard elapsed > limits.writeProgressMilliseconds else { return }
+        if Int64(writeWindowBytes) < max(1, Int64(limits.bodyBytesPerSecond) * elapsed / 1000) {
+            emit(.tripped(.writeTimeout, closes: true))
+            isBroken = true
+            return
+        }
+        restartWriteWindow()
+    }
+
+    func restartWriteWindow() {
+        writeWindowBegan = now
+        writeWindowBytes = 0
+    }
+
+    package func beginStop(now: MonotonicTime) {
+        self.now = now
+        isStopping = true
+        endsAfterAnswer = true
+        // Nothing was asked, so nobody is owed an answer.
+        if current == nil && !writer.isBusy && headBegan == nil {
+            isOver = true
+            reading = .never
+        }
+    }
+}
+
+extension StandardAnswer {
+    /// The guard that is counted for it.
+    var cause: Guard {
+        switch self {
+        case .bodyTimeout: .bodyTimeout
+        case .headTimeout: .headTimeout
+        case .bodyTooLarge: .requestBody
+        case .headerListTooLarge, .targetTooLong: .headerList
+        case .conflictingAuthority, .malformedRequest, .methodUnknown, .codingUnknown, .versionNotSupported,
+            .unanswered, .tooMuchWaiting:
+            .malformedHTTP1
+        }
+    }
+}
