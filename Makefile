@@ -1,8 +1,9 @@
 # Gatehouse. `make run` and `make test` do all the set-up on a bare Debian 12 with Swift.
 
 PACKAGES := libnghttp2-dev libhttp-parser-dev libevent-dev libssl-dev libsqlite3-dev zlib1g-dev pkg-config curl jq ca-certificates
-# The clients that tests try; where they are missing, their tests are skipped.
-TEST_PACKAGES := openssl wget sqlite3 python3-requests python3-httpx python3-h2
+# Kernel sources that tests read (nothing of them is in the repository), and clients that tests try; where a client is missing,
+# its test is skipped.
+TEST_PACKAGES := linux-source-6.1 openssl wget sqlite3 python3-requests python3-httpx python3-h2
 BENCH_PACKAGES := nghttp2-client nghttp2-server nginx-light wrk h2o python3
 BUILD := .build/release/gatehouse
 # Tests that talk over sockets have the processor to themselves: the server's own time limits apply to them. Those of the

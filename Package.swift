@@ -41,6 +41,9 @@ let package = Package(
             name: "Verification", dependencies: ["EntryCode", "Assembler", "XenPV", "Machine"], swiftSettings: settings,
             plugins: ["EmbedFiles"]),
 
+        // Kernel trees, patches and mails into entry tables; pure as well.
+        .target(name: "KernelSource", dependencies: ["EntryCode", "Assembler", "XenPV"], swiftSettings: settings),
+
         .target(
             name: "Reports", dependencies: ["Verification", "EntryCode", "Assembler", "XenPV", "Machine"],
             swiftSettings: settings),
@@ -56,7 +59,7 @@ let package = Package(
         .target(
             name: "API",
             dependencies: [
-                "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
+                "Store", "Reports", "KernelSource", "Verification", "EntryCode", "XenPV", "HTTPWire", "CZlib",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: settings),
@@ -70,14 +73,15 @@ let package = Package(
         .executableTarget(
             name: "gatehouse",
             dependencies: [
-                "Service", "API", "Store", "Reports", "Verification", "EntryCode", "XenPV", "HTTPTransport",
+                "Service", "API", "Store", "Reports", "KernelSource", "Verification", "EntryCode", "XenPV",
+                "HTTPTransport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
 
         // What tests of several targets use.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(name: "TestSupport", dependencies: ["Machine"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
             name: "MachineTests", dependencies: ["Machine", "Assembler", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "XenPVTests", dependencies: ["XenPV", "Assembler", "Machine"], swiftSettings: settings),
@@ -89,6 +93,14 @@ let package = Package(
         .testTarget(
             name: "VerificationTests", dependencies: ["Verification", "EntryCode", "XenPV", "Machine", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: settings),
+        .testTarget(
+            name: "KernelSourceTests",
+            dependencies: ["KernelSource", "Reports", "Verification", "EntryCode", "Assembler", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: settings),
+        .testTarget(
+            name: "RandomTests",
+            dependencies: ["Reports", "Verification", "EntryCode", "Assembler", "XenPV", "Machine", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "ReportsTests", dependencies: ["Reports", "Verification", "EntryCode"], swiftSettings: settings),
         .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: settings),
@@ -106,7 +118,7 @@ let package = Package(
         .testTarget(
             name: "APITests",
             dependencies: [
-                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "Verification",
+                "API", "Service", "HTTPTransport", "HTTPWire", "Store", "EntryCode", "KernelSource", "Verification",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
             ],

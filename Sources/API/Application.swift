@@ -1,6 +1,7 @@
 package import EntryCode
 package import HTTPTypes
 package import HTTPWire
+package import KernelSource
 package import Store
 import Synchronization
 package import Verification
@@ -66,6 +67,10 @@ package struct Environment: Sendable {
 package struct APILimits: Sendable, Hashable {
     package var table = TableLimits()
     package var run = RunLimits()
+    /// Patches, mails and trees.
+    package var source = SourceLimits()
+    /// Bytes of a form or an archive with files of a kernel tree, as it comes and expanded.
+    package var tree_bytes = 8 << 20
     /// Rows of a page, unless asked for fewer or more.
     package var pageRows = 50
     package var pageRowsMaximum = 1000
@@ -136,7 +141,8 @@ package final class Application: RequestHandler {
 
     /// A body that is too large by its own account is not read; where it would go to no route, that is said.
     package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
-        let limit_bytes = limits.table.json.size_bytes
+        let limit_bytes = bodyLimit_bytes(
+            path: (head.path ?? "").prefix { $0 != "?" }, contentType: head.headerFields[.contentType])
         guard let length = head.headerFields[.contentLength].flatMap(Int.init), length > limit_bytes else { return nil }
         var problem = Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
         do throws(Problem) {

@@ -1,5 +1,6 @@
 import EntryCode
 import HTTPTypes
+import KernelSource
 import Reports
 import Store
 import Verification
@@ -47,7 +48,7 @@ extension Application {
             ? "; with curl: -H 'Content-Type: application/json'" : ""
         throw Problem(
             .unsupportedMediaType, "an entry table is sent as application/json\(hint)",
-            fields: [.acceptPost: Application.jsonTypes])
+            fields: [.acceptPost: BodyKind.acceptedTypes(request.path)])
     }
 
     func readTable(_ body: [UInt8], prefix: String = "") throws(Problem) -> EntryTable {
@@ -70,7 +71,7 @@ extension Application {
                 _ = try table.expand(for: platform, kernels: kernels)
             } catch {
                 for finding in error.findings
-                where finding.rule != UnreachableEntryID.value && !findings.contains(finding) {
+                where !ConfigurationFinding.warnings.contains(finding.rule) && !findings.contains(finding) {
                     findings.append(finding)
                 }
             }
@@ -109,7 +110,14 @@ extension Application {
     func submitConfiguration(_ request: Request) throws(Problem) -> Answer {
         try request.allow(["name"])
         let format = try request.format(among: [.json, .text])
-        let table = try readTable(try jsonBody(request))
+        let table: EntryTable
+        var made: TreeImport?
+        if let kind = BodyKind(request.fields[.contentType]), kind == .form || kind == .tar {
+            let tree = try readTree(request, kind)
+            (table, made) = (tree.table, tree.made)
+        } else {
+            table = try readTable(try jsonBody(request))
+        }
         let name = try submittedName(request, table)
         let findings = obstacles(table)
         let inserted: InsertedConfiguration
@@ -120,10 +128,11 @@ extension Application {
         if name != nil { cache.clear() }
         let configuration = inserted.configuration
         let location = "/v1/configurations/\(configuration.digest.hex)"
+        let text = Application.line(configuration) + fitted(made?.text ?? "")
         return Answer(
             inserted.created ? .created : .ok, format,
             format == .text
-                ? [UInt8](Application.line(configuration).utf8) : Application.json(configuration, document: nil).bytes,
+                ? [UInt8](text.utf8) : Application.json(configuration, document: nil, tree: made?.json).bytes,
             fields: [.location: location, .eTag: Application.tag(configuration, format)])
     }
 
@@ -134,7 +143,7 @@ extension Application {
         return "\"\(configuration.digest.hex.prefix(32))-\(Digest(of: moving.utf8).hex.prefix(16))-\(format.rawValue)\""
     }
 
-    static func json(_ configuration: StoredConfiguration, document: JSON?) -> JSON {
+    static func json(_ configuration: StoredConfiguration, document: JSON?, tree: JSON? = nil) -> JSON {
         let id = configuration.digest.hex
         var members: [JSON.Member] = [
             JSON.Member("id", .string(id)), JSON.Member("name", configuration.name.map { .string($0) } ?? .null),
@@ -146,6 +155,7 @@ extension Application {
         if let reason = configuration.invalidReason, let parsed = try? JSON.parse([UInt8](reason.utf8)).value {
             members.append(JSON.Member("reasons", parsed))
         }
+        if let tree { members.append(JSON.Member("import", tree)) }
         if let document { members.append(JSON.Member("document", document)) }
         members.append(
             JSON.Member(
@@ -293,9 +303,6 @@ extension EntryTable {
     /// The identity of its content.
     var digest: Digest { Digest(of: document.text.utf8) }
 }
-
-/// The rule id of entries that nothing leads to: a warning, no obstacle.
-enum UnreachableEntryID { static let value = "unreachable-entry" }
 
 extension Problem {
     /// A table that cannot be run.

@@ -25,6 +25,8 @@ enum OpenAPI {
         case "name":
             return text("Name of the configuration; lists show what it means and what had it as the last name")
         case "kernel": return text("Name of a kernel")
+        case "base": return text("The table of before: id, unique prefix of it, or name")
+        case "head": return text("The table of after, named alike")
         case "configuration":
             return text("Id, unique prefix of 8 or more digits, or name; a shipped name means the shipped table")
         case "verdict": return choice("Only this verdict", StoredVerdict.allCases.map(\.rawValue))
@@ -47,11 +49,13 @@ enum OpenAPI {
     private static func parameters(_ template: String, _ method: HTTPRequest.Method) -> [String] {
         switch (method, template) {
         case (.get, "/v1/configurations"): ["name", "kernel", "limit", "cursor", "format"]
-        case (.post, "/v1/configurations"): ["name", "format"]
+        case (.post, "/v1/configurations"), (.post, "/v1/configurations/{ref}/patches"): ["name", "format"]
+        case (.get, "/v1/comparisons"): ["base", "head", "platforms", "scenarios", "xen", "nesting", "format"]
         case (.get, "/v1/configurations/{ref}/listing"): ["platform", "routine"]
         case (.get, "/v1/simulations"): ["configuration", "verdict", "state", "limit", "cursor", "format"]
         case (.get, "/v1/simulations/{id}/scenarios"): ["verdict", "rule", "platform", "limit", "cursor", "format"]
-        case (.post, "/v1/checks"): ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "format"]
+        case (.post, "/v1/checks"):
+            ["platforms", "scenarios", "xen", "nesting", "stop_at_first", "name", "base", "format"]
         case (.get, "/readyz"), (.get, "/livez"): ["verbose"]
         case (.delete, _), (.get, "/metrics"), (.get, "/openapi.json"), (.get, "/schemas/entry-table.json"),
             (.get, "/v1/kernels/{name}"),
@@ -73,6 +77,29 @@ enum OpenAPI {
         case (.get, "/problems"): [.text, .json]
         default: [.json, .text]
         }
+    }
+
+    private static let patches = ["text/x-diff", "text/plain", "message/rfc822", "application/mbox"].map {
+        JSON.Member($0, .object([JSON.Member("schema", .object([JSON.Member("type", "string")]))]))
+    }
+
+    /// A form of files; `option` and `kernel` are the choices of an import.
+    private static let form = JSON.object([
+        JSON.Member("type", "object"),
+        JSON.Member(
+            "properties",
+            .object([
+                JSON.Member("option", .object([JSON.Member("type", "string")])),
+                JSON.Member("kernel", .object([JSON.Member("type", "string")])),
+            ])),
+        JSON.Member("additionalProperties", .object([JSON.Member("type", "string"), JSON.Member("format", "binary")])),
+    ])
+
+    private static func content(_ types: [JSON.Member], _ description: String) -> JSON {
+        .object([
+            JSON.Member("required", true), JSON.Member("description", .string(description)),
+            JSON.Member("content", .object(types)),
+        ])
     }
 
     private static func body(_ template: String) -> JSON? {
@@ -115,15 +142,28 @@ enum OpenAPI {
                         JSON.Member("stop_at_first", .object([JSON.Member("type", "boolean")])),
                     ])),
             ])
+        case "/v1/configurations/{ref}/patches":
+            return content(
+                patches,
+                "At most 16 MiB, as it is or gzip: a unified diff, git format-patch, a mail, an mbox, a reply that quotes one"
+            )
         default: return nil
         }
-        return .object([
-            JSON.Member("required", true),
-            JSON.Member("description", "At most 1 MiB, as it is or with Content-Encoding: gzip"),
-            JSON.Member(
-                "content",
-                .object([JSON.Member("application/json", .object([JSON.Member("schema", schema)]))])),
-        ])
+        let json = [JSON.Member("application/json", .object([JSON.Member("schema", schema)]))]
+        switch template {
+        case "/v1/configurations":
+            return content(
+                json + [
+                    JSON.Member("multipart/form-data", .object([JSON.Member("schema", form)])),
+                    JSON.Member("application/x-tar", .object([])),
+                ],
+                "A table of at most 1 MiB, as it is or with Content-Encoding: gzip; or files of a kernel tree, at most 8 MiB, a tar gzip or not"
+            )
+        case "/v1/checks":
+            return content(
+                json + patches, "A table of at most 1 MiB, or with 'base' a patch of at most 16 MiB; as it is or gzip")
+        default: return content(json, "At most 1 MiB, as it is or with Content-Encoding: gzip")
+        }
     }
 
     static func document(routes: [Route], version: String) -> JSON {

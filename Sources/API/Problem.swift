@@ -128,6 +128,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
     case idempotencyMismatch = "idempotency-mismatch"
     case notRunnable = "not-runnable"
     case noScenario = "no-scenario"
+    case patchNotApplied = "patch-not-applied"
+    case invalidTree = "invalid-tree"
     case rateLimited = "rate-limited"
     case overloaded
     case storageFull = "storage-full"
@@ -151,7 +153,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .targetTooLong: 414
         case .fieldsTooLarge: 431
         case .unsupportedMediaType: 415
-        case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario: 422
+        case .invalidDocument, .idempotencyMismatch, .notRunnable, .noScenario, .patchNotApplied, .invalidTree:
+            422
         case .rateLimited: 429
         case .internalError: 500
         case .notImplemented: 501
@@ -185,6 +188,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .idempotencyMismatch: "Idempotency key used for another request"
         case .notRunnable: "The table cannot be run"
         case .noScenario: "No scenario matches"
+        case .patchNotApplied: "The patch was not applied"
+        case .invalidTree: "The files make no entry table"
         case .rateLimited: "Too many requests"
         case .overloaded: "Overloaded"
         case .storageFull: "Storage is full"
@@ -210,7 +215,7 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .conflict: "Wait until what runs has ended, or cancel it."
         case .preconditionFailed: "Fetch the resource again and use its ETag."
         case .requestTimeout: "The body came too slowly; send it again."
-        case .contentTooLarge: "An entry table has at most 1 MiB."
+        case .contentTooLarge: "An entry table has at most 1 MiB, a tree 8 MiB, a patch or mailbox 16 MiB."
         case .targetTooLong: "Send a shorter path and query."
         case .fieldsTooLarge: "Send fewer or shorter fields."
         case .unsupportedMediaType: "The Accept-Post field lists what the resource takes."
@@ -219,6 +224,8 @@ package enum ProblemKind: String, Sendable, CaseIterable {
         case .ambiguousReference: "Use more digits of the id."
         case .idempotencyMismatch: "Use a new key for a new request."
         case .notRunnable: "The configuration's reasons say what is missing."
+        case .patchNotApplied: "errors[] lists every hunk; code needs a configuration that keeps its sources."
+        case .invalidTree: "The error's code and message say which file or part it is."
         case .noScenario: "Ask without 'scenarios' and list the names under /v1/simulations/{id}/scenarios."
         case .rateLimited: "Wait for the seconds that Retry-After names."
         case .overloaded: "Try again after the seconds that Retry-After names."

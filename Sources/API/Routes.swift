@@ -45,6 +45,12 @@ extension Application {
         add(.get, "/v1/configurations/{ref}/listing", "The entry code it expands to", .computing) {
             app, request, values throws(Problem) in try app.configurationListing(request, values["ref"] ?? "")
         }
+        add(.post, "/v1/configurations/{ref}/patches", "Apply a patch or a mail: the table that it makes", .computing) {
+            app, request, values throws(Problem) in try app.applyPatch(request, values["ref"] ?? "")
+        }
+        add(.get, "/v1/comparisons", "What changed between two tables, and what that does", .computing) {
+            app, request, _ throws(Problem) in try app.compare(request)
+        }
         add(.post, "/v1/simulations", "Simulate an entry table", .computing) { app, request, _ throws(Problem) in
             try app.startSimulation(request)
         }

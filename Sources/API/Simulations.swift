@@ -19,7 +19,7 @@ extension Application {
     /// Simulates and makes the report.
     func run(
         _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder
-    ) -> (report: Report, outcome: SimulationOutcome) {
+    ) -> (report: Report, outcome: SimulationOutcome, result: SimulationResult) {
         let start = environment.uptime_seconds()
         let result = table.simulate(order.request, kernels: kernels, runner: ConcurrentRunner())
         let elapsed = environment.uptime_seconds() - start
@@ -47,7 +47,7 @@ extension Application {
                     verdict: StoredVerdict(rawValue: row.verdict.rawValue) ?? .undecided, rule: record.rule,
                     furtherRules: further, record: record.bytes)
             }, finishedAt: environment.now())
-        return (report, outcome)
+        return (report, outcome, result)
     }
 
     /// Simulates now and keeps configuration, report and scenarios before it answers; throws `no-scenario` and keeps
@@ -58,10 +58,12 @@ extension Application {
     func runAndKeep(
         _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
         renames: Bool = false
-    ) throws(Problem) -> (id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]]) {
+    ) throws(Problem) -> (
+        id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]], result: SimulationResult
+    ) {
         let digest = table.digest
         let id = newSimulationID()
-        let (report, outcome) = run(table, digest: digest, name: name ?? table.name, id: id, order)
+        let (report, outcome, result) = run(table, digest: digest, name: name ?? table.name, id: id, order)
         if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
             throw Problem.noScenario(order, scenarios: place)
         }
@@ -78,7 +80,7 @@ extension Application {
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
                         createdAt: environment.now()), outcome: outcome))
         } catch { throw Problem(error) }
-        return (id, report, outcome.report, outcome.scenarios.map(\.record))
+        return (id, report, outcome.report, outcome.scenarios.map(\.record), result)
     }
 
     static let reportFormats: [Format] = [.json, .text, .wide, .csv, .ndjson]
@@ -112,14 +114,18 @@ extension Application {
     func check(_ request: Request) throws(Problem) -> Answer {
         try request.allow(SimulationOrder.parameters + ["name", "base"])
         let format = try request.format(among: Application.reportFormats)
+        if case .patch? = BodyKind(request.fields[.contentType]) {
+            guard let base = try request.parameter("base") else {
+                throw Problem(
+                    .invalidParameter, "a patch needs the table that it is for: ?base= with an id or a name",
+                    items: [Problem.Item(parameter: "base", code: "missing", message: "an id or a name")])
+            }
+            return try checkPatch(request, base: base)
+        }
         if try request.parameter("base") != nil {
             throw Problem(
-                .invalidParameter,
-                "'base' goes with a patch, and patches are not read by this version; send a whole table",
-                items: [
-                    Problem.Item(
-                        parameter: "base", code: "not-supported", message: "patches are not read by this version")
-                ])
+                .invalidParameter, "'base' goes with a patch; a whole table is checked without",
+                items: [Problem.Item(parameter: "base", code: "contradiction", message: "the body is no patch")])
         }
         let order = try SimulationOrder(query: request, limits: limits)
         let table = try readTable(try jsonBody(request))
@@ -230,7 +236,7 @@ extension Application {
     ) {
         do throws(StoreError) {
             try perform(.startSimulation(id, at: environment.now()))
-            let (_, outcome) = run(table, digest: digest, name: name, id: id, order)
+            let (_, outcome, _) = run(table, digest: digest, name: name, id: id, order)
             try perform(.finishSimulation(id, outcome))
         } catch {
             // Cancelled meanwhile, or the store is gone: the start after this one marks what never ended.

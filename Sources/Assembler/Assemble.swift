@@ -69,10 +69,16 @@ extension Assembly {
             if isStopped { return }
             let file = addFile(source.name)
             enterText()
+            role = source.role
+            if role == .kernel { kernelFiles.insert(file) }
+            if !source.origins.isEmpty {
+                origins[file] = (source.origins, source.originFiles.map { addFile($0) })
+            }
             run(stripped(source, file: file), file: file, line: 1, expansion: -1, frame: Frame())
             exitRequested = false
             finishText(isOverride: false)
         }
+        role = .listing
         for index in overrides.indices where !overrides[index].isUsed && !isStopped {
             enterText()
             do throws(Fault) {

@@ -1,3 +1,5 @@
+import Machine
+
 extension Assembly {
     /// Fills in what waited for addresses.
     mutating func applyFixups(_ offsets: [Int]) {
@@ -8,10 +10,50 @@ extension Assembly {
                 let value = try resolve(fixup.value, offsets, depth: 0)
                 apply(fixup, value, offsets)
             } catch {
-                report(error, fixup, &reported)
+                if let symbol = gapSymbol(error, fixup), let gapAddress {
+                    noteUndefined(symbol, fixup, &reported)
+                    apply(fixup, gapAddress, offsets)
+                } else {
+                    report(error, fixup, &reported)
+                }
             }
             if isStopped { return }
         }
+    }
+
+    /// The symbol that nothing defines, where the sources of a kernel use it.
+    private func gapSymbol(_ fault: ResolutionFault, _ fixup: Fixup) -> Int? {
+        guard kernelPlace(fixup.location) != nil else { return nil }
+        switch fault {
+        case .undefined(let index), .discarded(let index): return symbols[index].name >= 0 ? index : nil
+        default: return nil
+        }
+    }
+
+    private mutating func noteUndefined(_ index: Int, _ fixup: Fixup, _ reported: inout Set<UInt64>) {
+        guard reported.insert(UInt64(index) << 32 | 0xFFFF_FFFF).inserted, gaps.count < limits.gaps else { return }
+        let name = names.string(symbols[index].name)
+        let routine = names.string(routines[Int(owners[fixup.item])].name)
+        let place = origin(of: kernelPlace(fixup.location) ?? fixup.location)
+        gaps.append(
+            Program.Gap(
+                symbol: name, location: "\(fileName(place.file)):\(place.line):\(place.column)",
+                message: "undefined symbol `\(name)` in routine `\(routine)`"))
+    }
+
+    /// The rows of the exception table; one that names nothing is a gap.
+    mutating func exceptionTable(_ offsets: [Int]) -> [(fault: UInt64, fixup: UInt64)] {
+        var rows: [(fault: UInt64, fixup: UInt64)] = []
+        for row in exceptionRows {
+            do throws(ResolutionFault) {
+                let fault = try resolve(row.fault, offsets, depth: 0)
+                let fixup = try resolve(row.fixup, offsets, depth: 0)
+                rows.append((UInt64(bitPattern: fault), UInt64(bitPattern: fixup)))
+            } catch {
+                report(.undefinedSymbol, "a row of the exception table that leads nowhere", row.location)
+            }
+        }
+        return rows
     }
 
     private mutating func apply(_ fixup: Fixup, _ value: Int64, _ offsets: [Int]) {

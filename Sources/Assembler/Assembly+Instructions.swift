@@ -188,10 +188,10 @@ extension Assembly {
             instruction.lock = true
         } else if instruction.opcode == .nop, instruction.form == .none {
             instruction.opcode = .pause
-        } else if instruction.opcode == .ret {
+        } else if [.ret, .int3, .int].contains(instruction.opcode) {
             choice.insert(.repeatPrefix)
         } else {
-            throw fail(.invalidPrefix, "`rep` is only modelled before `nop` and `ret`", at: start)
+            throw fail(.invalidPrefix, "`rep` is only modelled before `nop`, `ret`, `int3` and `int`", at: start)
         }
     }
 

@@ -15,7 +15,16 @@ extension Assembly {
         var offsets = [Int](repeating: 0, count: instructions.count + 1)
         shortenBranches(&offsets)
         placeGroups(offsets)
-        if diagnostics.isEmpty { applyFixups(offsets) }
+        gapAddress = input.gapRoutine.flatMap { name -> Int64? in
+            let index = meanings[self.name(name)].symbol
+            guard index >= 0, symbols[Int(index)].kind == .label else { return nil }
+            return Int64(bitPattern: address(symbols[Int(index)], offsets))
+        }
+        var rows: [(fault: UInt64, fixup: UInt64)] = []
+        if diagnostics.isEmpty {
+            applyFixups(offsets)
+            rows = exceptionTable(offsets)
+        }
         guard diagnostics.isEmpty else { throw AssemblyFailure(diagnostics: diagnostics) }
         var addresses = [UInt64](repeating: 0, count: instructions.count)
         for group in groups {
@@ -32,10 +41,20 @@ extension Assembly {
             table[name] = address(symbol, offsets)
             if symbol.item == groups[Int(symbol.group)].endItem { trailing.insert(name) }
         }
-        return Program(
+        if !origins.isEmpty {
+            for index in lines.indices {
+                let place = origin(
+                    of: Location(file: lines[index].file, line: Int(lines[index].line), column: 1, expansion: -1))
+                lines[index] = Program.SourceLine(file: place.file, line: UInt32(truncatingIfNeeded: place.line))
+            }
+        }
+        var program = Program(
             instructions: instructions, addresses: addresses, lines: lines, routineOf: owners,
             routines: routines.map { finished($0, offsets) }, files: files, symbols: table,
             trailingSymbols: trailing)
+        program.gaps = gaps
+        program.exceptionTable = rows
+        return program
     }
 
     private func finished(_ draft: RoutineDraft, _ offsets: [Int]) -> Program.Routine {

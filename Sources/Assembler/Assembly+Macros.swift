@@ -74,13 +74,23 @@ extension Assembly {
             failure = error
         }
         let nameColumn = nameStart
-        if meanings[name].macro >= 0, failure == nil {
+        var isWanted = true
+        switch role {
+        case .definitions(let excluded), .remainder(let excluded):
+            isWanted = meanings[name].macro < 0 && !excluded.contains(names.string(name))
+        case .kernel:
+            // Each file of a kernel is assembled on its own: it may define what another has defined.
+            if meanings[name].macro >= 0, macros[Int(meanings[name].macro)].file != file { meanings[name].macro = -1 }
+        case .listing: break
+        }
+        if meanings[name].macro >= 0, failure == nil, isWanted {
             failure = fail(.duplicateMacro, "macro `\(names.string(name))` is already defined", at: nameColumn)
         }
         guard let block = captureBlock(opening: [.macro], closing: .endMacro) else {
             report(.unterminatedMacro, "`.macro` without `.endm`", startLocation)
             throw Fault()
         }
+        if !isWanted { return }
         if let failure { throw failure }
         var body = Array(bytes[block.start..<block.end])
         let pieces = cut(body, parameters)

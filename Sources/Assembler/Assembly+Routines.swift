@@ -62,12 +62,28 @@ extension Assembly {
             if open.name == name, open.isExplicit, open.firstItem == instructions.count, isExplicit, open.isOverride {
                 return
             }
+            // Two names for the same code: `SYM_CODE_START(a)` and `SYM_CODE_START(b)` in a row.
+            if open.isExplicit, isExplicit, role == .kernel, open.firstItem == instructions.count {
+                let index = symbol(name)
+                if isGlobal { symbols[index].isGlobal = true }
+                return try place(index, at: start)
+            }
             if open.isExplicit {
                 report(
                     .unclosedRoutine, "`\(names.string(open.name))` has no `END` before `\(names.string(name))`",
                     at: start)
                 closeRoutine()
             }
+        }
+        // What the sources of a kernel have said already is not said again.
+        let known = meanings[name].symbol
+        let isSaid = known >= 0 && symbols[Int(known)].kind == .label
+        if case .remainder(let excluded) = role, isSaid || excluded.contains(names.string(name)) {
+            closeRoutine()
+            discarding = name
+            discardIsExplicit = isExplicit
+            discardStart = location(at: start)
+            return
         }
         if let override = overrides.firstIndex(where: { !$0.isUsed && isSame($0.name, name) }) {
             closeRoutine()
@@ -133,6 +149,8 @@ extension Assembly {
         }
         let open = routines[Int(current)]
         if open.name == name { return closeRoutine() }
+        // The second name of a routine that has two.
+        if role == .kernel, meanings[name].symbol >= 0, symbols[Int(meanings[name].symbol)].kind == .label { return }
         if open.isExplicit {
             throw fail(.mismatchedEnd, "the open routine is `\(names.string(open.name))`", at: start)
         }

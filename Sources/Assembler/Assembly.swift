@@ -140,6 +140,19 @@ struct Assembly {
     /// Numeric labels of the current text: the last one behind, and the one awaited ahead.
     var numeric: [Int: (behind: Int32, ahead: Int32)] = [:]
 
+    /// How the current source is taken.
+    var role = SourceText.Role.listing
+    /// Files that are sources of a kernel: faults in them are gaps.
+    var kernelFiles: Set<UInt16> = []
+    /// Where the lines of a file were written, by its number.
+    var origins: [UInt16: (lines: [SourceOrigin], files: [UInt16])] = [:]
+    var gaps: [Program.Gap] = []
+    /// Where undefined symbols of a kernel's sources lead.
+    var gapAddress: Int64?
+    var exceptionRows: [(fault: Value, fixup: Value, location: Location)] = []
+    /// `.byte 0xe9` was read: a jump whose displacement follows.
+    var awaitsDisplacement = false
+
     var conditionals: [Conditional] = []
     var isSkipping = false
     var sections: [Section] = []
@@ -212,13 +225,16 @@ struct Assembly {
     }
 
     /// Records a fault at a place.
-    mutating func report(_ code: DiagnosticCode, _ message: String, _ location: Location) {
+    mutating func report(_ code: DiagnosticCode, _ message: String, _ place: Location) {
+        if let gap = kernelPlace(place), !code.rawValue.hasPrefix("limit-") { return addGap(message, origin(of: gap)) }
+        let location = origin(of: place)
         guard diagnostics.count < limits.diagnostics else { return }
         var notes: [String] = []
         var next = location.expansion
         while next >= 0, notes.count < 64 {
             let expansion = expansions[Int(next)]
-            notes.append("in \(expansion.name), from \(fileName(expansion.file)):\(expansion.line)")
+            let call = origin(of: Location(file: expansion.file, line: expansion.line, column: 1, expansion: -1))
+            notes.append("in \(expansion.name), from \(fileName(call.file)):\(call.line)")
             next = expansion.parent
         }
         diagnostics.append(
@@ -232,6 +248,39 @@ struct Assembly {
             )
             isStopped = true
         }
+    }
+
+    /// The place in the sources of a kernel that led to a place, through macros of headers that stand for its own.
+    func kernelPlace(_ place: Location) -> Location? {
+        if kernelFiles.isEmpty { return nil }
+        if kernelFiles.contains(place.file) { return place }
+        var next = place.expansion
+        while next >= 0 {
+            let call = expansions[Int(next)]
+            if kernelFiles.contains(call.file) {
+                return Location(file: call.file, line: call.line, column: 1, expansion: call.parent)
+            }
+            next = call.parent
+        }
+        return nil
+    }
+
+    private mutating func addGap(_ message: String, _ location: Location) {
+        guard gaps.count < limits.gaps else { return }
+        gaps.append(
+            Program.Gap(
+                location: "\(fileName(location.file)):\(location.line):\(location.column)", message: message))
+    }
+
+    /// The place in the file that a line of preprocessed text came from.
+    func origin(of location: Location) -> Location {
+        guard let table = origins[location.file], location.line >= 1, location.line <= table.lines.count else {
+            return location
+        }
+        let line = table.lines[location.line - 1]
+        return Location(
+            file: Int(line.file) < table.files.count ? table.files[Int(line.file)] : location.file,
+            line: Int(line.line), column: location.column, expansion: location.expansion)
     }
 
     /// Records a fault after which nothing more is read.

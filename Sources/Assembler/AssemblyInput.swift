@@ -16,6 +16,10 @@ package struct AssemblyInput: Sendable {
     package var overrides: [SourceText]
     /// Bounds on this assembly.
     package var limits: Limits
+    /// A routine: references of the sources of a kernel to what nothing defines lead there, and are noted.
+    package var gapRoutine: String?
+    /// Labels of jumps that the kernel rewrites as it boots, and where they lead then.
+    package var rewrittenJumps: [String: String] = [:]
 
     /// Gathers the input of one assembly.
     package init(

@@ -19,6 +19,8 @@ enum Directive: UInt8, Sendable {
     case layout
     case unsupported
     case start, startLocal, end, globalLabel, innerLabel
+    /// `.extable FAULT, FIXUP`: ours, for `_ASM_EXTABLE`.
+    case exceptionRow
 
     /// Whether a statement opens a conditional block.
     var opensConditional: Bool { rawValue >= Directive.ifNonZero.rawValue && rawValue <= Directive.ifNotSame.rawValue }
@@ -36,6 +38,7 @@ enum Directive: UInt8, Sendable {
                 ".protected", ".file", ".loc", ".ident", ".att_syntax", ".arch", ".reloc", ".symver", ".print",
             ])
         add(.ignored, ["UNWIND_HINT_REGS", "UNWIND_HINT_EMPTY", "ANNOTATE_RETPOLINE_SAFE", "_ASM_NOKPROBE"])
+        add(.exceptionRow, [".extable"])
         add(.global, [".globl", ".global", ".weak"])
         add(.set, [".set", ".equ"])
         add(.equiv, [".equiv"])

@@ -46,9 +46,9 @@ package struct InstructionPrinter: Sendable {
         case .cmov: return "cmov" + Mnemonic.text(instruction.condition) + suffix
         case .set: return "set" + Mnemonic.text(instruction.condition)
         case .jcc: return "j" + Mnemonic.text(instruction.condition)
-        case .ret: return instruction.length == repeatedLength(instruction) ? "rep ret" : "ret"
+        case .ret, .int3, .int: return instruction.length == repeatedLength(instruction) ? "rep \(name)" : name
         case .nop: return instruction.form == .none ? "nop" : "nop" + suffix
-        case .jmp, .call, .int3, .int, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac,
+        case .jmp, .call, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac,
             .stac,
             .lfence, .mfence, .sfence, .verw, .invpcid, .invlpg, .wbinvd, .clts, .hlt, .ud2, .pause, .rdtsc, .rdtscp,
             .cpuid,

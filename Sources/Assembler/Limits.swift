@@ -18,6 +18,8 @@ package struct Limits: Sendable, Hashable {
     package var identifier_bytes = 255
     /// Faults reported before the assembler gives up.
     package var diagnostics = 100
+    /// Things in the sources of a kernel that were not understood.
+    package var gaps = 500
 
     /// The limits of production use.
     package init() {}

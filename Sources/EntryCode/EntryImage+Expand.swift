@@ -45,7 +45,7 @@ extension EntryTable {
 struct Expansion {
     let table: EntryTable
     let platform: Platform
-    let generation: Generation
+    var generation: Generation
     var findings: [ConfigurationFinding] = []
     var functions: [CFunction]
     /// Vectors that events come by, in their order.
@@ -53,9 +53,13 @@ struct Expansion {
     let deviceVectors: Set<UInt8>
     /// Events without a vector that this kernel meets here, and whose stand-ins the table needs for nothing else.
     let standIns: Set<UInt8>
+    /// Those that stand for instructions which neither the processor nor the kernel offers, and programs execute all the same.
+    let refusedCalls: Set<UInt8>
 
     /// Alternatives have been applied.
     let isPatched: Bool
+    /// The sources of the table, preprocessed; nil for a table without.
+    let sources: SourceExpansion?
 
     init(table: EntryTable, platform: Platform, generation: Generation, standard: JSON, isPatched: Bool) {
         var generation = generation
@@ -64,18 +68,26 @@ struct Expansion {
         }
         self.table = table
         self.isPatched = isPatched
+        sources = table.sources.map { SourceExpansion($0, options: table.options, generation: generation) }
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
         let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
-        standIns = Set(others.map(\.vector))
-        all += others
+        let refused = Expansion.refusedCalls(table, platform).filter { row in
+            !taken.contains(row.vector) && !others.contains { $0.vector == row.vector }
+        }
+        refusedCalls = Set(refused.map(\.vector))
+        standIns = Set(others.map(\.vector)).union(refusedCalls)
+        all += others + refused
         vectors = all.sorted { $0.vector < $1.vector }
         self.platform = platform
         self.generation = generation
         functions = generation.functions
+        if sources != nil {
+            functions.append(CFunction(name: Expansion.gapRoutine, model: .notUnderstood, size_bytes: 16))
+        }
     }
 
     /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not.
@@ -121,7 +133,25 @@ struct Expansion {
                 isPossible: platform == .bareMetalIntel)
         }
         add(Platform.failsafeVector, "failsafe_callback", callback: "failsafe", isPossible: false)
+        if platform == .bareMetalIntel, table.options["KVM_INTEL"] ?? false, let entry = generation.roles["kvm_nmi"] {
+            found.append((Platform.kvmNMIVector, entry))
+        }
         return found
+    }
+
+    /// SYSCALL and SYSENTER where they lead nowhere: the processor raises #UD, or the guest has no callback for Xen to call.
+    private static func refusedCalls(_ table: EntryTable, _ platform: Platform) -> [(vector: UInt8, entry: String)] {
+        let has32 = table.options["IA32_EMULATION"] ?? true
+        switch platform {
+        case .bareMetalIntel: return has32 ? [(Platform.syscall32Vector, "syscall32")] : []
+        case .bareMetalAMD: return has32 ? [(Platform.sysenterVector, "sysenter")] : []
+        case .xenPV:
+            let calls = [
+                (Platform.syscallVector, "syscall"), (Platform.syscall32Vector, "syscall32"),
+                (Platform.sysenterVector, "sysenter"),
+            ]
+            return calls.filter { table.xen.callbacks[$0.1] == nil && (has32 || $0.0 == Platform.syscallVector) }
+        }
     }
 
     mutating func dangling(_ pointer: String, _ message: String) {
@@ -129,7 +159,8 @@ struct Expansion {
     }
 
     mutating func image(release: XenVersion) throws(InvalidConfiguration) -> EntryImage {
-        checkHandlers()
+        // With sources a handler is what they call.
+        if sources == nil { checkHandlers() }
         let program: Program
         do throws(AssemblyFailure) {
             program = try assemble(assemblyInput())
@@ -143,6 +174,10 @@ struct Expansion {
                             location: "\(diagnostic.file):\(diagnostic.line):\(diagnostic.column)")
                     })
         }
+        noteGaps(program)
+        // What the sources of a tree say about their own routines they say with `_ASM_EXTABLE`.
+        if let sources { generation.exceptionTable.removeAll { sources.excluded.contains($0.routine) } }
+        useLocalNames(program)
         var builder = MemoryBuilder(
             table: table, platform: platform, generation: generation, program: program, vectors: vectors.map(\.vector),
             standIns: standIns)
@@ -158,12 +193,13 @@ struct Expansion {
         }
         findUnreachable(program)
         findUnusedRoutines(program)
-        let fatal = findings.filter { $0.rule != "unreachable-entry" }
+        let fatal = findings.filter { !ConfigurationFinding.warnings.contains($0.rule) }
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
+            refusedCalls: refusedCalls,
             bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
             findings: findings)
     }
@@ -238,13 +274,18 @@ struct Expansion {
     // MARK: Text for the assembler
 
     static let tableFile = "entry-table"
+    /// Where references lead that nothing defines.
+    static let gapRoutine = "code_without_model"
     /// Findings that get a look for the nearest name; the look costs time.
     static let suggestions = 32
 
     /// One line per row of the table, with the pointer of the row.
     func generatedRows() -> [(text: String, pointer: String)] {
         var rows: [(String, String)] = []
-        for entry in table.entries where !entry.isInListing && table.applies(entry.option) {
+        // What the sources of a tree declare themselves is not declared again.
+        let areEntriesGiven = sources?.excluded.contains("@entries") ?? false
+        let areThunksGiven = sources?.excluded.contains("@thunks") ?? false
+        for entry in areEntriesGiven ? [] : table.entries where !entry.isInListing && table.applies(entry.option) {
             if let kind = entry.kind, let vector = entry.vector {
                 var line = "\(kind) \(vector), \(entry.symbol), \(entry.handler)"
                 if entry.saysErrorCode { line += ", has_error_code=\(entry.hasErrorCode ? 1 : 0)" }
@@ -258,7 +299,7 @@ struct Expansion {
             if entry.readCR2 { line += " read_cr2=1" }
             rows.append((line, entry.pointer))
         }
-        if table.options["XEN_PV"] ?? true {
+        if !areThunksGiven, table.options["XEN_PV"] ?? true {
             for (index, thunk) in table.xen.thunks.enumerated() {
                 rows.append(("xen_pv_trap \(thunk)", "/xen/thunks/\(index)"))
             }
@@ -320,7 +361,7 @@ struct Expansion {
             text +=
                 "ENTRY(kernel_int_\(vector))\n\t\(instruction)\n\t.rept 4\n\tnop\n\t.endr\nEND(kernel_int_\(vector))\n"
         }
-        text += debugSiteText() + "ENTRY(user_int_others)\n"
+        text += debugSiteText() + lastCallText() + "ENTRY(user_int_others)\n"
         for (vector, _) in Addresses.otherInterrupts(vectors: Set(vectors.map(\.vector)), standIns) {
             text += "\tint $\(vector)\n"
         }
@@ -365,7 +406,21 @@ struct Expansion {
         return text
     }
 
-    private func assemblyInput() -> AssemblyInput {
+    /// User code with a prefix that changes nothing but the length of INT n, and a SYSCALL at the very end of user memory.
+    private func lastCallText() -> String {
+        var text = ""
+        for vector in prefixedVectors {
+            let instruction = vector == Vector.breakpoint ? "int3" : "int $\(vector)"
+            text += "ENTRY(user_prefixed_\(vector))\n\trep \(instruction)\n\tnop\n\tnop\nEND(user_prefixed_\(vector))\n"
+        }
+        return text + "ENTRY(user_last_call)\n\tsyscall\nEND(user_last_call)\n"
+    }
+
+    private var prefixedVectors: [UInt8] {
+        vectors.map(\.vector).filter { [Vector.breakpoint, Vector.overflow, 0x80].contains($0) }
+    }
+
+    func assemblyInput() -> AssemblyInput {
         var constants: [String: Int64] = [
             "PLATFORM_XEN_PV": platform.isXen ? 1 : 0,
             "ALTERNATIVES_APPLIED": isPatched ? 1 : 0,
@@ -390,6 +445,11 @@ struct Expansion {
         placements["user_int_others"] = Addresses.userOtherInterrupts
         placements["user_access"] = Addresses.userAccess
         placements["__kernel_vsyscall"] = Addresses.userVDSO32
+        // SYSCALL has two bytes.
+        placements["user_last_call"] = table.machine.userEnd &- 2
+        for vector in prefixedVectors {
+            placements["user_prefixed_\(vector)"] = Addresses.userPrefixed + UInt64(vector) * 16
+        }
         for (vector, _) in vectors {
             placements["user_int_\(vector)"] = Addresses.userInterrupts + UInt64(vector) * 16
             placements["user_mov_ss_\(vector)"] = Addresses.userMovSS + UInt64(vector) * 16
@@ -400,9 +460,9 @@ struct Expansion {
             sizes[test.target] = test.targetSize_bytes
         }
         let rows = generatedRows().map(\.text).joined(separator: "\n") + "\n"
-        return AssemblyInput(
-            sources: generation.listings + [
-                SourceText(name: Expansion.tableFile, text: rows),
+        for feature in sources?.absentFeatures ?? [] { constants[feature] = 0 }
+        var input = AssemblyInput(
+            sources: codeTexts(rows: SourceText(name: Expansion.tableFile, text: rows)) + [
                 SourceText(name: "c-functions", text: modelText()),
                 SourceText(name: "interrupted-code", text: siteText()),
             ],
@@ -412,7 +472,70 @@ struct Expansion {
                 uniquingKeysWith: { one, _ in one }),
             placements: placements, sizes: sizes, origin: table.machine.textOrigin,
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
+        if sources != nil {
+            input.gapRoutine = Expansion.gapRoutine
+            input.rewrittenJumps = generation.tree.rewrittenJumps[platform.rawValue] ?? [:]
+        }
+        return input
     }
+}
+
+/// Tables with sources of their own.
+extension Expansion {
+    /// The generation's listings and the rows of the table; or the sources of a tree, around which the listings give what
+    /// is missing.
+    private func codeTexts(rows: SourceText) -> [SourceText] {
+        guard let sources else { return generation.listings + [rows] }
+        func taken(_ text: SourceText, _ role: SourceText.Role) -> SourceText {
+            var copy = text
+            copy.role = role
+            return copy
+        }
+        let definitions = generation.listings.map { taken($0, .definitions(without: sources.excluded)) }
+        let rest = generation.listings.map { taken($0, .remainder(without: sources.excluded)) }
+        return definitions + [taken(generation.tree.macros, .definitions(without: []))] + sources.units + [rows] + rest
+    }
+
+    /// What was not understood is a warning with its place; a reference that leads nowhere is an error, unless the
+    /// sources had it when they were imported.
+    private mutating func noteGaps(_ program: Program) {
+        guard let sources, let own = table.sources else { return }
+        for problem in sources.problems {
+            findings.append(
+                ConfigurationFinding(
+                    rule: ConfigurationFinding.notUnderstood, pointer: "", message: problem.message,
+                    location: "\(problem.file):\(problem.line):\(problem.column)"))
+        }
+        for gap in program.gaps {
+            guard let symbol = gap.symbol else {
+                findings.append(
+                    ConfigurationFinding(
+                        rule: ConfigurationFinding.notUnderstood, pointer: "", message: gap.message,
+                        location: gap.location))
+                continue
+            }
+            if own.assumed.contains(symbol) { continue }
+            findings.append(
+                ConfigurationFinding(
+                    rule: "dangling-reference", pointer: "", message: gap.message, location: gap.location))
+        }
+    }
+
+    /// Roles that the kernel's own code has under a local name: `gs_change` is `.Lgs_change` there.
+    private mutating func useLocalNames(_ program: Program) {
+        guard sources != nil else { return }
+        for (role, name) in generation.roles
+        where program.address(of: name) == nil && program.address(of: ".L" + name) != nil {
+            generation.roles[role] = ".L" + name
+        }
+    }
+}
+
+extension ConfigurationFinding {
+    /// The rule of statements that were not understood.
+    package static let notUnderstood = "not-understood"
+    /// Rules whose findings do not keep a table from being run.
+    package static let warnings: Set<String> = ["unreachable-entry", notUnderstood]
 }
 
 /// Addresses of the user side, which no table changes.
@@ -423,6 +546,7 @@ enum Addresses {
     static let userMovSS: UInt64 = 0x0040_5000
     static let userAccess: UInt64 = 0x0040_6000
     static let userOtherInterrupts: UInt64 = 0x0040_7000
+    static let userPrefixed: UInt64 = 0x0040_8000
 
     /// Where INT n stands for each n that no gate of the kernel has: two bytes each, one after the other.
     static func otherInterrupts(

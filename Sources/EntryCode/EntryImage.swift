@@ -26,6 +26,8 @@ package struct EntryImage: Sendable {
     package var deviceVectors: Set<UInt8> = []
     /// Those of `vectors` that stand for events without a vector.
     package var standIns: Set<UInt8> = []
+    /// Those of them that stand for SYSCALL or SYSENTER where nothing is made for it: the program gets a fault.
+    package var refusedCalls: Set<UInt8> = []
     /// The int3 self test of this kernel runs before alternatives are applied: on another expansion (fact F10).
     package var bootsUnpatched = false
     /// System calls return by SYSRET whatever TF is.
@@ -98,6 +100,11 @@ package struct ImageLayout: Sendable {
     /// User code that accesses the word at RBX; that loads SS from there and then does what raises the vector.
     package var userAccess: UInt64
     package var userMovSS: [UInt8: UInt64]
+    /// INT n with a prefix, by vector; SYSCALL as the last instruction that user memory has room for.
+    package var userPrefixed: [UInt8: UInt64] = [:]
+    package var userLastCall: UInt64 = 0
+    /// Bytes of stack that a C function on the way of an event takes; 0 where its words are all that counts.
+    package var functionStack_bytes: UInt64 = 0
     /// First address behind the code of SYSENTER that a debugger may step through.
     package var sysenterEnd: UInt64
     /// User code that signals and hostile returns go to.

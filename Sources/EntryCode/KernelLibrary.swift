@@ -10,6 +10,8 @@ package struct CFunction: Sendable, Hashable {
     package var events: Set<UInt8> = []
     /// It takes the vector from `pt_regs->orig_ax`, which holds the complement.
     package var readsVectorFromOrigAX = false
+    /// It finds the number of a system call in `pt_regs->ax` and puts it into `orig_ax` itself (`do_int80_emulation`).
+    package var takesNumberFromRAX = false
     /// What RDI, RSI and RDX hold, in this order; empty for the model's usual arguments.
     package var arguments: [Argument] = []
     /// It reads CR2 itself, where no argument holds the fault address.
@@ -97,13 +99,15 @@ package struct Generation: Sendable {
     /// Roles that another symbol plays where page tables are isolated.
     package var rolesWithIsolation: [String: String] = [:]
     /// Labels of instructions that may fault and of the code that then goes on.
-    package var exceptionTable: [(fault: String, fixup: String)] = []
+    package var exceptionTable: [(routine: String, fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
     package var interruptStackInUse: InUse?
     /// 16 bits, one for each PCID whose user half must be flushed at the next return; nil where nothing is put off.
     package var userFlushMask: PerCPUWord?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
+    /// The files of a kernel tree that the listings stand for.
+    package var tree = TreeDescription()
 
     /// A per-CPU variable, and what it holds while something is in use.
     package struct InUse: Sendable, Hashable {
@@ -238,7 +242,7 @@ package struct KernelLibrary: Sendable {
                     faults.append("\(folder)/kernel.json has an exception-table row without fault or fixup")
                     continue
                 }
-                generation.exceptionTable.append((fault, fixup))
+                generation.exceptionTable.append((row["routine"]?.stringValue ?? "", fault, fixup))
             }
             if let word = root["user_pcid_flush_mask"], let variable = word["variable"]?.stringValue {
                 generation.userFlushMask = Generation.PerCPUWord(
@@ -252,6 +256,7 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.debugTableVectors |= 1 << UInt32(number)
             }
+            generation.tree = KernelLibrary.tree(root["tree"], generation.listings, files)
             generation.current = root["current"]?.stringValue ?? generation.current
             if let words = root["console"] { generation.console = ConsoleWords(words) }
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
@@ -352,6 +357,45 @@ package struct KernelLibrary: Sendable {
         return found
     }
 
+    /// What the sources of a tree find around them: of this generation, and of the folder `tree`.
+    private static func tree(
+        _ root: JSON?, _ listings: [SourceText], _ files: [(path: String, text: [UInt8])]
+    ) -> TreeDescription {
+        var tree = TreeDescription()
+        for member in root?["files"]?.objectValue ?? [] {
+            tree.homes[member.key] = Set((member.value.arrayValue ?? []).compactMap(\.stringValue))
+        }
+        for platform in root?["rewritten_jumps"]?.objectValue ?? [] {
+            for jump in platform.value.objectValue ?? [] {
+                tree.rewrittenJumps[platform.key, default: [:]][jump.key] = jump.value.stringValue
+            }
+        }
+        // A folder of kernels of one's own need not repeat what stands for headers.
+        func shared(_ name: String) -> [UInt8] {
+            if let own = files.first(where: { $0.path == name }) { return own.text }
+            let embedded = EmbeddedFiles.all.first { file in
+                file.path.withUTF8Buffer { $0.elementsEqual(name.utf8) }
+            }
+            return embedded.map { $0.text.withUTF8Buffer { [UInt8]($0) } } ?? []
+        }
+        tree.header = shared("tree/tree.h")
+        tree.macros = SourceText(name: "tree/tree.s", bytes: shared("tree/tree.s"))
+        for listing in listings + [tree.macros] { tree.features.formUnion(KernelLibrary.definedFeatures(listing.text)) }
+        return tree
+    }
+
+    /// Names behind `.set` that are features or bugs of processors.
+    private static func definedFeatures(_ text: [UInt8]) -> Set<String> {
+        var found: Set<String> = []
+        for line in text.split(separator: 0x0A) where line.starts(with: ".set".utf8) {
+            let name = line.dropFirst(4).drop { $0 == 0x20 || $0 == 0x09 }.prefix { Preprocessor.isNameByte($0) }
+            if name.starts(with: "X86_FEATURE_".utf8) || name.starts(with: "X86_BUG_".utf8) {
+                found.insert(String(decoding: name, as: UTF8.self))
+            }
+        }
+        return found
+    }
+
     /// `irq_stack_in_use`, or what Linux has had: a count that starts at -1, later a flag.
     private static func interruptStackInUse(_ root: JSON, _ generation: Generation) -> Generation.InUse? {
         let described = root["irq_stack_in_use"]
@@ -380,6 +424,7 @@ package struct KernelLibrary: Sendable {
             }
         }
         function.says = (value["says"]?.arrayValue ?? []).compactMap(\.stringValue)
+        function.takesNumberFromRAX = value["number_in"]?.stringValue == "rax"
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
         function.interruptsOn = value["interrupts_on"]?.boolValue ?? false
@@ -471,6 +516,8 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     case preempt
     case doubleFault = "double-fault"
     case xenEventCheck = "xen-event-check"
+    /// Code that was not understood, or a C function without a model: no verdict can be given about what comes here.
+    case notUnderstood = "not-understood"
 
     /// The function is what an event is delivered to, not a helper of the entry code.
     package var isEventHandler: Bool {

@@ -13,6 +13,8 @@ package struct KnownDefect: Sendable, Hashable {
     package var nesting = 0
     /// Commits of Linux, the first twelve digits or more.
     package var fixedBy: [String] = []
+    /// Those of them that were taken from memory: no repository or change log at hand names them.
+    package var unverified: [String] = []
     /// First version with the fix.
     package var fixedIn: String?
     package var cve: [String] = []
@@ -23,7 +25,9 @@ extension KnownDefect {
 
     /// Reads one element of the file; what is wrong with it, or nil, in the second place.
     static func read(_ value: JSON) -> (defect: KnownDefect?, fault: String?) {
-        let keys = ["title", "why", "rules", "scenarios", "routines", "nesting", "fixed_by", "fixed_in", "cve"]
+        let keys = [
+            "title", "why", "rules", "scenarios", "routines", "nesting", "fixed_by", "unverified", "fixed_in", "cve",
+        ]
         guard let members = value.objectValue else { return (nil, "is no object") }
         if let stranger = members.first(where: { !keys.contains($0.key) }) {
             return (nil, "has the unknown key '\(stranger.key)'")
@@ -38,13 +42,14 @@ extension KnownDefect {
             return texts.count == elements.count ? texts : nil
         }
         guard let rules = list("rules"), let scenarios = list("scenarios"), !rules.isEmpty, !scenarios.isEmpty,
-            let routines = list("routines"), let fixedBy = list("fixed_by"), let cve = list("cve")
+            let routines = list("routines"), let fixedBy = list("fixed_by"), let cve = list("cve"),
+            let unverified = list("unverified"), unverified.allSatisfy(fixedBy.contains)
         else { return (nil, "('\(title)') lacks a list of names") }
         return (
             KnownDefect(
                 title: title, why: why, rules: rules, scenarios: scenarios, routines: routines,
                 nesting: Int(clamping: value["nesting"]?.integerValue ?? 0), fixedBy: fixedBy,
-                fixedIn: value["fixed_in"]?.stringValue, cve: cve),
+                unverified: unverified, fixedIn: value["fixed_in"]?.stringValue, cve: cve),
             nil
         )
     }

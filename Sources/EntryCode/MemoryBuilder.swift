@@ -136,12 +136,16 @@ struct MemoryBuilder {
             usesPageTableIsolation: isolates, userGSBase: 0, kernelCR3: kernelCR3,
             userCR3: isolates || platform.isXen ? kernelCR3 | userHalf : kernelCR3, espfixWindow: window)
 
+        layout.userPrefixed = interruptSites("user_prefixed_")
+        layout.userLastCall = program.address(of: "user_last_call") ?? 0
+        if table.options["KCSAN"] ?? false { layout.functionStack_bytes = CFunctionCall.instrumentedFrame_bytes }
         layout.interruptStackInUse = generation.interruptStackInUse.map {
             (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
         }
         if isolates && hasPCID, let word = generation.userFlushMask {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
+        for row in program.exceptionTable { layout.fixups[row.fault] = row.fixup }
         for row in generation.exceptionTable {
             guard let fault = program.address(of: row.fault), let fixup = program.address(of: row.fixup) else {
                 continue

@@ -19,11 +19,13 @@ package enum Platform: String, Sendable, Hashable, CaseIterable {
     package static let sysenterVector: UInt8 = 27
     package static let syscall32Vector: UInt8 = 26
     package static let failsafeVector: UInt8 = 25
+    /// An NMI that ended a guest of KVM: the kernel calls its handler's entry by itself.
+    package static let kvmNMIVector: UInt8 = 24
 
     /// Events without a vector, by the name that `kernel.json` gives them.
     package static let standInVectors: [String: UInt8] = [
         "event-callback": callbackVector, "syscall": syscallVector, "sysenter": sysenterVector,
-        "syscall32": syscall32Vector, "failsafe": failsafeVector,
+        "syscall32": syscall32Vector, "failsafe": failsafeVector, "kvm-nmi": kvmNMIVector,
     ]
 
     /// The instruction that raises a stand-in, where there is one.

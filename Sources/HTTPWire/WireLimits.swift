@@ -42,7 +42,7 @@ package struct WireLimits: Sendable, Equatable {
     package var outboundAcknowledgements: Int = 100
 
     /// Bytes of one request body. Beyond: 413, before the body is read when `content-length` says so.
-    package var requestBodyBytes: Int = 8 * 1024 * 1024
+    package var requestBodyBytes: Int = 16 * 1024 * 1024
 
     /// Bytes of request bodies held for requests of one connection that are not answered yet. Beyond: 503.
     ///

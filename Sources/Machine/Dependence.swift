@@ -1,4 +1,5 @@
-/// Which registers an instruction looks at and which it replaces: bit n is register n, bit 16 the arithmetic flags.
+/// Which registers an instruction looks at and which it replaces: bit n is register n, bit 16 the arithmetic flags, bit 17
+/// in `uses` the memory operand, bits 18 and 19 the bases that SWAPGS and FS use.
 ///
 /// Storing a register without a change (PUSH, MOV to memory) does not count as looking at it. RSP is left out: whoever
 /// compares states compares it always.
@@ -7,6 +8,10 @@ package struct Dependence: Sendable, Hashable {
     package var defines: UInt32 = 0
 
     package static let flags: UInt32 = 1 << 16
+    /// The value in memory decides something, it is not only copied as a whole.
+    package static let memory: UInt32 = 1 << 17
+    package static let kernelGSBase: UInt32 = 1 << 18
+    package static let fsBase: UInt32 = 1 << 19
     private static let callerSaved = bits([.rax, .rcx, .rdx, .rsi, .rdi, .r8, .r9, .r10, .r11])
     private static let arguments = bits([.rdi, .rsi, .rdx, .rcx])
 
@@ -55,20 +60,50 @@ package struct Dependence: Sendable, Hashable {
         case .call, .ret, .jmp:
             uses |= register | source
         case .rdmsr, .rdtsc:
-            uses |= Dependence.bit(.rcx)
+            uses |= Dependence.bit(.rcx) | Dependence.kernelGSBase | Dependence.fsBase
             defines = Dependence.bits([.rax, .rdx])
-        case .wrmsr: uses |= Dependence.bits([.rax, .rcx, .rdx])
+        case .wrmsr:
+            uses |= Dependence.bits([.rax, .rcx, .rdx]) | Dependence.kernelGSBase | Dependence.fsBase
         case .cpuid: defines = Dependence.bits([.rax, .rbx, .rcx, .rdx])
-        case .movFromSegment, .movFromControl, .movFromDebug, .rdfsbase, .rdgsbase:
+        case .movFromSegment, .movFromControl, .movFromDebug, .rdgsbase:
             if isWhole { defines = register } else { uses |= register }
         case .syscall: uses |= Dependence.bit(.rax)
+        case .sysret: uses |= Dependence.bits([.rcx, .r11])
+        case .sysexit: uses |= Dependence.bits([.rcx, .rdx])
         case .model:
             uses |= Dependence.arguments
             defines = Dependence.callerSaved | Dependence.flags
-        case .swapgs, .iret, .nop, .pause, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3, .int,
+        case .swapgs: uses |= Dependence.kernelGSBase
+        case .rdfsbase, .wrfsbase, .movToSegment:
+            uses |= register | source | Dependence.kernelGSBase | Dependence.fsBase
+            if instruction.opcode == .rdfsbase && isWhole { defines = register }
+        case .iret, .nop, .pause, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3, .int,
             .ud2, .hlt:
             break
         default: uses |= register | source | Dependence.flags
+        }
+        if instruction.memory.segment == .fs { uses |= Dependence.fsBase }
+        if Dependence.looksAtMemory(instruction) { uses |= Dependence.memory }
+    }
+
+    /// The instruction goes where the word at RSP says, or takes flags from it.
+    static func readsStack(_ instruction: Instruction) -> Bool {
+        switch instruction.opcode {
+        case .ret, .iret, .popf: true
+        default: false
+        }
+    }
+
+    private static func looksAtMemory(_ instruction: Instruction) -> Bool {
+        if readsStack(instruction) { return true }
+        switch instruction.form {
+        case .memory, .registerToMemory, .memoryToRegister, .immediateToMemory, .indirectMemory: break
+        default: return false
+        }
+        switch instruction.opcode {
+        case .lea, .nop, .invlpg, .set, .push, .pop, .movFromSegment: return false
+        case .mov: return instruction.form == .memoryToRegister && instruction.width != .quad
+        default: return true
         }
     }
 }

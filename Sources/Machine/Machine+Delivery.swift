@@ -107,6 +107,12 @@ extension Machine {
         }
     }
 
+    /// Puts RIP so many bytes behind the start of the INT n that was just executed, wherever that is.
+    package mutating func assumeInterruptLength(_ bytes: UInt64, _ program: Program) {
+        rewindSoftwareInterrupt(program)
+        jump(to: instructionPointer(program) &+ bytes, program)
+    }
+
     /// Whether a second exception during delivery of the first makes a double fault (SDM vol. 3, table 6-5).
     package static func escalates(first: UInt8, second: UInt8) -> Bool {
         func isContributory(_ vector: UInt8) -> Bool {
@@ -115,7 +121,10 @@ extension Machine {
             default: false
             }
         }
-        if first == Vector.pageFault { return second == Vector.pageFault || isContributory(second) }
+        // #VE counts as a page fault there.
+        if first == Vector.pageFault || first == Vector.virtualization {
+            return second == Vector.pageFault || isContributory(second)
+        }
         return isContributory(first) && isContributory(second)
     }
 

@@ -73,6 +73,7 @@ extension Machine {
         } else {
             self[.rsp] = rsp & 0xFFFF_FFFF
         }
+        cpu.hasUnusableStack = false
         if newPrivilege > oldPrivilege { clearInnerSegments(newPrivilege) }
         cpu.cpl = newPrivilege
         jump(to: rip, program)
@@ -122,6 +123,8 @@ extension Machine {
             // All but RF, VM and the reserved bits (SDM vol. 2, SYSRET).
             cpu.flags = (self[.r11] & 0x3C_7FD7) | Flags.alwaysOne
             trapAsFlagsNowSay()
+            // AMD loads the selector of SS and leaves what the processor keeps of the descriptor (APM vol. 3, SYSRET).
+            cpu.hasUnusableStack = traits.vendor == .amd && cpu.ss & ~3 == 0
             cpu.cs = (instruction.width == .quad ? base &+ 16 : base) | 3
             cpu.ss = (base &+ 8) | 3
             cpu.cpl = 3
@@ -152,6 +155,7 @@ extension Machine {
             let base = UInt16(truncatingIfNeeded: cpu.sysenterCS) & ~3
             cpu.cs = (base &+ (isLong ? 32 : 16)) | 3
             cpu.ss = (base &+ (isLong ? 40 : 24)) | 3
+            cpu.hasUnusableStack = false
             cpu.cpl = 3
             self[.rsp] = stack
             jump(to: target, program)

@@ -33,7 +33,7 @@ extension Machine {
     }
 
     @inline(__always)
-    private mutating func stepInside(_ code: UnsafeBufferPointer<Instruction>, _ program: Program) -> Progress {
+    mutating func stepInside(_ code: UnsafeBufferPointer<Instruction>, _ program: Program) -> Progress {
         let pending = cpu.pendingDebug
         if pending != 0 && !cpu.stackShadow {
             cpu.pendingDebug = 0
@@ -298,7 +298,7 @@ extension Machine {
             return .next
         case .model:
             // C code is not mapped in the user half of the page tables (PTI maps entry text only).
-            if cpu.pageMap != .kernelMap {
+            if cpu.pageMap != .kernelMap && site.pointee.immediate != Program.gapModel {
                 throw Fault(
                     Vector.pageFault, errorCode: 0x10 | (isKernelMode ? 0 : 4),
                     address: program.addresses[Int(cpu.index)])

@@ -57,6 +57,10 @@ package struct Machine: Sendable {
     package var interruptsWereEnabledAtReturn = false
     /// Report every conditional jump as an outcome.
     package var stopAtBranches = false
+    /// Registers that the innermost nested path has looked at.
+    package var registerUse = RegisterUse()
+    /// RSP that the innermost nested event interrupted and only carries; 0 for none.
+    package var carriedStackPointer: UInt64 = 0
     /// What the kernel must have done before it executes a RET.
     package var returnGuard = ReturnGuard.none
     /// Index of the routine that untrains the return predictor.
@@ -284,12 +288,10 @@ package struct Machine: Sendable {
     }
 
     /// Words below the stack pointer of their activation are dead by the stack discipline, on that stack only.
-    package func isDead(_ address: UInt64, of owner: UInt32) -> Bool {
+    package mutating func isDead(_ address: UInt64, of owner: UInt32) -> Bool {
         let top = owner == activation ? cpu[.rsp] : owner < 63 ? interruptedAt[Int(owner)] : 0
-        guard address < top, top &- address <= Machine.stackLimit_bytes,
-            let stack = memory.regionIndex(containing: top &- 1)
-        else { return false }
-        return address >= memory.regions[stack].base
+        return address < top && top &- address <= Machine.stackLimit_bytes
+            && memory.isInOneRegion(from: address, to: top &- 1)
     }
 
     /// No kernel stack is larger (Linux THREAD_SIZE with KASAN: 64 KiB).
@@ -305,11 +307,14 @@ package struct Machine: Sendable {
         let crosses = offset & 7 + size > 8
         let next = crosses ? try physical((address & ~7) &+ 8, isWrite: true, isStack: isStack) : 0
         let mask = width.mask << shift
+        // What is kept of the word is read.
+        if memory.tracking.isOn { memory.trackRead(atOffset: offset) }
         let merged = (memory.word(atOffset: offset) & ~mask) | ((value << shift) & mask)
         // A partial write does not change what the word is for, unless it had no use yet.
         let kept = memory.owner(atOffset: offset)
         put(merged, at: address & ~7, offset: offset, owner: kept == .free ? owner : kept)
         if crosses {
+            if memory.tracking.isOn { memory.trackRead(atOffset: next) }
             let highMask = width.mask >> (64 - shift)
             let high = (memory.word(atOffset: next) & ~highMask) | ((value >> (64 - shift)) & highMask)
             let keptHigh = memory.owner(atOffset: next)

@@ -20,6 +20,14 @@ package struct Region: Sendable, Hashable {
     package enum Kind: UInt8, Sendable, Hashable {
         case taskStack, entryStack, interruptStack, exceptionStack, userStack, userData, kernelData, perCPU, guardPage
         case espfix
+
+        /// Events and C functions of the kernel have their frames there.
+        package var holdsFrames: Bool {
+            switch self {
+            case .taskStack, .entryStack, .interruptStack, .exceptionStack, .espfix: true
+            case .userStack, .userData, .kernelData, .perCPU, .guardPage: false
+            }
+        }
     }
 
     package var name: String
@@ -64,13 +72,17 @@ package struct Memory: Sendable {
     package private(set) var regions: [Region] = []
 
     /// A word with its bookkeeping: together, so that a store touches one array and one cache line.
-    private struct Cell: Sendable {
+    struct Cell: Sendable {
         var word: UInt64 = 0
         var owner: UInt32 = 0
+        /// The step that wrote it, and in the upper 4 bits how many nested paths were running then.
         var writer: UInt32 = 0
+
+        @inline(__always)
+        var depth: UInt32 { writer >> 28 }
     }
 
-    private var cells: [Cell] = []
+    private(set) var cells: [Cell] = []
     private var pristine: [Cell] = []
     private var dirty: [Bool] = []
     private var dirtyPages: [Int32] = []
@@ -261,7 +273,15 @@ package struct Memory: Sendable {
     }
 
     /// Position in `regions` of the innermost region that contains an address; no names are touched.
-    package func regionIndex(containing address: UInt64) -> Int? {
+    package func regionIndex(containing address: UInt64) -> Int? { Memory.index(in: regions, containing: address) }
+
+    /// The innermost region of the later address contains the earlier one too.
+    mutating func isInOneRegion(from address: UInt64, to later: UInt64) -> Bool {
+        guard let index = Memory.index(in: regions, containing: later) else { return false }
+        return address >= regions[index].base
+    }
+
+    private static func index(in regions: [Region], containing address: UInt64) -> Int? {
         var best: Int?
         var size: UInt64 = .max
         for index in regions.indices {
@@ -272,6 +292,8 @@ package struct Memory: Sendable {
     }
 
     // MARK: Journal
+    //
+    // What nested exploration asks at every boundary is `mutating`: for other calls the compiler copies the memory's fields.
 
     /// More than 0 while what is overwritten is noted.
     private var journalDepth = 0
@@ -301,84 +323,77 @@ package struct Memory: Sendable {
         hasOverwrites = !overwrites.isEmpty
     }
 
-    /// Every word that was written since a mark and now holds something else, with its owner of then.
+    /// Writes that are noted.
+    package var journalCount: Int { mutating get { journal.count } }
+
+    /// One entry of the journal: a word that was changed, what it held before the path and whose it was then.
     ///
-    /// - Parameters:
-    ///   - step: The step of the mark.
-    ///   - body: Gets address, owner and what the word's region is; false ends the walk.
-    package func changedWords(
-        since mark: Int, step: UInt32, _ body: (_ address: UInt64, _ old: Owner, _ kind: Region.Kind) -> Bool
-    ) {
-        for position in mark..<journal.count {
-            let entry = journal[position]
-            // Written since the mark: the word's first entry tells what it held before.
-            if entry.cell.writer >= step && entry.cell.owner != 0 { continue }
-            let page = entry.index >> 9
-            if cells[entry.index].word == entry.cell.word { continue }
-            let address = pageAddress[page] &+ UInt64(entry.index & 511) &* 8
-            if !body(address, Owner(rawValue: entry.cell.owner), pageKinds[page]) { return }
-        }
+    /// - Parameter depth: Nested paths that are running, the one whose writes are looked at included.
+    /// - Returns: nil if the word holds the same, or if the path had written it before.
+    @inline(__always)
+    package mutating func change(at position: Int, depth: UInt32) -> (index: Int, owner: Owner)? {
+        let entry = journal[position]
+        if entry.cell.depth >= depth || cells[entry.index].word == entry.cell.word { return nil }
+        return (entry.index, Owner(rawValue: entry.cell.owner))
     }
 
     // MARK: Tracking
 
-    /// Summaries of what was written and of what is read are kept, for nested exploration.
+    /// What the running code accesses is noted, for nested exploration.
     package var tracking = MemoryTracking()
 
     /// Address and kind of each physical page's first region.
     private var pageAddress: [UInt64] = []
     private var pageKinds: [Region.Kind] = []
-    /// The class of each page: one for every stack, one for per-CPU data, one for the rest.
-    private var pageClasses: [UInt8] = []
+    private var isStackPage: [Bool] = []
 
-    /// Sorts the pages into the classes that `tracking` summarises.
+    /// Notes what the pages are, so that a word's index tells its place.
     private mutating func classifyPages() {
         pageAddress = Array(repeating: 0, count: dirty.count)
         pageKinds = Array(repeating: .kernelData, count: dirty.count)
-        pageClasses = Array(repeating: 0, count: dirty.count)
-        var next: UInt8 = 2
         for region in regions.reversed() {
             guard let first = lookup(region.base >> 12) else { continue }
-            var number: UInt8 = 0
-            switch region.kind {
-            case .taskStack, .entryStack, .interruptStack, .exceptionStack, .espfix, .userStack:
-                number = min(next, UInt8(MemoryTracking.classes - 1))
-                next += 1
-            case .perCPU: number = 1
-            default: break
-            }
             let count = (Int(region.base & 4095) + Int(clamping: region.size_bytes) + 4095) >> 12
-            for page in 0..<max(count, 1) where Int(first.physical) + page < pageClasses.count {
+            for page in 0..<max(count, 1) where Int(first.physical) + page < pageKinds.count {
                 let physical = Int(first.physical) + page
-                pageClasses[physical] = number
                 pageKinds[physical] = region.kind
                 pageAddress[physical] = (region.base & ~4095) &+ UInt64(page) << 12
             }
         }
+        isStackPage = pageKinds.map(\.holdsFrames)
     }
+
+    /// The word is on a stack of the kernel.
+    @inline(__always)
+    package mutating func isStack(_ index: Int) -> Bool { isStackPage[index >> 9] }
+
+    /// Address of a physical word.
+    @inline(__always)
+    package mutating func address(ofWord index: Int) -> UInt64 { pageAddress[index >> 9] &+ UInt64(index & 511) &* 8 }
+
+    /// Owner of a physical word.
+    package mutating func owner(ofWord index: Int) -> Owner { Owner(rawValue: cells[index].owner) }
 
     /// Notes that the running code reads a word.
     @inline(never)
     package mutating func trackRead(atOffset offset: Int) {
-        let cell = cells[offset >> 3]
-        guard tracking.isEarlier(cell.writer, cell.owner) else { return }
-        tracking.note(
-            writer: cell.writer, isUnwritten: cell.owner == 0, pageClass: pageClasses[offset >> 12],
-            wantsValue: Owner(rawValue: cell.owner).isOpaque)
+        let index = offset >> 3
+        tracking.noteAccess(index, isRead: true)
+        if cells[index].depth < tracking.depth { tracking.touch(index, isRead: true) }
     }
 
-    /// Notes that the running code writes a word: whether somebody needed it decides whether that is a loss.
+    /// Notes for the innermost path what one inside of it has touched.
+    package mutating func adoptTouch(_ index: Int, isRead: Bool) {
+        if cells[index].depth < tracking.depth { tracking.touch(index, isRead: isRead) }
+    }
+
+    /// Notes that the running code writes a word.
     @inline(never)
     private mutating func trackWrite(_ index: Int, _ new: Cell) {
         let old = cells[index]
-        let number = pageClasses[index >> 9]
-        let owner = Owner(rawValue: old.owner)
-        if tracking.isEarlier(old.writer, old.owner) && owner.isFrameOrSavedRegister
-            && tracking.isLive(owner.activation)
-        {
-            tracking.note(writer: old.writer, isUnwritten: false, pageClass: number, wantsValue: false)
-        }
-        tracking.replace(index, (old.word, old.owner), (new.word, new.owner), pageClass: Int(number))
+        tracking.noteAccess(index, isRead: false)
+        if old.depth < tracking.depth { tracking.touch(index, isRead: false) }
+        tracking.replace(index, (old.word, old.owner), (new.word, new.owner))
     }
 
     // MARK: Words
@@ -390,12 +405,13 @@ package struct Memory: Sendable {
     package func owner(atOffset offset: Int) -> Owner { Owner(rawValue: cells[offset >> 3].owner) }
 
     /// Step that wrote the word last; 0 if none did in this run.
-    package func writer(atOffset offset: Int) -> UInt32 { cells[offset >> 3].writer }
+    package func writer(atOffset offset: Int) -> UInt32 { cells[offset >> 3].writer & 0x0FFF_FFFF }
 
     @inline(__always)
     package mutating func setWord(_ value: UInt64, atOffset offset: Int, owner: Owner, step: UInt32) {
         let index = offset >> 3
-        let cell = Cell(word: value, owner: owner.rawValue, writer: step)
+        let cell = Cell(
+            word: value, owner: owner.rawValue, writer: step & 0x0FFF_FFFF | tracking.depth << 28)
         if journalDepth != 0 { note(index) }
         if tracking.isOn { trackWrite(index, cell) }
         cells[index] = cell

@@ -156,6 +156,8 @@ package struct Processor: Sendable {
     package var nmiBlocked = false
     /// MOV SS or POP SS was the last instruction: debug traps and interrupts wait one instruction.
     package var stackShadow = false
+    /// User code runs with the null segment that the kernel had in SS, whatever the selector says; 64-bit code does not notice.
+    package var hasUnusableStack = false
     /// STI was the last instruction with IF clear before it.
     package var interruptShadow = false
     /// DR6 bits of debug traps that wait for delivery.
@@ -201,7 +203,7 @@ package struct Processor: Sendable {
     }
 
     /// The DR6 bits of an access that the armed watchpoint sees, 0 if it sees none.
-    package func watchHit(_ address: UInt64, _ width: Width, isWrite: Bool) -> UInt64 {
+    package mutating func watchHit(_ address: UInt64, _ width: Width, isWrite: Bool) -> UInt64 {
         let kind = (dr7 >> 16) & 3
         guard dr7 & 3 != 0, kind == 3 || (kind == 1 && isWrite) else { return 0 }
         let lengths: InlineArray<4, UInt64> = [1, 2, 8, 4]

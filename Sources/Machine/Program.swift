@@ -53,6 +53,29 @@ package struct Program: Sendable {
     package private(set) var symbols: [String: UInt64]
     /// Those that stand behind the last instruction of their code; other code may start at the same address.
     package private(set) var trailingSymbols: Set<String>
+    /// Instructions that may fault, and where the kernel goes on then, as the sources say (`_ASM_EXTABLE`).
+    package var exceptionTable: [(fault: UInt64, fixup: UInt64)] = []
+    /// What was not understood in the sources of a kernel, as `file:line: message`.
+    package var gaps: [Gap] = []
+
+    /// The number of the pseudo-instruction that stands where something was not understood: no C function, it is mapped
+    /// wherever its neighbours are.
+    package static let gapModel: Int64 = 0x7FFF_FFFF
+
+    /// Something that the program lacks.
+    package struct Gap: Sendable, Hashable {
+        /// A symbol that nothing defines; nil for a statement that was not understood.
+        package var symbol: String?
+        /// `file:line:column`.
+        package var location: String
+        package var message: String
+
+        package init(symbol: String? = nil, location: String, message: String) {
+            self.symbol = symbol
+            self.location = location
+            self.message = message
+        }
+    }
 
     /// Open addressing: slot holds index + 1 of the instruction at an address.
     private var slots: [Int32]

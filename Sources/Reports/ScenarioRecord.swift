@@ -145,6 +145,7 @@ extension Ending {
         case .wrongHandler: "wrong-handler"
         case .halted: "halted"
         case .stepLimit: "step-limit"
+        case .notUnderstood: "not-understood"
         }
     }
 }

@@ -5,17 +5,25 @@ import Machine
 extension EntryImage {
     /// SYSCALL, SYSENTER, Xen's failsafe callback.
     func standInProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        if refusedCalls.contains(vector) {
+            return context == (vector == Platform.syscallVector ? .user : .user32) ? [.refusedCall] : []
+        }
         switch vector {
+        case Platform.kvmNMIVector:
+            // KVM handles what ended its guest with interrupts off.
+            return context == .kernelEventsOff || context == .kernelEventsOffRSP8 ? [.return] : []
         case Platform.failsafeVector:
             // A virtual CPU may be switched out in any code that does not hold the hypervisor.
             return context == .kernelBadStack || context == .user32 || context.isHostile || context.isInNMI
                 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
             return context == .user32
-                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack] + callDebugProbes + flushProbes : []
+                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack, .otherTask] + callDebugProbes
+                    + flushProbes : []
         default:
+            if context == .userEnd { return [.return] }
             if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
-            return context == .user ? syscallProbes + callDebugProbes + flushProbes : []
+            return context == .user ? syscallProbes + [.otherTask] + callDebugProbes + flushProbes : []
         }
     }
 
@@ -29,6 +37,13 @@ extension EntryImage {
         case Vector.pageFault: [.singleStep, .setTrapFlag]
         default: []
         }
+    }
+
+    /// What the host of a guest may do that does not trust it: raise any vector of devices (the TDX module keeps it from
+    /// exceptions; Linux commit f4116bfc4462, x86/tdx: Allow 32-bit emulation by default).
+    func hostProbes(_ context: Context) -> [Probe] {
+        let isTried = [.user, .kernel, .kernelRSP8].contains(context)
+        return isTried && table.options["INTEL_TDX_GUEST"] ?? false ? [.hostInterrupt] : []
     }
 
     var flushProbes: [Probe] { layout.userFlushMask == nil ? [] : [.pendingFlush] }
@@ -58,9 +73,10 @@ extension EntryImage {
 
     /// Events that find a user's RSP and GS base in the processor, each by another way in.
     func hostileProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
-        guard isPossible(context) else { return [] }
+        guard isPossible(context), context != .userEnd else { return [] }
         switch vector {
-        case Vector.debug, Vector.breakpoint, 0x80: return [.return, .movSS]
+        case Vector.debug, Vector.breakpoint: return [.return, .movSS]
+        case 0x80 where hasInt80: return [.return, .movSS]
         case Vector.nmi, Vector.machineCheck, Vector.pageFault, Vector.generalProtection: return [.return]
         default: return deviceVectors.contains(vector) ? [.return] : []
         }
@@ -70,6 +86,7 @@ extension EntryImage {
         switch context {
         case .userGS: "arch_prctl sets any base in the user half"
         case .userNegativeGS, .userKernelGS: "WRGSBASE sets any canonical base"
+        case .userEnd: "a program may map the last page that the kernel lets it have"
         default: "RSP holds what a program puts there"
         }
     }
@@ -101,10 +118,11 @@ extension EntryImage {
 
     /// What a 32-bit program may meet: the ways in are those of 64-bit code, the frames differ.
     func probes32(_ vector: UInt8) -> [Probe] {
-        if !(table.options["IA32_EMULATION"] ?? true) { return [] }
+        if !hasInt80 { return [] }
         switch vector {
         case 0x80:
             return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS] + callDebugProbes
+                + [.prefixedInterrupt]
         case Vector.divideError, Vector.breakpoint, Vector.overflow, Vector.invalidOpcode, Vector.generalProtection:
             return [.return, .signal]
         case Vector.pageFault:
@@ -120,6 +138,9 @@ extension EntryImage {
         guard standIns.contains(vector) else { return nil }
         if vector == Platform.failsafeVector {
             return "the descriptor of a selector that is loaded goes while the virtual CPU is switched out"
+        }
+        if vector == Platform.kvmNMIVector {
+            return "an NMI ends a guest of KVM: the kernel calls the entry of its handler (vmx_do_nmi_irqoff)"
         }
         if probe == .badUserStack { return "a program may execute the instruction outside the vDSO" }
         guard probe == .return else { return nil }

@@ -17,6 +17,8 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     case userGS = "user-gs-base"
     case userNegativeGS = "user-gs-base-negative"
     case userKernelGS = "user-gs-base-kernel"
+    /// 64-bit user code at the end of user memory: behind its last instruction nothing can be mapped.
+    case userEnd = "user-end"
     /// Kernel code with interrupts (events) on, RSP a multiple of 16.
     case kernel
     case kernelRSP8 = "kernel-rsp8"
@@ -38,7 +40,7 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     package var isHostile: Bool {
         switch self {
         case .userTaskStack, .userPerCPU, .userExceptionStack, .userNonCanonical, .userGS, .userNegativeGS,
-            .userKernelGS:
+            .userKernelGS, .userEnd:
             true
         default: false
         }
@@ -59,85 +61,6 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     package var isMisaligned: Bool {
         switch self {
         case .kernelRSP8, .kernelEventsOffRSP8, .kernelInterruptRSP8, .kernelSoftirqRSP8, .kernelNMIRSP8: true
-        default: false
-        }
-    }
-}
-
-/// What the handler does with the interrupted context.
-package enum Probe: String, Sendable, Hashable, CaseIterable {
-    /// Returns without a change.
-    case `return`
-    /// Makes the process run a signal handler: RIP, RSP and argument registers change.
-    case signal
-    /// As a debugger or sigreturn may: RIP, RSP, RAX and flags change.
-    case modifyUserState = "modify-user-state"
-    /// Sets SS to a selector beyond the GDT (0x53): the return faults and is reported to the process.
-    case sigreturnBadSS = "sigreturn-bad-ss"
-    /// Sets CS to a data segment (0x2b).
-    case sigreturnBadCS = "sigreturn-bad-cs"
-    /// Sets RIP to 0x800000000000.
-    case sigreturnBadRIP = "sigreturn-noncanonical-rip"
-    /// Sets RIP and RCX to 0x800000000000: nothing but that address forbids SYSRET.
-    case sysretBadRIP = "sysret-noncanonical-rip"
-    /// Changes a flag and nothing else: what SYSRET would load is not what is asked for.
-    case sysretFlags = "sysret-changed-flags"
-    /// 32-bit code with SS a 16-bit segment of the LDT: bare metal returns through espfix.
-    case sigreturnLDTStack = "sigreturn-16-bit-ss"
-    /// Sets SS to a segment of the LDT that is not present: the fault of the IRET comes on the espfix stack (fact F30).
-    case sigreturnAbsentSS = "sigreturn-absent-ss"
-    /// Sets SS to null: in user mode not even 64-bit code may have that.
-    case sigreturnNullSS = "sigreturn-null-ss"
-    /// Sets SS to a selector beyond the LDT (0x47).
-    case sigreturnBogusSS = "sigreturn-bogus-ss"
-    /// Sets CS to a segment of the LDT that is not present.
-    case sigreturnAbsentCS = "sigreturn-absent-cs"
-    /// 64-bit code with a 16-bit stack segment: it keeps all of RSP (fact F31).
-    case sigreturnLDTStack64 = "sigreturn-16-bit-ss-64"
-    /// Continues at the target of an exception-table entry.
-    case fixup
-    /// The kernel loads GS with a selector whose descriptor has gone (fact F32); the handler goes by the exception table.
-    case loadGS = "load-gs"
-    /// Prints an oops and does not return.
-    case oops
-    /// Makes the breakpoint a call: pushes the return address onto the interrupted stack and continues at the function.
-    case emulateCall = "emulate-call"
-    /// Continues elsewhere.
-    case emulateJump = "emulate-jump"
-    /// Pushes a register onto the interrupted stack and continues behind the breakpoint.
-    case emulatePush = "emulate-push"
-    /// The boot-time self test of call emulation, at the symbol that the table names.
-    case selfTest = "self-test"
-    /// The program executes INT n itself.
-    case softwareInterrupt = "software-interrupt"
-    /// A signal comes while the kernel handles the event: the way out sets up its handler.
-    case pendingSignal = "pending-signal"
-    /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).
-    case pendingFlush = "pending-flush"
-    /// The program is single-stepped: TF is set when it enters the kernel.
-    case singleStep = "single-step"
-    /// A debugger sets TF while the program is in the kernel.
-    case setTrapFlag = "set-trap-flag"
-    /// The instruction before loads SS from a word that is watched: its #DB waits for the next instruction to end.
-    case movSS = "mov-ss-watchpoint"
-    /// The instruction before loads SS and is single-stepped: it has no trap of its own.
-    case movSSStep = "mov-ss-single-step"
-    /// The program accesses a word that is watched.
-    case watchpoint
-    /// The stack pointer that a fast 32-bit system call passes leads nowhere: -EFAULT instead of the sixth argument.
-    case badUserStack = "bad-user-stack"
-    /// One of the selectors that the interrupted code has loaded has no descriptor any more.
-    case badDS = "bad-ds"
-    case badES = "bad-es"
-    case badFS = "bad-fs"
-    case badGS = "bad-gs"
-}
-
-extension Probe {
-    /// The handler does it where it finds the interrupted address in a table.
-    var isFoundByAddress: Bool {
-        switch self {
-        case .fixup, .emulateCall, .emulateJump, .emulatePush, .selfTest: true
         default: false
         }
     }
@@ -238,14 +161,19 @@ extension EntryImage {
         if context == .user32 { return probes32(vector) }
         if context.isHostile { return hostileProbes(vector, context) }
         if context.isOnInterruptStack || context.isInNMI { return innerProbes(vector, context) }
-        if vector >= 32 && vector != 0x80 && !deviceVectors.contains(vector) {
+        let isCall = vector == 0x80 && hasInt80
+        if vector >= 32 && !isCall && !deviceVectors.contains(vector) {
             // A gate of the table that no modelled device raises: programs may try it.
-            return context.isUser ? [.softwareInterrupt] : []
+            return (context.isUser ? [.softwareInterrupt] : []) + hostProbes(context)
         }
-        if vector == 0x80 {
-            return context.isUser
-                ? [.return, .modifyUserState] + selectorProbes + [.singleStep, .setTrapFlag, .movSS] + flushProbes
-                : []
+        if isCall {
+            return
+                (context.isUser
+                ? [.return, .modifyUserState] + selectorProbes + [
+                    .singleStep, .setTrapFlag, .movSS, .prefixedInterrupt,
+                ]
+                    + flushProbes
+                : []) + hostProbes(context)
         }
         if vector == Vector.doubleFault { return [.oops] }
         if context == .kernelBadStack { return [] }
@@ -261,7 +189,8 @@ extension EntryImage {
             if [Vector.breakpoint, Vector.generalProtection, Vector.pageFault].contains(vector) {
                 probes += selectorProbes
             }
-            if vector != Vector.breakpoint && vector != Vector.overflow { probes.append(.softwareInterrupt) }
+            let isProgramsOwn = vector == Vector.breakpoint || vector == Vector.overflow
+            probes.append(isProgramsOwn ? .prefixedInterrupt : .softwareInterrupt)
             return probes + debugProbes(vector) + workProbes(vector)
         }
         switch vector {
@@ -280,9 +209,12 @@ extension EntryImage {
         }
     }
 
+    /// INT 0x80 is a system call.
+    var hasInt80: Bool { table.options["IA32_EMULATION"] ?? true }
+
     /// The vector stands for SYSCALL or SYSENTER, from 64-bit or 32-bit code.
     package func isFastSystemCall(_ vector: UInt8) -> Bool {
-        standIns.contains(vector) && vector != Platform.failsafeVector
+        standIns.contains(vector) && vector != Platform.failsafeVector && vector != Platform.kvmNMIVector
     }
 
     var syscallProbes: [Probe] {
@@ -317,6 +249,10 @@ extension EntryImage {
         case .fixup: "an exception-table entry or a WARN continues elsewhere"
         case .oops: "the handler must see the context that it reports"
         case .softwareInterrupt: "a program may execute INT with any vector"
+        case .prefixedInterrupt: "a program may write prefixes before INT"
+        case .refusedCall: "a program may execute any instruction"
+        case .hostInterrupt: "the host of a confidential guest may inject an interrupt with any vector"
+        case .otherTask: "a system call may sleep"
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP,
             .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
             "sigreturn and ptrace let a program choose what the kernel returns to"

@@ -5,7 +5,17 @@ extension Hypervisor {
     package mutating func deliver(
         _ event: Event, activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
+        deliver(event, isRefusal: false, activation: activation, &machine, program)
+    }
+
+    /// - Parameter isRefusal: The exception stands for a call that the guest has no callback for.
+    private mutating func deliver(
+        _ event: Event, isRefusal: Bool, activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
         machine.cost.hypervisorEntries &+= 1
+        if event.source == .nmi && isInMachineCheck && quirks.contains(.holdsNMIsInMachineChecks) {
+            return .held(event)
+        }
         machine.noteInterruption()
         var event = event
         let vector = event.vector
@@ -26,6 +36,9 @@ extension Hypervisor {
                     errorCode: event.pushesErrorCode ? event.errorCode : .max,
                     address: machine.instructionPointer(program)))
         }
+        if event.source == .software && isEmulated(vector) && quirks.contains(.assumesInterruptLength) {
+            machine.assumeInterruptLength(2, program)
+        }
         if event.vector == Vector.pageFault && event.source == .fault {
             setGuestCR2(event.address, &machine)
             if machine.cpu.guestKernelMode {
@@ -34,10 +47,14 @@ extension Hypervisor {
         }
         if event.vector == Vector.debug && event.source != .software { machine.cpu.dr6 |= event.debugBits }
         if event.source == .nmi { nmiMasked = true }
-        if event.vector == Vector.machineCheck { machine.cpu.machineCheckInProgress = true }
+        if event.vector == Vector.machineCheck {
+            machine.cpu.machineCheckInProgress = true
+            isInMachineCheck = true
+        }
         let oldFlags = machine.cpu.flags
         let extra: [(UInt64, FrameSlot)] = event.pushesErrorCode ? [(UInt64(event.errorCode), .errorCode)] : []
-        let isFault = event.source == .fault || (event.source == .software && isEmulated(vector))
+        // No #GP of the processor's has set RF where Xen itself refuses a call.
+        let isFault = !isRefusal && (event.source == .fault || (event.source == .software && isEmulated(vector)))
         guard let frame = bounce(words: extra, isFault: isFault, activation, &machine, program) else {
             return .crashed(
                 DomainCrash(
@@ -46,7 +63,9 @@ extension Hypervisor {
                     address: machine.instructionPointer(program)))
         }
         let isDirect = event.source == .software && event.vector == 0x80 && !isEmulated(0x80)
-        let masksEvents = entry.masksEvents && !(isDirect && quirks.contains(.opensEventsForInt80))
+        let isOpened =
+            isDirect && quirks.contains(.opensEventsForInt80) || isRefusal && quirks.contains(.injectsRefusalsByHand)
+        let masksEvents = entry.masksEvents && !isOpened
         enterGuestKernel(at: entry.address, masksEvents: masksEvents, oldFlags: oldFlags, &machine, program)
         return .entered(event: event, frame: frame)
     }
@@ -56,7 +75,8 @@ extension Hypervisor {
     ///
     /// Such a frame shows RF, which the #GP left set in the saved flags.
     private func isEmulated(_ vector: UInt8) -> Bool {
-        vector != Vector.breakpoint && vector != Vector.overflow && (vector != 0x80 || trapTable[0x80] == nil)
+        vector != Vector.breakpoint && vector != Vector.overflow
+            && (vector != 0x80 || trapTable[0x80] == nil || quirks.contains(.emulatesInt80))
     }
 
     /// Xen's `permit_softint`: the guest's DPL must be 3 for its user mode and at least 1 for its kernel.
@@ -89,6 +109,9 @@ extension Hypervisor {
             quirks.contains(.losesSyscallR11) ? Flags.alwaysOne | Flags.interrupt : machine.cpu.flags
         machine.cpu.cs = Hypervisor.codeSelector
         machine.cpu.ss = Hypervisor.stackSelector
+        if syscallCallback == nil && !quirks.contains(.confusesSyscallCallbacks) {
+            return refuse(Vector.invalidOpcode, activation, &machine, program)
+        }
         return deliverCallback(syscallCallback, clearsDirection: true, activation, &machine, program)
     }
 
@@ -107,6 +130,12 @@ extension Hypervisor {
         machine[.r11] = machine.cpu.flags
         machine.cpu.cs = Hypervisor.compatCodeSelector
         machine.cpu.ss = Hypervisor.stackSelector
+        if syscall32Callback == nil {
+            if !quirks.contains(.confusesSyscallCallbacks) {
+                return refuse(Vector.invalidOpcode, activation, &machine, program)
+            }
+            return deliverCallback(syscallCallback, clearsDirection: true, activation, &machine, program)
+        }
         return deliverCallback(syscall32Callback, clearsDirection: true, activation, &machine, program)
     }
 
@@ -125,7 +154,22 @@ extension Hypervisor {
             return deliver(
                 Event(vector: Vector.generalProtection, source: .fault), activation: activation, &machine, program)
         }
+        if sysenterCallback == nil { return refuse(Vector.generalProtection, activation, &machine, program) }
         return deliverCallback(sysenterCallback, clearsDirection: false, activation, &machine, program)
+    }
+
+    /// A call without callback: #UD for SYSCALL, at the instruction (it has two bytes), #GP(0) for SYSENTER, whose place nobody
+    /// knows (Xen 4.17 `x86_64/entry.S`, `switch_to_kernel` and `sysenter_entry`).
+    private mutating func refuse(
+        _ vector: UInt8, _ activation: UInt32, _ machine: inout Machine, _ program: Program
+    ) -> GuestDelivery {
+        if vector == Vector.invalidOpcode && !quirks.contains(.injectsRefusalsByHand) {
+            machine.jump(to: machine.instructionPointer(program) &- 2, program)
+        }
+        let event = Event(vector: vector, source: .fault)
+        let delivery = deliver(event, isRefusal: true, activation: activation, &machine, program)
+        if case .entered = delivery, quirks.contains(.latchesRefusals) { latched = event }
+        return delivery
     }
 
     /// A #DB that MOV SS has postponed comes at the first instruction of Xen's own handler, and ends there

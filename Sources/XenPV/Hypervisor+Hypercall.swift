@@ -45,6 +45,7 @@ extension Hypervisor {
         let inSyscall = words[3] & Hypervisor.inSyscallFlag != 0
         if !quirks.contains(.keepsEventMask) { setEventsMasked(words[6] & Flags.interrupt == 0, &machine) }
         if !quirks.contains(.keepsNMIMask) { nmiMasked = false }
+        isInMachineCheck = false
         let forced = Flags.alwaysOne | (quirks.contains(.loadsInterruptFlag) ? 0 : Flags.interrupt)
         let flags = (words[6] & Flags.loadable & ~(Flags.iopl | Flags.virtual8086)) | forced
         machine[.rsp] = words[7]

@@ -59,6 +59,8 @@ package struct DomainCrash: Sendable, Hashable {
 package enum GuestDelivery: Sendable, Hashable {
     /// The first instruction of the registered handler is next.
     case entered(event: Event, frame: UInt64)
+    /// The event waits, and the guest goes on.
+    case held(Event)
     case crashed(DomainCrash)
 }
 
@@ -95,6 +97,10 @@ package struct Hypervisor: Sendable {
     package var vcpuInfo: UInt64 = 0
     /// An NMI was delivered and the guest has not executed the iret hypercall since.
     package var nmiMasked = false
+    /// An exception that the next return to the guest delivers again.
+    var latched: Event?
+    /// A virtual machine check was delivered and the guest has not executed the iret hypercall since.
+    package var isInMachineCheck = false
     /// The event mask as it was when the latest iret hypercall began.
     package var eventsWereMaskedAtReturn = true
 
@@ -109,6 +115,12 @@ package struct Hypervisor: Sendable {
     package init(version: XenVersion) {
         self.version = version
         trapTable = Array(repeating: nil, count: 256)
+    }
+
+    /// The latched exception, which is then latched no more.
+    package mutating func takeLatched() -> Event? {
+        defer { latched = nil }
+        return latched
     }
 
     // MARK: Event mask

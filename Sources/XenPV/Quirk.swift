@@ -42,6 +42,32 @@ package enum Quirk: String, Sendable, Hashable, CaseIterable {
     ///
     /// Xen 4.3 to 4.14 ("x86/pv: Don't deliver #GP for a SYSENTER with NT set").
     case refusesNestedTaskFlag = "refuses-nested-task-flag"
+    /// An NMI that comes while the guest handles a machine check waits until it has, although NMIs are not masked.
+    ///
+    /// Xen 4.1 and earlier where a second machine check was pending (2012).
+    case holdsNMIsInMachineChecks = "holds-nmis-in-machine-checks"
+    /// SYSCALL of a guest that has registered no callback for it: from 32-bit code it goes to the callback of 64-bit code, and
+    /// where there is none of either the domain is crashed.
+    ///
+    /// Xen 4.14 and earlier ("x86/pv: Inject #UD for missing SYSCALL callbacks").
+    case confusesSyscallCallbacks = "confuses-syscall-callbacks"
+    /// The exception that comes instead of a call without callback has RIP behind the instruction, and the event mask stays as
+    /// it was although the trap-table row asks for it.
+    ///
+    /// Xen 3.4 to 4.1 (XSA-8, CVE-2012-0218).
+    case injectsRefusalsByHand = "injects-refusals-by-hand"
+    /// That exception stays latched: the return to the guest delivers it once more.
+    ///
+    /// Xen 3.4 to 4.1 (XSA-8), Xen 3.2 to 4.14 for some guests (XSA-339, CVE-2020-25596).
+    case latchesRefusals = "latches-refusals"
+    /// Xen's own gate of INT 0x80 has DPL 0: the instruction is emulated, as INT n with other vectors is.
+    ///
+    /// Xen 4.21 before its release (2025).
+    case emulatesInt80 = "emulates-int80"
+    /// INT n that is emulated counts as two bytes long, whatever prefixes it has.
+    ///
+    /// Xen before 4.22.
+    case assumesInterruptLength = "assumes-interrupt-length"
     /// The SYSCALL callback starts with the DF of the program.
     case keepsDirectionFlag = "keeps-direction-flag"
     /// #PF from the guest kernel keeps the U bit of its error code, which the processor sets because the guest kernel runs in

@@ -2,6 +2,7 @@ import API
 import ArgumentParser
 import EntryCode
 import Glibc
+import KernelSource
 import Reports
 import Store
 import Verification
@@ -13,6 +14,12 @@ struct Check: ParsableCommand {
     @Argument(help: "A file, '-' for standard input, or the name of a shipped table.")
     var table: String
 
+    @Option(
+        help: ArgumentHelp(
+            "A patch to try on it: a diff, a mail, an mbox, or a reply that quotes one; '-' for standard input.",
+            valueName: "file"))
+    var patch: String?
+
     @OptionGroup var selection: SelectionOptions
     @OptionGroup var source: KernelOptions
 
@@ -22,6 +29,7 @@ struct Check: ParsableCommand {
     func run() throws {
         let library = try source.library()
         let entryTable = try readTable(table, library)
+        if let patch { return try checkPatch(patch, entryTable, library) }
         let request = selection.request
         var start = timespec()
         clock_gettime(CLOCK_MONOTONIC, &start)
@@ -55,3 +63,51 @@ struct Check: ParsableCommand {
 }
 
 extension Format: ExpressibleByArgument {}
+
+// MARK: With a patch
+
+extension Check {
+    /// Applies the patch, then says what it did, what that changes, and what the new table comes to.
+    private func checkPatch(_ path: String, _ base: EntryTable, _ library: KernelLibrary) throws {
+        if format != .json && format != .text { throw CommandError("a patch is answered as json or text") }
+        let input = try readWhole(path, limit_bytes: SourceLimits().input_bytes)
+        let outcome = PatchApplication.apply(input, to: base.document, kernels: library)
+        guard let document = outcome.document else {
+            try writeOutput(
+                format == .json
+                    ? JSON.object([JSON.Member("patch", outcome.json)]).prettyBytes
+                    : [UInt8](fitted(outcome.text).utf8))
+            throw CommandError("\(path): nothing of it was applied to \(table)")
+        }
+        let head: EntryTable
+        do throws(TableFaults) {
+            head = try EntryTable.read(document, kernels: library)
+        } catch {
+            let lines = error.faults.map { printable("\($0.pointer): \($0.message) [\($0.code)]") }
+            throw CommandError("\(path) makes no entry table of \(table):\n  " + lines.joined(separator: "\n  "))
+        }
+        let name = base.name ?? table
+        let (comparison, _, result) = try compare(
+            (name, base), ("\(name) + \(path)", head), selection.request, library)
+        let report = Report(
+            result: result, request: selection.request,
+            configuration: Report.Configuration(
+                id: Digest(of: head.document.text.utf8).hex, name: comparison.head.name), kernel: head.kernel)
+        if format == .json {
+            try writeOutput(
+                JSON.object([
+                    JSON.Member("patch", outcome.json), JSON.Member("comparison", comparison.json),
+                    JSON.Member("report", report.json),
+                ]).prettyBytes)
+        } else {
+            try writeOutput(
+                fitted(outcome.text) + "\n" + comparison.text
+                    + (result.verdict == .invalid ? "" : "\n" + report.text))
+        }
+        switch result.verdict {
+        case .holds: if !outcome.isComplete { throw ExitCode(2) }
+        case .violated: throw ExitCode(1)
+        case .undecided, .invalid: throw ExitCode(2)
+        }
+    }
+}

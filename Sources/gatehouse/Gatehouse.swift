@@ -11,7 +11,8 @@ struct Gatehouse: ParsableCommand {
         abstract: "Does this kernel entry code survive every way the processor and the hypervisor can enter it?",
         version: programVersion,
         subcommands: [
-            Serve.self, Check.self, Listing.self, Trace.self, Kernels.self, Rules.self, Defects.self, Costs.self,
+            Serve.self, Check.self, Diff.self, Import.self, Listing.self, Trace.self, Kernels.self, Rules.self,
+            Defects.self, Costs.self,
             Coverage.self, Token.self,
         ])
 

@@ -6,7 +6,7 @@ import Verification
 import XenPV
 
 /// Largest file that is read as an entry table.
-private let fileLimit_bytes = 2 << 20
+let fileLimit_bytes = 2 << 20
 
 /// Reads a table from a file, from standard input (`-`), or by the name of a shipped one.
 func readTable(_ argument: String, _ library: KernelLibrary = .shipped) throws -> EntryTable {
@@ -40,7 +40,7 @@ private func readFile(_ path: String, _ library: KernelLibrary) throws -> [UInt8
     return try readAll(descriptor, path)
 }
 
-private func readAll(_ descriptor: Int32, _ path: String) throws -> [UInt8] {
+private func readAll(_ descriptor: Int32, _ path: String, limit_bytes: Int = fileLimit_bytes) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {
@@ -49,7 +49,7 @@ private func readAll(_ descriptor: Int32, _ path: String) throws -> [UInt8] {
         if count < 0 { throw CommandError("\(path): \(String(cString: strerror(errno)))") }
         if count == 0 { return bytes }
         bytes += chunk[0..<count]
-        if bytes.count > fileLimit_bytes { throw CommandError("\(path): larger than \(fileLimit_bytes) bytes") }
+        if bytes.count > limit_bytes { throw CommandError("\(path): larger than \(limit_bytes) bytes") }
     }
 }
 
@@ -122,12 +122,12 @@ struct KernelOptions: ParsableArguments {
     }
 }
 
-/// Reads a file of at most the size of a table.
-func readWhole(_ path: String) throws -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+/// Reads a file of at most the size of a table, or of another limit; `-` is standard input.
+func readWhole(_ path: String, limit_bytes: Int = fileLimit_bytes) throws -> [UInt8] {
+    let descriptor = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw CommandError("\(path): \(String(cString: strerror(errno)))") }
-    defer { close(descriptor) }
-    return try readAll(descriptor, path)
+    defer { if path != "-" { close(descriptor) } }
+    return try readAll(descriptor, path, limit_bytes: limit_bytes)
 }
 
 /// Names in a folder in their order, but for hidden ones.

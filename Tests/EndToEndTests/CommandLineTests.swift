@@ -105,6 +105,29 @@ struct CommandLineTests {
         #expect(later.text.contains("general protection fault: 3504"))
     }
 
+    @Test func aPatchIsTriedAndTablesAreCompared() throws {
+        let folder = try Folder()
+        let path = folder.url.appendingPathComponent("int3.patch")
+        let patch =
+            "--- a/arch/x86/xen/enlighten_pv.c\n+++ b/arch/x86/xen/enlighten_pv.c\n@@ -600 +600 @@\n"
+            + "-\t{ int3, xen_xenint3, true },\n+\t{ int3, xen_int3, false },\n"
+        try Data(patch.utf8).write(to: path)
+        let selection = ["--scenarios", "xen-pv/int3/*"]
+        let fixed = try Program.run(["check", "linux-5.2", "--patch", path.path] + selection)
+        #expect(fixed.status == 0, "\(fixed.errors)")
+        #expect(
+            fixed.text.contains("trap array: + int3 xen_int3 false") && fixed.text.contains("0 regressed, 11 fixed"))
+        let broken = try Program.run(
+            ["check", "linux-5.2", "--patch", "-"] + selection, input: Array("@@ -1 +1 @@\n".utf8))
+        #expect(broken.status == 2 && broken.errors.contains("nothing of it was applied"))
+        let same = try Program.run(["diff", "linux-5.2", "linux-5.2"] + selection)
+        #expect(same.status == 0 && same.text.contains("The tables are the same."))
+        let back = try Program.run(["diff", "linux-5.3", "linux-5.2"] + selection)
+        #expect(back.status == 1 && back.text.split(separator: "\n").allSatisfy { $0.utf8.count <= 72 })
+        let nothing = try Program.run(["import", folder.url.path])
+        #expect(nothing.status == 2 && nothing.errors.contains("no file of the entry code"))
+    }
+
     /// Usage is that of the command that was called.
     @Test func faultsOfOptionsShowTheUsageOfTheCommand() throws {
         for (arguments, usage) in [

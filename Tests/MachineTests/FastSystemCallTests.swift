@@ -75,6 +75,17 @@ import Testing
         #expect(test.machine.interruptsWereEnabledAtReturn)
     }
 
+    /// AMD loads the selector of SS only: what a null one left there stays (APM vol. 3, SYSRET).
+    @Test(arguments: [ProcessorTraits.Vendor.intel, .amd], [0, 0x18] as [UInt16])
+    func sysretWithNullStackSegment(_ vendor: ProcessorTraits.Vendor, _ before: UInt16) throws {
+        var test = try prepared("sysretl", vendor: vendor)
+        test.machine.cpu[.rcx] = TestMachine.userCode
+        test.machine.cpu.ss = before
+        #expect(test.step() == .returned(frame: 0))
+        #expect(test.machine.cpu.ss == 0x2b)
+        #expect(test.machine.cpu.hasUnusableStack == (vendor == .amd && before == 0))
+    }
+
     /// Intel checks in the kernel, on the user's stack; AMD switches first (CVE-2006-0744).
     @Test(arguments: [ProcessorTraits.Vendor.intel, .amd])
     func sysretToAnAddressThatIsNotCanonical(_ vendor: ProcessorTraits.Vendor) throws {

@@ -30,6 +30,7 @@ struct DefectCatalogueTests {
 
     @Test("every file parses, every defect has one, and those without a model say why")
     func complete() throws {
+        #expect(Self.modelled.count >= 50)
         let catalogue = DefectCatalogue.shipped
         #expect(catalogue.faults == [])
         #expect(catalogue.defects.map(\.id).sorted() == Self.ids)

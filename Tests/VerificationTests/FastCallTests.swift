@@ -83,7 +83,7 @@ struct FastCallTests {
         for result in try results(variant, ["bare-metal-intel/entry_SYSENTER_compat/*"]) {
             // SYSRET goes to any 32-bit address with any flags but TF.
             let isHarmless = [
-                Probe.return, .sysretFlags, .badUserStack, .movSS, .pendingFlush, .signal, .modifyUserState,
+                Probe.return, .sysretFlags, .badUserStack, .movSS, .pendingFlush, .otherTask, .signal, .modifyUserState,
             ].contains(result.scenario.probe)
             #expect((result.verdict == .holds) == isHarmless, "\(result.scenario.name)")
         }
@@ -133,7 +133,7 @@ struct FastCallTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("entry_SYSCALL_compat", "\txorl\t%r10d, %r10d\n\tswapgs\n", "\tswapgs\n")
         try expect(variant, "information-leak") {
-            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush].contains($0.probe)
+            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
         }
     }
 
@@ -142,7 +142,7 @@ struct FastCallTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("entry_SYSCALL_compat", "\tswapgs\n\tsysretl\n", "\tsysretl\n")
         try expect(variant, "user-gs-base") {
-            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush].contains($0.probe)
+            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
         }
     }
 
@@ -152,7 +152,8 @@ struct FastCallTests {
         try variant.edit(
             "entry_SYSCALL_compat", "\tSWITCH_TO_USER_CR3_NOSTACK scratch_reg=%r8 scratch_reg2=%r9\n", "")
         try expect(variant, "user-page-table") {
-            $0.platform == .bareMetalIntel && [.return, .sysretFlags, .movSS, .pendingFlush].contains($0.probe)
+            $0.platform == .bareMetalIntel
+                && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
         }
     }
 

@@ -8,7 +8,7 @@ struct OptionTests {
         "XEN_PV", "PTI", "X86_MCE", "SMAP", "PCID", "VMAP_STACK", "IA32_EMULATION", "TRACE_IRQFLAGS",
         "CONTEXT_TRACKING",
         "X86_16BIT", "X86_ESPFIX64", "DYNAMIC_FTRACE", "PREEMPT", "FRAME_POINTER", "KVM_GUEST", "FENCE_SWAPGS",
-        "READ_CR2_IN_ENTRY", "FSGSBASE",
+        "READ_CR2_IN_ENTRY", "FSGSBASE", "SYSRET_SS_ATTRS",
     ]
 
     @Test("the list above is that of the table")
@@ -38,13 +38,19 @@ struct OptionTests {
                 #expect(
                     rules.first == "kernel-gs-base" && name.contains("/user-gs-base-negative/mov-ss"),
                     "\(name): \(rules)")
+            case "SYSRET_SS_ATTRS":
+                // AMD, 32-bit code: Linux commit 61f01dd941ba.
+                #expect(
+                    rules == ["resumption"] && name == "bare-metal-amd/entry_SYSCALL_compat/user-32/other-task",
+                    "\(name): \(rules)")
             case "X86_ESPFIX64":
                 // 16-bit segments without espfix: F31.
                 #expect(rules == ["information-leak"] && name.hasSuffix("/sigreturn-16-bit-ss"), "\(name): \(rules)")
             default: Issue.record("\(name): \(rules)")
             }
         }
-        let isReal = ["FENCE_SWAPGS", "FSGSBASE", "READ_CR2_IN_ENTRY", "X86_ESPFIX64"].contains(option)
+        let isReal = ["FENCE_SWAPGS", "FSGSBASE", "READ_CR2_IN_ENTRY", "SYSRET_SS_ATTRS", "X86_ESPFIX64"]
+            .contains(option)
         #expect(result.verdict == (isReal ? .violated : .holds), "\(result.findings)")
         #expect(result.findings.map(\.rule) == (option == "XEN_PV" ? ["platform-not-configured"] : []))
     }

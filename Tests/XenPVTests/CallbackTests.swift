@@ -142,6 +142,7 @@ import Testing
 
     @Test func callbacksThatAreMissing() throws {
         var guest = try TestGuest()
+        guest.xen.quirks = [.confusesSyscallCallbacks]
         let expected = GuestDelivery.crashed(
             DomainCrash(reason: .missingCallback, vector: 0, errorCode: .max, address: TestGuest.code))
         let results = [
@@ -150,5 +151,55 @@ import Testing
             guest.xen.deliverFailsafe(activation: 2, &guest.machine, guest.program),
         ]
         #expect(results == [expected, expected, expected])
+    }
+
+    /// SYSCALL and SYSENTER without callback: vector, whether the call is one of 32-bit code, RIP, CS.
+    static let refusals: [(call: Int, vector: UInt8, rip: UInt64, cs: UInt64)] = [
+        (0, 6, TestGuest.userCode, 0xe033), (1, 6, TestGuest.userCode, 0xe023), (2, 13, 0, 3),
+    ]
+
+    @Test(arguments: refusals)
+    func refusal(_ row: (call: Int, vector: UInt8, rip: UInt64, cs: UInt64)) throws {
+        for quirks in [[], [.injectsRefusalsByHand], [.latchesRefusals]] as [Set<Quirk>] {
+            var guest = try TestGuest(user: "syscall\nnop")
+            guest.enterUser()
+            guest.machine.cpu.flags |= Flags.direction
+            let flags = guest.machine.cpu.flags
+            #expect(guest.step() == .paravirtualSyscall)
+            guest.setMasked(false)
+            guest.xen.quirks = quirks
+            let delivery =
+                switch row.call {
+                case 0: guest.xen.deliverSyscall(activation: 2, &guest.machine, guest.program)
+                case 1: guest.xen.deliverSyscall32(activation: 2, &guest.machine, guest.program)
+                default: guest.xen.deliverSysenter(activation: 2, &guest.machine, guest.program)
+                }
+            guard case .entered(let event, let frame) = delivery else {
+                Issue.record("\(delivery)")
+                continue
+            }
+            #expect(event.vector == row.vector && event.source == .fault && event.errorCode == 0)
+            let isByHand = quirks.contains(.injectsRefusalsByHand)
+            let words = guest.words(frame + (row.vector == 13 ? 24 : 16), 3)
+            #expect(words[0] == row.rip + (isByHand && row.vector == 6 ? 2 : 0))
+            #expect(words[1] == row.cs)
+            // Neither RF nor a change of DF.
+            #expect(words[2] == flags)
+            #expect(guest.isMasked == !isByHand)
+            let latched = guest.xen.takeLatched()
+            #expect(latched == (quirks.contains(.latchesRefusals) ? event : nil))
+            #expect(guest.xen.takeLatched() == nil)
+        }
+    }
+
+    @Test func nmisInMachineChecks() throws {
+        var guest = try TestGuest()
+        let nmi = Event(vector: 2, source: .nmi)
+        guest.xen.quirks = [.holdsNMIsInMachineChecks]
+        guest.deliver(Event(vector: 18, source: .trap))
+        #expect(guest.deliver(nmi) == .held(nmi))
+        #expect(!guest.xen.nmiMasked)
+        _ = guest.iret([0, 0, 0, 0, TestGuest.code, 0xe030, 0x202, TestGuest.stack + 0xd40, 0xe02b])
+        #expect(guest.deliver(nmi) != .held(nmi))
     }
 }

@@ -7,6 +7,10 @@ package enum CFunctionCall {
     package static let frameWords: UInt64 = 6
     /// Bytes by which RSP is lower inside of it: its words, and what aligns them to 16.
     package static let frame_bytes: UInt64 = 56
+    /// The same where the compiler has instrumented it (KCSAN): with it `fixup_bad_iret` overflowed what an entry stack of 512
+    /// bytes has left, 288 bytes (Linux commit c7aadc09321d, x86/entry: Increase entry_stack size to a full page). How much it
+    /// takes in fact nobody wrote down; this is the least that agrees.
+    package static let instrumentedFrame_bytes: UInt64 = 320
     /// What caller-saved registers hold after a call: nothing that a caller may rely on.
     package static let clobber: UInt64 = 0xFFFF_DEAD_0000_0000
 
@@ -14,12 +18,19 @@ package enum CFunctionCall {
     ///
     /// Faults are those of the kernel's own code: the caller raises them at the function's first instruction.
     ///
-    /// - Parameter currentTaskOffset: Where `current` lies in the per-CPU area.
-    package static func enter(_ machine: inout Machine, currentTaskOffset: UInt64) throws(Fault) {
+    /// - Parameters:
+    ///   - currentTaskOffset: Where `current` lies in the per-CPU area.
+    ///   - stack_bytes: How far down it writes, where that is more than its words.
+    package static func enter(
+        _ machine: inout Machine, currentTaskOffset: UInt64, stack_bytes: UInt64 = 0
+    ) throws(Fault) {
         let rsp = machine[.rsp]
         let owner = Owner(.functionFrame, activation: machine.activation)
         for index in 1...frameWords {
             try machine.storeQuad(clobber &+ index, at: rsp &- index &* 8, owner: owner, isStack: true)
+        }
+        if stack_bytes > frame_bytes {
+            try machine.storeQuad(clobber, at: (rsp &- stack_bytes) & ~7, owner: owner, isStack: true)
         }
         _ = try perCPU(currentTaskOffset, &machine)
     }

@@ -38,6 +38,25 @@ extension TableReader {
                 table.machine.perCPUBase = base
             }
         }
+        if let watched = address(keys["watchpoint"], place + "/watchpoint") {
+            if watched >> 47 != 0x1FFFF || watched & 7 != 0 {
+                fault(
+                    place + "/watchpoint", "not-a-kernel-address",
+                    "a multiple of 8 in the kernel half of the address space is expected")
+            } else {
+                table.machine.watchpoint = watched
+            }
+        }
+        if let end = address(keys["user_end"], place + "/user_end") {
+            // Above the programs' other places, and no further than four-level paging goes.
+            if end & 4095 != 0 || end > 1 << 47 || end < 0x7FFF_0000_0000 {
+                fault(
+                    place + "/user_end", "out-of-range",
+                    "user memory ends at a multiple of 4096 from 0x7fff00000000 to 0x800000000000")
+            } else {
+                table.machine.userEnd = end
+            }
+        }
         if let rsp = keys["kernel_rsp"],
             let members = object(rsp, place + "/kernel_rsp", keys: EntryTable.kernelRSPKeys)
         {

@@ -3,6 +3,7 @@ import XenPV
 extension EntryTable {
     package static let documentKeys = [
         "$schema", "name", "kernel", "description", "source", "entries", "idt", "xen", "options", "machine", "routines",
+        "sources",
     ]
     package static let entryKeys = [
         "symbol", "handler", "kind", "vector", "has_error_code", "paranoid", "shift_ist", "ist_offset", "create_gap",
@@ -23,7 +24,8 @@ extension EntryTable {
     package static let macroColumnKeys = ["paranoid", "shift_ist", "ist_offset", "create_gap", "read_cr2"]
     package static let callbackKeys = ["event", "failsafe", "syscall", "syscall32", "sysenter"]
     package static let machineKeys = [
-        "code", "stacks", "guards", "espfix", "per_cpu_base", "kernel_rsp", "kernel_registers",
+        "code", "stacks", "guards", "espfix", "per_cpu_base", "user_end", "watchpoint", "kernel_rsp",
+        "kernel_registers",
         "self_test",
     ]
     package static let selfTestKeys = [
@@ -106,6 +108,7 @@ extension EntryTable {
         }
         _ = reader.string(members["$schema"], "/$schema", limit_bytes: 4096)
         if let routines = members["routines"] { reader.readRoutines(routines, into: &table) }
+        if let sources = members["sources"] { reader.readSources(sources, into: &table) }
         if !reader.faults.isEmpty { throw reader.found }
         table.document = resolved(members: members, standard: standard, options: table.options)
         return table
@@ -114,8 +117,8 @@ extension EntryTable {
     /// The document in full, canonical and without its name.
     private static func resolved(members: [String: JSON], standard: JSON, options: [String: Bool]) -> JSON {
         var out: [JSON.Member] = []
-        for key in ["kernel", "description", "source", "entries", "idt", "xen", "machine", "routines"] {
-            let ownOnly = key == "description" || key == "source" || key == "routines"
+        for key in ["kernel", "description", "source", "entries", "idt", "xen", "machine", "routines", "sources"] {
+            let ownOnly = ["description", "source", "routines", "sources"].contains(key)
             if key == "xen" || key == "machine", let own = members[key] {
                 out.append(JSON.Member(key, merge(own, over: standard[key] ?? .null)))
             } else if let own = members[key] ?? (ownOnly ? nil : standard[key]) {

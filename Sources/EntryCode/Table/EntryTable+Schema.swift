@@ -101,7 +101,40 @@ private enum Schema {
                     limit: limits.routines, named: .object([JSON.Member("$ref", "#/$defs/symbol")]),
                     of: value("string", "AT&T text.", ("maxLength", .integer(Int64(limits.routineText_bytes)))))
             ),
+            ("sources", sources),
         ].map { JSON.Member($0.0, $0.1) })
+
+    /// A kernel's own entry code.
+    static let sources = object(
+        "Files of a kernel tree: their entry code is assembled instead of the shipped listings, which give what is missing. entries and xen.thunks then describe what the files declare. A patch applies to them.",
+        required: ["files"],
+        [
+            (
+                "files",
+                map(
+                    "Texts by their path below the root of the tree.", limit: limits.sourceFiles,
+                    named: .object([JSON.Member("type", "string"), JSON.Member("maxLength", 255)]),
+                    of: value("string", "The file.", ("maxLength", .integer(Int64(limits.sourceText_bytes)))))
+            ),
+            (
+                "assumed",
+                .object([
+                    JSON.Member("type", "array"),
+                    JSON.Member(
+                        "description",
+                        "Symbols that no file defines and that are taken for C functions without a model."),
+                    JSON.Member("maxItems", 1024),
+                    JSON.Member("items", .object([JSON.Member("$ref", "#/$defs/symbol")])),
+                ])
+            ),
+            (
+                "config",
+                map(
+                    "Kconfig symbols that are no options: CONFIG_X.", limit: 256,
+                    named: .object([JSON.Member("type", "string"), JSON.Member("maxLength", 100)]),
+                    of: value("boolean", "Whether it is set."))
+            ),
+        ])
 
     static let source = object(
         "Where the table was taken from.",
@@ -251,6 +284,20 @@ private enum Schema {
                     ])
             ),
             ("per_cpu_base", reference("address", "The kernel's GS base; a multiple of 4096.")),
+            (
+                "user_end",
+                reference(
+                    "address",
+                    "The first address that programs cannot map: a multiple of 4096, 0x7ffffffff000 if nothing is said. At 0x800000000000 no guard page keeps SYSCALL from the last bytes below the hole in the address space."
+                )
+            ),
+            (
+                "watchpoint",
+                reference(
+                    "address",
+                    "Eight bytes of kernel memory that a debugger of the kernel watches, in every scenario on bare metal: a place where the kernel lets it. Only entry code is watched, not the models of C functions."
+                )
+            ),
             (
                 "kernel_rsp",
                 object(

@@ -102,6 +102,10 @@ package struct EntryTable: Sendable, Hashable {
         package var espfixStack: UInt64 = 0xFFFF_FF00_0000_0040
         package var espfixWritable: UInt64 = 0xFFFF_8880_3FFF_0040
         package var perCPUBase: UInt64 = 0xFFFF_8880_3EC0_0000
+        /// Kernel memory that a debugger of the kernel watches for any access, eight bytes; 0 for none.
+        package var watchpoint: UInt64 = 0
+        /// The first address that programs cannot map: up to 2^47 one page is left out (Linux `TASK_SIZE_MAX`).
+        package var userEnd: UInt64 = 0x7FFF_FFFF_F000
         package var kernelRSPAligned: UInt64 = 0xFFFF_FFFF_8220_3EA0
         package var kernelRSPMisaligned: UInt64 = 0xFFFF_FFFF_8220_3EA8
         /// What registers hold in interrupted kernel code; those that are left out hold recognisable values.
@@ -118,6 +122,8 @@ package struct EntryTable: Sendable, Hashable {
     package var machine = MachineLayout()
     /// Code that replaces or adds routines: name and AT&T text, in the order of the document.
     package var routines: [Routine] = []
+    /// The kernel's own entry code, where the table was read from a tree.
+    package var sources: Sources?
     /// The document with what it left out filled in from its kernel's table; without `name`. Its digest is the table's id.
     package var document: JSON
 
@@ -171,6 +177,9 @@ package struct TableLimits: Sendable, Hashable {
     package var rows = 512
     package var routines = 256
     package var routineText_bytes = 256 * 1024
+    /// Files of a kernel tree, and bytes of each.
+    package var sourceFiles = 64
+    package var sourceText_bytes = 512 * 1024
     package var nameLength_bytes = 128
     package var faults = 100
 

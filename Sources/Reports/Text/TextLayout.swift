@@ -127,6 +127,16 @@ struct TextPage: Sendable {
     }
 }
 
+/// Lines of any width as ASCII lines that fit; what goes on is indented deeper than its line.
+package func fitted(_ text: String) -> String {
+    var page = TextPage()
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
+        let indent = line.prefix { $0 == " " }.count
+        page.line(String(line), indent: min(indent, 40), hanging: min(indent, 40) + 2)
+    }
+    return page.text
+}
+
 extension TextPage {
     /// Two columns: a short word, then text that wraps inside its own column.
     mutating func columns(_ head: String, _ body: String, width: Int) {

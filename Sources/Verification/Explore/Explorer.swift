@@ -2,8 +2,8 @@ import Machine
 
 /// What nested exploration has seen: states that look the same to a nested event are tried once.
 ///
-/// A nested path is told apart by what it reads. The processor's state counts always; of memory those classes of pages
-/// count that some path of the same event has read so far, and of the registers those that one has looked at.
+/// A nested path is told apart by what it reads: the processor's state, those registers that some path of the same event
+/// has looked at, and the very words of memory that this path has read (`Footprint`).
 package struct Explorer: Sendable {
     /// Injected events, each followed to its end.
     package var runs: UInt64 = 0
@@ -26,19 +26,23 @@ package struct Explorer: Sendable {
         case reported
     }
 
-    /// What paths of one event depend on, as far as is known.
-    private struct Dependences: Sendable {
-        var memory = MemoryTracking.Footprint()
-        var registers: UInt32 = 0
+    /// Paths whose processor state is the same, as a list: each with what it needs of memory.
+    struct Entry: Sendable {
+        var footprint: Int32
+        var outcome: Outcome
+        /// The next one; -1 for none.
+        var next: Int32
     }
 
-    private var dependences: [Dependences]
-    private var known: [UInt64: Outcome] = [:]
+    private var known = StateTable()
+    private(set) var entries: [Entry] = []
+    var footprints = Footprints()
+    /// Registers that paths of each event have looked at.
+    private var looked: [UInt32]
     /// States in every detail from which an event did not return to the same state.
     private var followed: Set<UInt64> = []
-    /// Registers that the running paths have not replaced yet, and those that they have looked at, by level.
-    private var inherited: [UInt32] = []
-    private var looked: [UInt32] = []
+    /// What the running paths had looked at before those inside of them began.
+    private var suspendedUses: [RegisterUse] = []
     /// What was reported, so that it is reported once.
     private var reported: Set<ReportKey> = []
 
@@ -48,9 +52,7 @@ package struct Explorer: Sendable {
         var places: [String]
     }
 
-    package init() {
-        dependences = Array(repeating: Dependences(), count: NestedEvent.allCases.count * 4)
-    }
+    package init() { looked = Array(repeating: 0, count: NestedEvent.allCases.count * 4) }
 
     private static func slot(_ event: NestedEvent, _ remaining: Int) -> Int {
         Int(event.rawValue) * 4 + min(remaining, 3)
@@ -65,60 +67,13 @@ package struct Explorer: Sendable {
 
     // MARK: Keys
 
-    /// What every path can read of the processor, whatever it is.
-    static func processorKey(_ run: inout ScenarioRun, inBody: Bool) -> UInt64 {
-        let cpu = run.machine.cpu
-        var sum = UInt64(UInt32(bitPattern: cpu.index)) | (inBody ? 1 << 40 : 0)
-        if cpu.index < 0 { sum = mix(sum, cpu.outsideRIP) }
-        sum = mix(sum, cpu.flags & ~Flags.arithmetic)
-        sum = mix(sum, UInt64(cpu.cs) | UInt64(cpu.ss) << 16 | UInt64(cpu.cpl) << 32)
-        sum = mix(sum, cpu.dataSelectors)
-        sum = mix(sum, cpu.fsBase)
-        sum = mix(sum, cpu.gsBase)
-        sum = mix(sum, cpu.kernelGSBase)
-        sum = mix(sum, cpu.cr3)
-        sum = mix(sum, cpu.dr7 ^ cpu.watchedAddress << 20)
-        sum = mix(sum, cpu.pendingDebug ^ cpu.dr6 << 32 ^ cpu.speculationControl << 8)
-        var bits: UInt64 = cpu.nmiBlocked ? 1 : 0
-        if cpu.stackShadow { bits |= 2 }
-        if cpu.interruptShadow { bits |= 4 }
-        if cpu.machineCheckInProgress { bits |= 8 }
-        if cpu.guestKernelMode { bits |= 16 }
-        if run.hypervisor?.nmiMasked == true { bits |= 32 }
-        if cpu.hasUntrained { bits |= 64 }
-        bits |= UInt64(run.machine.idt[Int(Vector.debug)].ist) << 8
-        bits |= UInt64(clamping: run.machine.debugTableUsers) << 16
-        sum = mix(sum, bits)
-        sum = mix(sum, run.machine[.rsp])
-        for activation in run.activations { sum = mix(sum, kindKey(activation)) }
-        return sum
-    }
-
-    /// What a nested event, and the rules that look at it, can tell of the event that it interrupts.
-    private static func kindKey(_ activation: Activation) -> UInt64 {
-        let event = activation.event
-        var bits = UInt64(event.source.rawValue) | (activation.isUnexpected ? 16 : 0)
-        switch event.vector {
-        case Vector.debug, Vector.breakpoint, Vector.machineCheck, Vector.doubleFault, Vector.nmi:
-            bits |= UInt64(event.vector) << 8
-        // Its address is lost to a nested fault while its handler has not read it.
-        case Vector.pageFault: bits |= (activation.handlerCalls == 0 ? 1 : 0) << 16
-        default: break
-        }
-        if event.source == .nmi { bits |= UInt64(min(activation.handlerCalls, 3)) << 20 }
-        bits |= UInt64(activation.openNMIs.rawValue) << 24 | (activation.isInjected ? 1 << 28 : 0)
-        return bits
-    }
-
-    /// The processor's key with what paths of this event depend on.
+    /// The processor's key with the registers that paths of this event look at.
     func key(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ machine: inout Machine) -> UInt64 {
         let slot = Explorer.slot(event, remaining)
         var sum = Explorer.mix(processor, UInt64(slot) << 1 | 1)
-        let footprint = dependences[slot].memory
-        sum = Explorer.mix(sum, machine.memory.tracking.summary(footprint))
-        // Whose words they are matters where there are any.
-        if machine.memory.tracking.hasStackWords(footprint) { sum = Explorer.mix(sum, machine.liveActivations) }
-        var registers = dependences[slot].registers
+        var registers = looked[slot]
+        if registers & Dependence.kernelGSBase != 0 { sum = Explorer.mix(sum, machine.cpu.kernelGSBase) }
+        if registers & Dependence.fsBase != 0 { sum = Explorer.mix(sum, machine.cpu.fsBase) }
         if registers & Dependence.flags != 0 { sum = Explorer.mix(sum, machine.cpu.flags & Flags.arithmetic) }
         registers &= 0xFFFF
         while registers != 0 {
@@ -134,63 +89,59 @@ package struct Explorer: Sendable {
         -> UInt64
     {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
-        sum = mix(sum, run.machine.memory.tracking.summary(.init(touched: .max, valued: .max)))
+        // What one event does is found with that event alone, not only behind another that leads to the same state.
+        sum = mix(sum, UInt64(run.path.count))
+        sum = mix(sum, run.machine.memory.tracking.content)
         sum = mix(sum, run.machine.liveActivations)
         sum = mix(sum, run.machine.cpu.flags)
         for register in Register.general { sum = mix(sum, run.machine[register]) }
+        sum = mix(sum, run.machine.cpu.kernelGSBase)
+        sum = mix(sum, run.machine.cpu.fsBase)
         sum = mix(sum, run.machine.cpu.cr2)
         sum = mix(sum, UInt64(run.findings.count) << 32 | UInt64(run.scenario.probe.hashValueForKey))
         return sum
     }
 
-    func outcome(_ key: UInt64) -> Outcome? { isExhaustive ? nil : known[key] }
+    /// First of the paths that began in this state of the processor.
+    @inline(__always)
+    func firstEntry(_ key: UInt64) -> Int32 { isExhaustive ? -1 : known[key] }
 
-    mutating func keep(_ outcome: Outcome, for key: UInt64) { known[key] = outcome }
+    mutating func keep(_ outcome: Outcome, _ footprint: Int32, for key: UInt64) {
+        entries.append(Entry(footprint: footprint, outcome: outcome, next: known[key]))
+        known[key] = Int32(truncatingIfNeeded: entries.count - 1)
+    }
 
     /// Whether the way on from a state was not followed yet; notes that it is now.
     mutating func follows(_ key: UInt64) -> Bool { isExhaustive || followed.insert(key).inserted }
 
-    // MARK: Dependences
+    // MARK: Registers
 
-    mutating func begin() {
-        inherited.append(0x1FFFF)
-        looked.append(0)
-    }
-
-    /// One instruction of the running paths.
-    @inline(__always)
-    mutating func note(_ dependence: Dependence) {
-        instructions &+= 1
-        var level = inherited.count - 1
-        while level >= 0 {
-            looked[level] |= dependence.uses & inherited[level]
-            inherited[level] &= ~dependence.defines
-            level -= 1
-        }
-    }
-
-    var isInside: Bool { !inherited.isEmpty }
-
-    /// What is known of the registers, to be put back when a nested path is undone.
-    var registerState: [UInt32] {
-        get { inherited }
-        set { inherited = newValue }
+    mutating func begin(_ machine: inout Machine) {
+        suspendedUses.append(machine.registerUse)
+        machine.registerUse = RegisterUse()
     }
 
     /// - Returns: The path has looked at a register that none of this event did before.
-    mutating func end(_ event: NestedEvent, _ remaining: Int, _ footprint: MemoryTracking.Footprint) -> Bool {
-        let registers = looked.popLast() ?? 0
-        _ = inherited.popLast()
+    mutating func end(_ event: NestedEvent, _ remaining: Int, _ machine: inout Machine) -> Bool {
+        let own = machine.registerUse
+        machine.registerUse = suspendedUses.popLast() ?? RegisterUse()
+        machine.registerUse.append(own)
         let slot = Explorer.slot(event, remaining)
-        dependences[slot].memory.formUnion(footprint)
-        let isNew = registers & 0xFFFF & ~dependences[slot].registers != 0
-        dependences[slot].registers |= registers
+        let isNew = own.looked & RegisterUse.carriable & ~looked[slot] != 0
+        looked[slot] |= own.looked
         return isNew
     }
 
+    /// A path that need not be run again would have looked at these.
+    func adoptUse(_ event: NestedEvent, _ remaining: Int, _ machine: inout Machine) {
+        machine.registerUse.looked |= looked[Explorer.slot(event, remaining)] & machine.registerUse.inherited
+    }
+
+    var isInside: Bool { !suspendedUses.isEmpty }
+
     /// Registers that no known path of an event looks at, and RSP aside.
     func carriedRegisters(_ event: NestedEvent, _ remaining: Int) -> UInt32 {
-        ~dependences[Explorer.slot(event, remaining)].registers & 0xFFEF
+        ~looked[Explorer.slot(event, remaining)] & RegisterUse.carriable
     }
 
     // MARK: Results
@@ -204,5 +155,49 @@ package struct Explorer: Sendable {
             isNew = true
         }
         if isNew { results.append(result) }
+    }
+}
+
+/// Numbers by keys that are well mixed already: a look-up at every boundary is too often for a general hash.
+struct StateTable: Sendable {
+    private var keys: [UInt64]
+    private var values: [Int32]
+    private var count = 0
+
+    init() {
+        keys = Array(repeating: 0, count: 1024)
+        values = Array(repeating: -1, count: 1024)
+    }
+
+    /// The slot that holds a key, or would.
+    @inline(__always)
+    private func slot(_ key: UInt64) -> Int {
+        let mask = keys.count - 1
+        var slot = Int(truncatingIfNeeded: key >> 20) & mask
+        while values[slot] >= 0 && keys[slot] != key { slot = (slot &+ 1) & mask }
+        return slot
+    }
+
+    /// -1 for a key that is not there.
+    subscript(key: UInt64) -> Int32 {
+        get { values[slot(key)] }
+        set {
+            let place = slot(key)
+            if values[place] < 0 { count += 1 }
+            keys[place] = key
+            values[place] = newValue
+            if count * 2 > keys.count { grow() }
+        }
+    }
+
+    private mutating func grow() {
+        let (oldKeys, oldValues) = (keys, values)
+        keys = Array(repeating: 0, count: oldKeys.count * 2)
+        values = Array(repeating: -1, count: oldKeys.count * 2)
+        for index in oldKeys.indices where oldValues[index] >= 0 {
+            let place = slot(oldKeys[index])
+            keys[place] = oldKeys[index]
+            values[place] = oldValues[index]
+        }
     }
 }

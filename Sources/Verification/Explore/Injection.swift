@@ -11,6 +11,8 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
     case upcall
     case pageFault
     case breakpoint
+    /// #VE of a TDX guest.
+    case virtualization
 
     /// The vector that it comes by.
     func vector(_ image: EntryImage) -> UInt8? {
@@ -22,6 +24,7 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
         case .upcall: image.platform.isXen ? image.deviceVectors.first : nil
         case .pageFault: Vector.pageFault
         case .breakpoint: Vector.breakpoint
+        case .virtualization: Vector.virtualization
         }
     }
 
@@ -38,6 +41,7 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
         case .upcall: "Xen has an event where events are not masked"
         case .pageFault: "C code touches user memory or memory that is mapped late"
         case .breakpoint: "a probe stands in C code"
+        case .virtualization: "C code does what the host must emulate, or the host has taken a page away"
         }
     }
 }
@@ -45,7 +49,7 @@ package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
 /// A nested event of a scenario: what, and where it comes.
 package struct Injection: Sendable, Hashable {
     package var event: NestedEvent
-    /// The entry's symbol, as for the scenario's own event.
+    /// The entry's symbol, with the vector where that is needed, as for the scenario's own event.
     package var symbol: String
     /// The routine that it interrupts.
     package var routine: String
@@ -57,13 +61,17 @@ package struct Injection: Sendable, Hashable {
 }
 
 extension EntryImage {
-    /// The symbol that names an event's entry.
-    func symbol(ofVector vector: UInt8) -> String? { vectors.first { $0.vector == vector }?.entry }
+    /// The name of an event: its entry's symbol; where another vector before it has the same, with the vector.
+    func eventName(ofVector vector: UInt8) -> String? {
+        guard let place = vectors.firstIndex(where: { $0.vector == vector }) else { return nil }
+        let entry = vectors[place].entry
+        return vectors[..<place].contains { $0.entry == entry } ? "\(entry)-vector\(vector)" : entry
+    }
 
     /// The nested events that this table has entries for.
     var nestedEvents: [(event: NestedEvent, vector: UInt8, symbol: String)] {
         NestedEvent.allCases.compactMap { event in
-            guard let vector = event.vector(self), let symbol = symbol(ofVector: vector) else { return nil }
+            guard let vector = event.vector(self), let symbol = eventName(ofVector: vector) else { return nil }
             return (event, vector, symbol)
         }
     }

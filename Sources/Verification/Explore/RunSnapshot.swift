@@ -17,6 +17,7 @@ struct RunSnapshot {
     let debugIST: UInt8
     let debugTableUsers: Int
     let hypervisorNMI: Bool
+    let hypervisorMachineCheck: Bool
     let hypervisorMask: Bool
     let activations: [Activation]
     let findings: [RecordedFinding]
@@ -41,10 +42,15 @@ struct RunSnapshot {
     let isSpeculating: Bool
     let remaining: Int
     let suspended: [(floor: Int, body: ScenarioRun.Body)]
-    let sums: MemoryTracking.Sums
+    let content: UInt64
+    let accesses: UInt32
     let overwrites: [Overwrite]
-    let registers: [UInt32]
+    let registerUse: RegisterUse
+    let carriedStackPointer: UInt64
+    let pathNumber: UInt32
     let mark: Int
+    /// Nested paths that are running, the one that begins here included.
+    let depth: UInt32
 }
 
 extension ScenarioRun {
@@ -56,6 +62,7 @@ extension ScenarioRun {
             interruptsWereEnabledAtReturn: machine.interruptsWereEnabledAtReturn,
             debugIST: machine.idt[Int(Vector.debug)].ist, debugTableUsers: machine.debugTableUsers,
             hypervisorNMI: hypervisor?.nmiMasked ?? false,
+            hypervisorMachineCheck: hypervisor?.isInMachineCheck ?? false,
             hypervisorMask: hypervisor?.eventsWereMaskedAtReturn ?? false, activations: activations,
             findings: findings, hardCause: hardCause, laterFinding: laterFinding, console: console,
             stackExpectations: stackExpectations, faultAtHand: faultAtHand, nextActivation: nextActivation,
@@ -64,14 +71,17 @@ extension ScenarioRun {
             unguardedReturn: machine.unguardedReturn, awaitedTrap: awaitedTrap, hasStepped: hasStepped,
             resumedAt: resumedAt, hasClearedTrapFlag: hasClearedTrapFlag, unwantedReturnFaults: unwantedReturnFaults,
             eventIsPending: eventIsPending, stopAddress: stopAddress, isSpeculating: speculation.isArmed,
-            remaining: remaining, suspended: suspended, sums: machine.memory.tracking.sums,
-            overwrites: machine.memory.overwrites,
-            registers: explorer?.registerState ?? [], mark: machine.memory.startJournal())
+            remaining: remaining, suspended: suspended, content: machine.memory.tracking.content,
+            accesses: machine.memory.tracking.accesses, overwrites: machine.memory.overwrites,
+            registerUse: machine.registerUse, carriedStackPointer: machine.carriedStackPointer,
+            pathNumber: pathNumber, mark: machine.memory.startJournal(),
+            depth: machine.memory.tracking.depth + 1)
     }
 
     mutating func restore(_ snapshot: RunSnapshot) {
         machine.memory.rollBack(to: snapshot.mark, overwrites: snapshot.overwrites)
-        machine.memory.tracking.sums = snapshot.sums
+        machine.memory.tracking.content = snapshot.content
+        machine.memory.tracking.accesses = snapshot.accesses
         machine.cpu = snapshot.cpu
         machine.cost = snapshot.cost
         machine.stepNumber = snapshot.stepNumber
@@ -83,6 +93,7 @@ extension ScenarioRun {
         machine.idt[Int(Vector.debug)].ist = snapshot.debugIST
         machine.debugTableUsers = snapshot.debugTableUsers
         hypervisor?.nmiMasked = snapshot.hypervisorNMI
+        hypervisor?.isInMachineCheck = snapshot.hypervisorMachineCheck
         hypervisor?.eventsWereMaskedAtReturn = snapshot.hypervisorMask
         activations = snapshot.activations
         findings = snapshot.findings
@@ -108,55 +119,37 @@ extension ScenarioRun {
         speculation.isArmed = snapshot.isSpeculating
         remaining = snapshot.remaining
         suspended = snapshot.suspended
-        explorer?.registerState = snapshot.registers
+        // What has been looked at stays so; what has been replaced since has not.
+        machine.registerUse.inherited = snapshot.registerUse.inherited
+        machine.carriedStackPointer = snapshot.carriedStackPointer
+        pathNumber = snapshot.pathNumber
     }
 
     /// The nested event left everything as the snapshot has it, as far as anybody needs it.
     ///
     /// - Parameter strange: Registers that were given strange values in between.
-    func isBack(at snapshot: RunSnapshot, strange: UInt32 = 0) -> Bool {
-        let (now, then) = (machine.cpu, snapshot.cpu)
-        // The fault address matters to a page fault whose handler has not read it.
-        // Where nothing more can come, it makes no difference that NMIs are open now: no code looks at that.
-        let mayOpenNMIs = remaining == 0
-        func isSameMask(_ now: Bool, _ then: Bool) -> Bool { now == then || (mayOpenNMIs && then) }
-        let needsAddress = activations.contains { $0.event.vector == Vector.pageFault && $0.handlerCalls == 0 }
-        guard now.index == then.index, now.index >= 0 || now.outsideRIP == then.outsideRIP,
-            (now.flags ^ then.flags) & ~Flags.resume == 0,
-            now.cs == then.cs, now.ss == then.ss, now.cpl == then.cpl, now.dataSelectors == then.dataSelectors,
-            now.fsBase == then.fsBase, now.gsBase == then.gsBase, now.kernelGSBase == then.kernelGSBase,
-            now.cr2 == then.cr2 || !needsAddress, now.cr3 == then.cr3, now.dr6 == then.dr6, now.dr7 == then.dr7,
-            now.watchedAddress == then.watchedAddress, isSameMask(now.nmiBlocked, then.nmiBlocked),
-            now.pendingDebug == then.pendingDebug, now.machineCheckInProgress == then.machineCheckInProgress,
-            now.guestKernelMode == then.guestKernelMode, now.speculationControl == then.speculationControl,
-            // Predictors that the nested event has untrained only help.
-            now.hasUntrained || !then.hasUntrained,
+    mutating func isBack(at snapshot: RunSnapshot, strange: UInt32 = 0) -> Bool {
+        guard machine.isSameProcessor(as: snapshot.cpu),
+            machine.hasRegisters(of: snapshot.cpu, strange: strange),
+            machine.cpu.cr2 == snapshot.cpu.cr2 || !isFaultAddressNeeded,
+            RunSnapshot.isSameMask(machine.cpu.nmiBlocked, snapshot.cpu.nmiBlocked, remaining),
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
-            isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI), owesNMI == snapshot.owesNMI
+            (hypervisor?.isInMachineCheck ?? false) == snapshot.hypervisorMachineCheck,
+            RunSnapshot.isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI, remaining),
+            owesNMI == snapshot.owesNMI
         else { return false }
-        for (number, register) in Register.general.enumerated() {
-            let isStrange = strange >> UInt32(number) & 1 != 0
-            if now[register] != (isStrange ? ScenarioRun.strangeValue(number) : then[register]) { return false }
+        for position in snapshot.mark..<machine.memory.journalCount {
+            guard let change = machine.memory.change(at: position, depth: snapshot.depth) else { continue }
+            if isNeeded(change.index, of: change.owner, at: snapshot.accesses) { return false }
         }
-        let addressWord = needsAddress ? nil : hypervisor.map { $0.vcpuInfo &+ 16 }
-        var isSame = true
-        machine.memory.changedWords(since: snapshot.mark, step: snapshot.stepNumber) { address, owner, kind in
-            switch kind {
-            case .taskStack, .entryStack, .interruptStack, .exceptionStack, .espfix:
-                // Nobody's word, or one whose owner is through with it.
-                if owner == .free || !machine.isLive(owner.activation) { return true }
-                // Below RSP, and no frame: entry code moves RSP above frames that it is about to copy.
-                if owner.kind != .hardwareFrame && machine.isDead(address, of: owner.activation) { return true }
-            default:
-                if address == addressWord { return true }
-                if owner == .free || !machine.isLive(owner.activation), layout.scratchWords.contains(address) {
-                    return true
-                }
-            }
-            isSame = false
-            return false
-        }
-        return isSame
+        return true
+    }
+}
+
+extension RunSnapshot {
+    /// Where nothing more can come, it makes no difference that NMIs are open now: no code looks at that.
+    fileprivate static func isSameMask(_ now: Bool, _ then: Bool, _ remaining: Int) -> Bool {
+        now == then || (remaining == 0 && then)
     }
 }

@@ -22,6 +22,16 @@ enum UnreachableEntry {
         ])
 }
 
+/// Code that is checked is code that was read.
+enum NotUnderstood {
+    static let rule = Rule(
+        "not-understood", severity: .warning,
+        statement: "Every statement of the sources of a kernel was understood.",
+        why:
+            "What is not understood is left out of the code; a scenario that comes there has no verdict.",
+        sources: ["GNU as manual", "Linux 6.1 arch/x86/entry/entry_64.S"])
+}
+
 /// Entry code comes to an end, by way of the handler.
 enum Progress: Invariant {
     static let rule = Rule(

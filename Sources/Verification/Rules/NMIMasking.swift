@@ -5,9 +5,17 @@ import Machine
 enum NMIMasking: Invariant {
     static let rule = Rule(
         "nmi-masking",
-        statement: "NMIs are blocked when an NMI handler starts, and when code resumes they are as they were.",
+        statement:
+            "NMIs are blocked when an NMI handler starts, and when code resumes they are as they were; where they are open, one that comes is delivered.",
         why: "A second NMI restarts at the top of the same IST stack; one that stays blocked is lost for ever.",
         sources: ["SDM vol. 3, 6.7.1", "Linux Documentation/x86/kernel-stacks.rst", "facts F18, F36"])
+
+    static func held(_ run: ScenarioRun, _ event: Event) -> Finding {
+        Finding(
+            rule,
+            "an NMI comes at \(run.here) where NMIs are open, and Xen lets the guest go on without it\(run.hypervisor?.isInMachineCheck == true ? " until its machine check is over" : "")"
+        )
+    }
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         guard run.isHandlingEvent else { return nil }

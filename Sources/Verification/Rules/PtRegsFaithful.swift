@@ -25,7 +25,8 @@ enum PtRegsFaithful: Invariant {
                 rule, "the handler \(run.here) receives \(hexadecimal(regs)) as pt_regs, where no memory is mapped")
         }
         if let shifted = shifted(&run, activation, regs) { return shifted }
-        let isSystemCall = run.modelAtRIP?.isSystemCall == true
+        // C that fills in the number itself gets the frame of any other event.
+        let isSystemCall = run.modelAtRIP?.isSystemCall == true && run.functionAtRIP?.takesNumberFromRAX != true
         for slot in 0..<PtRegs.count where slot != PtRegs.origAX || isSystemCall {
             let address = regs &+ UInt64(slot) &* 8
             guard let found = run.machine.memory.peek(address) else { continue }

@@ -8,7 +8,9 @@ enum RegisterHygiene: Invariant {
         statement:
             "When the handler of an event from user mode starts, no register that is not an argument holds the user's value.",
         why: "Values that a user chose in registers that C does not write soon feed speculative gadgets.",
-        sources: ["Linux commit 8e1eb3fa009a (x86/entry/64: Clear extra registers beyond syscall arguments)"])
+        sources: [
+            "Linux 4.16 arch/x86/entry/calling.h, PUSH_AND_CLEAR_REGS (x86/entry/64: Clear extra registers beyond syscall arguments)"
+        ])
 
     private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx, .rdx]
 

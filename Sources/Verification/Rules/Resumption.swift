@@ -80,6 +80,12 @@ enum Resumption: Invariant {
                 "user code resumes with CS \(hexadecimal(UInt64(cpu.cs), digits: 4)) and SS \(hexadecimal(UInt64(cpu.ss), digits: 4)) instead of \(hexadecimal(UInt64(expected.cs), digits: 4)) and \(hexadecimal(UInt64(expected.ss), digits: 4))"
             )
         }
+        if run.machine.cpu.hasUnusableStack, run.machine.descriptor(cpu.cs)?.isLong == false {
+            return Finding(
+                rule,
+                "32-bit code resumes with SS \(hexadecimal(UInt64(cpu.ss), digits: 4)), but the processor still has the null segment that SS held before: SYSRET of AMD loads the selector and nothing else, and the first use of the stack is #SS"
+            )
+        }
         for (address, value, what) in run.stackExpectations {
             if let found = run.machine.memory.peek(address), found != value {
                 return Finding(

@@ -40,6 +40,7 @@ package struct Rule: Sendable, Hashable {
         DoubleFault.rule, TripleFault.rule, NMIMasking.rule, InterruptFlag.rule, AccessFlag.rule, DirectionFlag.rule,
         UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule, InformationLeak.rule,
         NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule, Progress.rule,
+        NotUnderstood.rule,
     ]
 
     package static func named(_ id: String) -> Rule? { all.first { $0.id == id } }

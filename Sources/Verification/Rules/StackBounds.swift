@@ -32,6 +32,13 @@ enum StackBounds: Invariant {
                     "\(run.here) runs with RSP \(hexadecimal(rsp)), which lies \(region.map { "in the \($0.name)" } ?? "in no memory"), not on a kernel stack"
                 )
             }
+            let needed = run.layout.functionStack_bytes
+            if rsp &- region.base < needed {
+                return Finding(
+                    rule,
+                    "\(run.here), instrumented, takes \(needed) bytes of stack; the \(region.name) has \(rsp &- region.base) left below RSP \(hexadecimal(rsp))"
+                )
+            }
             guard run.isAtEventHandler, rsp &- region.base < room_bytes else { return nil }
             return Finding(
                 rule,

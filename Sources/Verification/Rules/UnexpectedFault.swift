@@ -28,6 +28,13 @@ enum UnexpectedFault: Invariant {
         return Finding(rule, text)
     }
 
+    static func repeated(_ run: ScenarioRun, _ event: Event) -> Finding {
+        Finding(
+            rule,
+            "Xen delivers \(Console.vectorMnemonic(event.vector)) once more at \(run.here), the first instruction of its handler: the exception that it has delivered is still latched"
+        )
+    }
+
     static func afterResumption(_ run: ScenarioRun, _ fault: Fault) -> Finding {
         Finding(
             rule,

@@ -207,6 +207,8 @@ package enum Console {
         case 17: "#AC"
         case 18: "#MC"
         case 19: "#XM"
+        case 20: "#VE"
+        case 21: "#CP"
         case Platform.syscallVector: "SYSCALL"
         case Platform.sysenterVector: "SYSENTER"
         case Platform.syscall32Vector: "SYSCALL from 32-bit code"

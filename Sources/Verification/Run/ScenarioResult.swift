@@ -56,7 +56,7 @@ extension ScenarioRun {
         var verdict = Verdict.holds
         if findings.dropFirst(first).contains(where: { $0.finding.rule.severity == .violation }) {
             verdict = .violated
-        } else if ending == .stepLimit {
+        } else if ending == .stepLimit || ending == .notUnderstood {
             verdict = .undecided
         }
         let consequence = hardCause == nil ? nil : self.consequence(ending)
@@ -69,14 +69,15 @@ extension ScenarioRun {
         violations.sort { $0.severity == .violation && $1.severity != .violation }
         return ScenarioResult(
             scenario: scenario, verdict: verdict, violations: violations, ending: ending, cost: machine.cost,
-            steps: machine.stepNumber, limit: verdict == .undecided ? "steps" : nil)
+            steps: machine.stepNumber,
+            limit: verdict != .undecided ? nil : ending == .notUnderstood ? NotUnderstood.rule.id : "steps")
     }
 
     /// An ending that no finding explains is a finding of its own.
     private mutating func closeFindings(_ ending: Ending) {
         if hardCause != nil { return }
         switch ending {
-        case .resumed, .expectedOops, .stepLimit, .wrongHandler: break
+        case .resumed, .expectedOops, .stepLimit, .notUnderstood, .wrongHandler: break
         case .endlessRecursion(let vector, let address):
             record(
                 Finding(
@@ -185,6 +186,9 @@ extension ScenarioRun {
                 text: "the code at \(program.describe(address)) loops for ever: the machine hangs without a message")
         case .halted:
             return Consequence(rule: Progress.rule.id, vector: nil, errorCode: nil, text: "the processor halts")
+        case .notUnderstood:
+            return Consequence(
+                rule: NotUnderstood.rule.id, vector: nil, errorCode: nil, text: "code follows that was not understood")
         case .stepLimit:
             return Consequence(
                 rule: Progress.rule.id, vector: nil, errorCode: nil,

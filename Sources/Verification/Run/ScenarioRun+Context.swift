@@ -72,6 +72,7 @@ extension ScenarioRun {
             if isXen || context.eventsOn { machine.cpu.flags |= Flags.interrupt }
             if context.isOnInterruptStack { setInterruptStack() }
             if context.isInNMI { setNMI() }
+            if scenario.vector == Platform.kvmNMIVector { machine.cpu.nmiBlocked = true }
             // What the interrupted functions keep above their stack pointer.
             for index in 0..<8 as Range<UInt64> {
                 let address = machine[.rsp] &+ index &* 8
@@ -103,10 +104,17 @@ extension ScenarioRun {
             vector == Vector.breakpoint || vector == Vector.overflow || vector == 0x80
             || scenario.probe == .softwareInterrupt || scenario.context == .kernelBadStack
             || image.isFastSystemCall(vector)
-        eventIsPending = raisesItself
+        eventIsPending = raisesItself && scenario.probe != .hostInterrupt
         if scenario.probe == .selfTest, let site = layout.selfTestSite {
             machine.jump(to: site, image.program)
             stopAddress = site &+ 5
+            return
+        }
+        if scenario.context == .userEnd {
+            eventIsPending = true
+            // With no guard page the call returns to where no code can be: the return is meant to fault.
+            expectsReturnFault = !Machine.isCanonical(image.table.machine.userEnd)
+            machine.jump(to: layout.userLastCall, image.program)
             return
         }
         if let debuggedCode {
@@ -122,7 +130,12 @@ extension ScenarioRun {
             machine.jump(to: layout.kernelPush, image.program)
             return
         }
-        if raisesItself {
+        if vector == Platform.kvmNMIVector && !isUser {
+            machine.jump(to: layout.kernelCode, image.program)
+            callHandler()
+            return
+        }
+        if raisesItself && scenario.probe != .hostInterrupt {
             let sites = isUser ? layout.userInterrupt : layout.kernelInterrupt
             let isOther = isUser && scenario.probe == .softwareInterrupt
             let other = isOther ? layout.userOtherInterrupt[vector] : nil
@@ -258,7 +271,9 @@ extension ScenarioRun {
 
     @inline(__always)
     private func event(vector: UInt8, isUser: Bool) -> Event {
-        if image.deviceVectors.contains(vector) { return Event(vector: vector, source: .external) }
+        if image.deviceVectors.contains(vector) || scenario.probe == .hostInterrupt {
+            return Event(vector: vector, source: .external)
+        }
         switch vector {
         case Vector.nmi: return Event(vector: vector, source: .nmi)
         case Vector.debug: return Event(vector: vector, source: .trap, debugBits: 0x4000)

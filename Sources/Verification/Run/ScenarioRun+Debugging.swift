@@ -11,8 +11,22 @@ extension ScenarioRun {
         return opcode == .syscall || opcode == .sysenter
     }
 
+    /// What a debugger of the kernel watches; 0 for nothing. A PV guest's debug registers are Xen's, and are not modelled.
+    private var kernelWatchpoint: UInt64 { hypervisor == nil ? image.table.machine.watchpoint : 0 }
+
+    private var isOnKernelWatchpoint: Bool {
+        kernelWatchpoint != 0 && machine.cpu.watchedAddress == kernelWatchpoint
+    }
+
+    /// A model of C code touches what stands for the function's data, and not all that the function touches: the kernel's
+    /// debugger watches entry code.
+    mutating func dropWatchedAccess() {
+        if isOnKernelWatchpoint { machine.cpu.pendingDebug &= ~DebugStatus.breakpoint0 }
+    }
+
     /// Arms what the probe asks for: TF, a watchpoint.
     mutating func setDebugging() {
+        if kernelWatchpoint != 0 { machine.cpu.watch(kernelWatchpoint) }
         switch scenario.probe {
         case .singleStep: machine.cpu.flags |= Flags.trap
         case .movSSStep:
@@ -37,6 +51,7 @@ extension ScenarioRun {
         switch scenario.probe {
         case .movSS, .movSSStep: layout.userMovSS[scenario.vector]
         case .watchpoint: layout.userAccess
+        case .prefixedInterrupt: layout.userPrefixed[scenario.vector]
         case .singleStep where scenario.vector == Vector.debug: layout.userCode
         default: nil
         }
@@ -45,6 +60,12 @@ extension ScenarioRun {
     /// A debug trap is due: the scenario's event, one that its debugger asked for, or one that nothing did.
     mutating func takeDebugTrap(_ bits: UInt64) {
         let event = Event(vector: Vector.debug, source: .trap, debugBits: bits)
+        if isOnKernelWatchpoint && bits & DebugStatus.breakpoint0 != 0 && isHandlingEvent {
+            // The kernel itself has touched what its debugger watches.
+            deliver(event, isUnexpected: false)
+            if isHandlingEvent { activations[activations.count - 1].isDebuggersTrap = true }
+            return
+        }
         if eventIsPending && scenario.vector == Vector.debug {
             if let finding = misplacedFirstTrap() { record(finding) }
             eventIsPending = false

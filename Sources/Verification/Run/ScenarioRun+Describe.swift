@@ -66,7 +66,8 @@ extension ScenarioRun {
         guard machine.cpu.index >= 0 else { return nil }
         switch program.instructions[Int(machine.cpu.index)].opcode {
         case .push, .pushf, .call: return machine.cpu[.rsp] &- 8
-        case .model: return machine.cpu[.rsp] &- 8 &* CFunctionCall.frameWords
+        case .model:
+            return machine.cpu[.rsp] &- max(8 &* CFunctionCall.frameWords, layout.functionStack_bytes)
         default: return nil
         }
     }

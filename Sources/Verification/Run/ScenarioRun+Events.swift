@@ -33,6 +33,7 @@ extension ScenarioRun {
                     isUnexpected: isUnexpected || isRefusal(of: event, delivered))
                 // Selectors without a descriptor are null from now on (fact F39).
                 if isFailsafe { activations[activations.count - 1].expected.dataSelectors = machine.cpu.dataSelectors }
+            case .held(let event): record(NMIMasking.held(self, event))
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
@@ -77,7 +78,8 @@ extension ScenarioRun {
         var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
         for index in 0..<5 { words[index] = machine.memory.peek(frame &+ UInt64(index) &* 8) ?? 0 }
         var interrupted = before
-        // A refused INT n shows the instruction itself.
+        // INT n goes on behind it, whatever its length. A refused one shows the instruction itself.
+        if event.source == .software { words[0] = before.rip }
         interrupted.rip = words[0]
         interrupted[.rsp] = words[3]
         var activation = Activation(
@@ -347,6 +349,7 @@ extension ScenarioRun {
                     activation.isReturnFault = true
                     activations.append(activation)
                 }
+            case .held(let event): record(NMIMasking.held(self, event))
             case .crashed(let crash):
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)

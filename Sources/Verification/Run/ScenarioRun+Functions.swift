@@ -6,24 +6,32 @@ extension ScenarioRun {
     /// Runs the model of the C function at RIP.
     mutating func runFunction(_ number: Int) {
         guard image.functions.indices.contains(number) else {
-            ending = .halted
+            ending = number == Program.gapModel ? .notUnderstood : .halted
+            return
+        }
+        if image.functions[number].model == .notUnderstood {
+            ending = .notUnderstood
             return
         }
         check(.cFunction)
         guard recorder != nil else {
             runBody(image.functions[number])
+            dropWatchedAccess()
             return
         }
         let before = machine.cpu
         machine.writes.removeAll(keepingCapacity: true)
         runBody(image.functions[number])
+        dropWatchedAccess()
         recorder?.amend(before: before, machine: machine)
     }
 
     private mutating func runBody(_ function: CFunction) {
         do throws(Fault) {
             let stackPointer = machine[.rsp]
-            try CFunctionCall.enter(&machine, currentTaskOffset: layout.currentTaskOffset)
+            try CFunctionCall.enter(
+                &machine, currentTaskOffset: layout.currentTaskOffset, stack_bytes: layout.functionStack_bytes)
+            dropWatchedAccess()
             var body = Body(
                 function: function, registers: 0, errorCode: 0, stackPointer: stackPointer,
                 isHandler: function.model.isEventHandler)
@@ -176,6 +184,10 @@ extension ScenarioRun {
         if model == .fastSyscall || model == .sysenterCall { isComplete = beginFastCall(body.registers, model) }
         if model == .int80Syscall { adoptHighRegisters(body.registers) }
         if model.isSystemCall {
+            if body.function.takesNumberFromRAX {
+                let number = try machine.load(body.registers &+ UInt64(PtRegs.rax) &* 8, .quad) & 0xFFFF_FFFF
+                edit(body.registers, PtRegs.origAX, number)
+            }
             // No such call: ENOSYS. The result of SYSCALL is one that the stub has not put there already.
             if isComplete { edit(body.registers, PtRegs.rax, UInt64(bitPattern: model == .syscall ? -9 : -38)) }
             CFunctionCall.setInterrupts(enabled: body.function.interruptsOn, &machine, &hypervisor)
@@ -214,7 +226,9 @@ extension ScenarioRun {
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
         case .pendingSignal, .pendingFlush: break
         case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
-        case .signal: signal(regs)
+        case .prefixedInterrupt, .hostInterrupt: break
+        case .otherTask: runOtherTask()
+        case .signal, .refusedCall: signal(regs)
         case .softwareInterrupt:
             if activation.event.vector == Vector.generalProtection { signal(regs) }
         case .modifyUserState:

@@ -16,9 +16,12 @@ extension ScenarioRun {
             ending = .halted
             return
         }
-        eventIsPending = false
-        let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
         let vector = scenario.vector
+        let isRefused = image.refusedCalls.contains(vector)
+        // Where the instruction itself faults, the fault is the scenario's event.
+        eventIsPending = isRefused
+        let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
+        if isRefused, !executeRefused(vector, outcome, &interrupted, before) { return }
         switch vector {
         case Platform.sysenterVector:
             // Nobody learns where the program was; the vDSO passes RSP in RBP (Linux 5.2 entry_64_compat.S).
@@ -55,7 +58,7 @@ extension ScenarioRun {
                 record(UnexpectedFault.domainCrash(self, crash))
                 ending = .domainCrash(crash)
                 return
-            case nil:
+            case .held, nil:
                 ending = .halted
                 return
             }
@@ -77,7 +80,7 @@ extension ScenarioRun {
         recordDelivery(before: before)
     }
 
-    private mutating func enterGuest(_ vector: UInt8) -> GuestDelivery? {
+    mutating func enterGuest(_ vector: UInt8) -> GuestDelivery? {
         let number = nextActivation
         return switch vector {
         case Platform.sysenterVector: hypervisor?.deliverSysenter(activation: number, &machine, image.program)

@@ -22,6 +22,8 @@ package enum Ending: Sendable, Hashable {
     case endlessLoop(address: UInt64)
     case halted
     case stepLimit
+    /// The code came to what was not understood, or called a C function without a model.
+    case notUnderstood
 }
 
 /// One violation or warning of a run.
@@ -78,6 +80,10 @@ package struct ScenarioRun: Sendable {
     var isProbing = 0
     /// A nested event of one that is being probed breaks something.
     var didBreakInside = false
+    /// What the running paths will access, the outermost first.
+    var futures: [Future] = []
+    /// Tells the innermost nested path from all others.
+    var pathNumber: UInt32 = 0
     /// Events that were injected.
     var path: [Injection] = []
     /// Events of the plan whose step the run did not reach.
@@ -168,6 +174,7 @@ package struct ScenarioRun: Sendable {
         machine.liveActivations = 1
         machine.isTracing = recorder != nil
         hypervisor?.nmiMasked = false
+        hypervisor?.isInMachineCheck = false
         faultAtHand = nil
         targetBehindDoubleFault = nil
         unwantedReturnFaults = 0
@@ -213,7 +220,7 @@ package struct ScenarioRun: Sendable {
         if recorder != nil {
             outcome = recordedStep()
         } else if explorer != nil && (remaining > 0 || explorer?.isInside == true) {
-            outcome = exploredStep()
+            outcome = exploredRun()
         } else if let next = plan.first?.step {
             outcome = machine.run(image.program, stepLimit: min(limits.steps, max(next, machine.stepNumber + 1)))
             if case .stepLimit = outcome, machine.stepNumber < limits.steps { return }

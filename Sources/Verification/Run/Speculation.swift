@@ -54,13 +54,18 @@ extension ScenarioRun {
         let step = machine.stepNumber
         let unguarded = machine.unguardedReturn
         let overwrites = machine.memory.overwrites
-        let sums = machine.memory.tracking.isOn ? machine.memory.tracking.sums : nil
+        let content = machine.memory.tracking.content
+        let accesses = machine.memory.tracking.accesses
+        let isLogging = machine.memory.tracking.isLogging
+        machine.memory.tracking.isLogging = false
         let mark = machine.memory.startJournal()
         machine.stopAtBranches = false
         machine.cpu.index = taken ? branch + 1 : instruction.target
         let gadget = runAhead()
         machine.memory.rollBack(to: mark, overwrites: overwrites)
-        if let sums { machine.memory.tracking.sums = sums }
+        machine.memory.tracking.content = content
+        machine.memory.tracking.accesses = accesses
+        machine.memory.tracking.isLogging = isLogging
         machine.cpu = before
         machine.cost = cost
         machine.stepNumber = step

@@ -1,12 +1,13 @@
-import Machine
-import TestSupport
+package import Machine
 
 /// Random instructions of every opcode and form, as values; the printer makes text of them.
-struct RandomInstruction {
-    var random: SeededRandom
+package struct RandomInstruction {
+    package var random: SeededRandom
     private static let arithmetic: [Opcode] = [.add, .sub, .adc, .sbb, .and, .or, .xor, .cmp]
 
-    mutating func next() -> Instruction {
+    package init(random: SeededRandom) { self.random = random }
+
+    package mutating func next() -> Instruction {
         let opcode = random.pick(Opcode.allCases)
         var instruction = Instruction(opcode)
         switch opcode {

@@ -1,0 +1,49 @@
+import EntryCode
+import Machine
+import XenPV
+
+extension ScenarioRun {
+    /// What every path can read of the processor at an instruction boundary, whatever it is.
+    mutating func processorKey(inBody: Bool) -> UInt64 {
+        var bits: UInt64 = inBody ? 1 : 0
+        if hypervisor?.nmiMasked == true { bits |= 2 }
+        if hypervisor?.isInMachineCheck == true { bits |= 8 }
+        // Xen looks at the mask without the guest's code.
+        if hypervisor != nil && eventsAreMasked { bits |= 4 }
+        var sum = Explorer.mix(machine.processorKey(bits), interruptedKinds())
+        // A rule that is broken already is not found again.
+        for index in findings.indices {
+            sum = Explorer.mix(sum, UInt64(findings[index].finding.rule.hashValueForKey))
+        }
+        return sum
+    }
+
+    /// What a nested event, and the rules that look at it, can tell of the events that it interrupts.
+    private mutating func interruptedKinds() -> UInt64 {
+        activations.withUnsafeBufferPointer { activations in
+            // Which of those that admit no other of their kind are unfinished, and how far NMIs have come.
+            var bits: UInt64 = 0
+            var sum: UInt64 = 0
+            for index in activations.indices {
+                switch activations[index].event.vector {
+                case Vector.debug: bits |= activations[index].isInjected ? 1 : 2
+                case Vector.breakpoint: bits |= 4
+                case Vector.machineCheck: bits |= 8
+                case Vector.doubleFault: bits |= 16
+                case Vector.virtualization: bits |= 256
+                // Its address is lost to a nested fault while its handler has not read it.
+                case Vector.pageFault: bits |= activations[index].handlerCalls == 0 ? 32 : 0
+                default: break
+                }
+                if activations[index].isUnexpected { bits |= 64 }
+                if activations[index].event.source == .nmi {
+                    let calls = UInt64(min(activations[index].handlerCalls, 3))
+                    sum = Explorer.mix(sum, 1 | calls << 4 | UInt64(activations[index].openNMIs.rawValue) << 8)
+                    // An NMI is told of what it came between: code of its own, or of an exception inside it.
+                    if index == activations.count - 1 { bits |= 128 }
+                }
+            }
+            return Explorer.mix(sum, bits)
+        }
+    }
+}
