@@ -76,6 +76,8 @@ package struct APILimits: Sendable, Hashable {
     package var pageRowsMaximum = 1000
     /// Patterns in one `scenarios` parameter.
     package var patterns = 32
+    /// A request that waited longer for a thread is answered 503: whoever sent it has given up, or will.
+    package var queue_seconds = 60.0
     /// Bytes of finished answers kept in memory for repeated GETs.
     package var cache_bytes = 8 << 20
 
@@ -182,20 +184,28 @@ package final class Application: RequestHandler {
     ) {
         let accepted = queue.submit { [self] in
             // Whoever gave up while the request waited gets no work done: its answer would go nowhere.
-            if responder.isCancelled { return respond(responder, (HTTPResponse(status: .serviceUnavailable), [])) }
+            if responder.isCancelled {
+                return respond(responder, Finished(HTTPResponse(status: .serviceUnavailable), []))
+            }
+            if environment.uptime_seconds() - start > limits.queue_seconds { return refuse(incoming, responder) }
             respond(responder, answer(incoming, since: start))
         }
         if !accepted { refuse(incoming, responder) }
     }
 
-    private func respond(_ responder: Responder, _ answer: (response: HTTPResponse, body: [UInt8])) {
-        responder.respond(answer.response, body: answer.body.isEmpty ? .empty : .bytes(answer.body))
+    private func respond(_ responder: Responder, _ answer: Finished) {
+        if let stream = answer.stream {
+            responder.respond(answer.response, body: .source(stream))
+        } else {
+            responder.respond(answer.response, body: answer.body.isEmpty ? .empty : .bytes(answer.body))
+        }
     }
 
     private func refuse(_ incoming: IncomingRequest, _ responder: Responder) {
         let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
         metrics.count(incoming.head.method, "(refused)", problem.kind.status)
-        respond(responder, Application.answer(problem, to: incoming.head))
+        let (response, body) = Application.answer(problem, to: incoming.head)
+        respond(responder, Finished(response, body))
     }
 
     /// Whether the answer needs no thread but the event loop's.
@@ -214,30 +224,44 @@ package final class Application: RequestHandler {
 
     /// Answers a request; blocks on the store and the simulation.
     package func answer(_ incoming: IncomingRequest) -> (response: HTTPResponse, body: [UInt8]) {
-        answer(incoming, since: environment.uptime_seconds())
+        let answer = answer(incoming, since: environment.uptime_seconds())
+        return (answer.response, answer.stream?.collect() ?? answer.body)
     }
 
-    private func answer(
-        _ incoming: IncomingRequest, since start: Double
-    ) -> (response: HTTPResponse, body: [UInt8]) {
+    private func answer(_ incoming: IncomingRequest, since start: Double) -> Finished {
         let head = incoming.head
         let id = requestID(head)
         var route = "(none)"
-        var (response, body) = answer(incoming, id: id, route: &route)
-        response.headerFields[.requestID] = id
+        var finished = answer(incoming, id: id, route: &route)
+        finished.response.headerFields[.requestID] = id
+        let response = finished.response
         let seconds = environment.uptime_seconds() - start
         metrics.count(head.method, route, response.status.code, seconds: seconds)
         environment.logRequest?(
             RequestRecord(
                 id: id, method: head.method.rawValue, path: Application.instance(head), route: route,
-                status: response.status.code, bytes: body.count, seconds: seconds, peer: incoming.peer.description,
+                status: response.status.code, bytes: finished.body.count, seconds: seconds,
+                peer: incoming.peer.description,
                 token: head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
-        return (response, body)
+        return finished
+    }
+
+    /// What is sent: a finished body, or one that is made meanwhile.
+    private struct Finished {
+        var response: HTTPResponse
+        var body: [UInt8]
+        var stream: RecordStream?
+
+        init(_ response: HTTPResponse, _ body: [UInt8], stream: RecordStream? = nil) {
+            self.response = response
+            self.body = body
+            self.stream = stream
+        }
     }
 
     private func answer(
         _ incoming: IncomingRequest, id: String, route template: inout String
-    ) -> (response: HTTPResponse, body: [UInt8]) {
+    ) -> Finished {
         let generation = cache.generation
         do throws(Problem) {
             let request = try Request(incoming)
@@ -249,21 +273,23 @@ package final class Application: RequestHandler {
             {
                 answer = Answer(.notModified, fields: answer.fields)
                 answer.fields[.contentType] = nil
-            } else if request.method == .get {
+            } else if request.method == .get && answer.stream == nil {
                 cache.keep(answer, for: incoming.head, since: generation, counter: metrics.cached(template))
             }
             var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
             if request.method == .head {
-                response.headerFields[.contentLength] = String(answer.body.count)
-                return (response, [])
+                // Nobody has counted a body that is made while it is sent.
+                if answer.stream == nil { response.headerFields[.contentLength] = String(answer.body.count) }
+                return Finished(response, [])
             }
-            return (response, answer.body)
+            return Finished(response, answer.body, stream: answer.stream)
         } catch {
             if error.kind == .internalError {
                 environment.log(
                     "internal error at \(Application.instance(incoming.head)): \(error.detail) [request \(id)]")
             }
-            return Application.answer(error, to: incoming.head, id: id)
+            let (response, body) = Application.answer(error, to: incoming.head, id: id)
+            return Finished(response, body)
         }
     }
 

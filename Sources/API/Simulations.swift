@@ -2,6 +2,7 @@ import EntryCode
 import HTTPTypes
 import Reports
 import Store
+import Synchronization
 import Verification
 
 extension Application {
@@ -299,11 +300,12 @@ extension Application {
             let line = "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? "")\n"
             return Answer(.ok, .text, [UInt8](line.utf8), fields: fields)
         }
+        if format == .ndjson { return try recordStream(of: stored.id) }
         let bytes: [UInt8]
         do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
         var answer = try reportAnswer(
             .ok, format, id: stored.id, report: { () throws(Problem) in try Application.report(bytes) }, bytes: bytes,
-            records: { [self] () throws(Problem) in try allRecords(of: stored.id) })
+            records: { [] })
         answer.fields[.cacheControl] = "private, max-age=86400, immutable"
         answer.fields[.location] = nil
         return answer
@@ -323,18 +325,29 @@ extension Application {
         }
     }
 
-    /// Every scenario's record of a simulation, in scenario order.
-    private func allRecords(of id: SimulationID) throws(Problem) -> [[UInt8]] {
-        var records: [[UInt8]] = []
-        var cursor: String?
-        repeat {
-            do throws(StoreError) {
-                let page = try store.scenarios(of: id, limit: limits.pageRowsMaximum, cursor: cursor)
-                records += page.items.map(\.record)
-                cursor = page.next
-            } catch { throw Problem(error) }
-        } while cursor != nil
-        return records
+    /// Every scenario's record of a simulation, in scenario order, a line for each, read while it is sent.
+    private func recordStream(of id: SimulationID) throws(Problem) -> Answer {
+        let rows = limits.pageRowsMaximum
+        @Sendable func page(_ cursor: String?) throws(StoreError) -> (page: RecordStream.Page, next: String?) {
+            let page = try store.scenarios(of: id, limit: rows, cursor: cursor)
+            return ((page.items.flatMap { $0.record + [0x0A] }, page.next == nil), page.next)
+        }
+        let first: (page: RecordStream.Page, next: String?)
+        // What can be said with a status is said before the first byte.
+        do throws(StoreError) { first = try page(nil) } catch { throw Problem(error) }
+        let cursor = Mutex(first.next)
+        var answer = Answer(.ok, .ndjson, [], fields: [.eTag: Application.tag(id, .ndjson)])
+        answer.fields[.cacheControl] = "private, max-age=86400, immutable"
+        if first.page.isLast {
+            answer.body = first.page.bytes
+            return answer
+        }
+        answer.stream = RecordStream(first: first.page, queue: shortQueue) {
+            guard let place = cursor.withLock({ $0 }), let read = try? page(place) else { return nil }
+            cursor.withLock { $0 = read.next }
+            return read.page
+        }
+        return answer
     }
 
     func listSimulations(_ request: Request) throws(Problem) -> Answer {

@@ -8,6 +8,7 @@ extension HTTP1Connection {
         switch reading {
         case .length, .chunked: checkBody()
         case .head where headBegan == nil:
+            trim()
             // The first request has as long as a preface of HTTP/2.
             let isFirst = stream.number < 0
             let limit = isFirst ? limits.prefaceMilliseconds : limits.idleMilliseconds

@@ -98,6 +98,11 @@ package final class HTTP1Connection: ConnectionCodec {
 
     func emit(_ event: ConnectionEvent) { events.append(event) }
 
+    /// Gives back memory that an idle connection has no use for.
+    func trim() {
+        if nextEventIndex == 0 && events.isEmpty && events.capacity > 0 { events = [] }
+    }
+
     // MARK: - Reading
 
     package func receive(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {

@@ -13,6 +13,7 @@ extension HTTP2Connection {
         }
         if case .noticed(let since) = stopStage, now.since(since) > limits.stopPingMilliseconds { finishStop() }
         if openStreams == 0 {
+            trim()
             if requestsInWork == 0 && stopStage == .running && now.since(idleSince) > limits.idleMilliseconds {
                 stopStage = .draining
                 emit(.tripped(.idleTimeout, closes: true))

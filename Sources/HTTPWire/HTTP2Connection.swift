@@ -32,7 +32,7 @@ package final class HTTP2Connection: ConnectionCodec {
     /// The highest request stream that was begun; what a GOAWAY of ours names.
     var lastStream: Int32 = 0
     @exclusivity(unchecked) var head = RequestHead()
-    let responseFields = ResponseFields()
+    let responseFields: ResponseFields
     /// The buffer that `writeOutput` fills, while it runs.
     @exclusivity(unchecked) var output: OutputBuffer?
 
@@ -68,8 +68,9 @@ package final class HTTP2Connection: ConnectionCodec {
     var stopStage = StopStage.running
 
     /// A connection whose first byte, the first of the client preface, is still to come.
-    package init(limits: WireLimits = WireLimits(), now: MonotonicTime) {
+    package init(limits: WireLimits = WireLimits(), scratch: WireScratch = WireScratch(), now: MonotonicTime) {
         self.limits = limits
+        responseFields = scratch.responseFields
         self.now = now
         opened = now
         idleSince = now
@@ -131,6 +132,11 @@ package final class HTTP2Connection: ConnectionCodec {
 
     func emit(_ event: ConnectionEvent) {
         events.append(event)
+    }
+
+    /// Gives back memory that an idle connection has no use for.
+    func trim() {
+        if nextEventIndex == 0 && events.isEmpty && events.capacity > 0 { events = [] }
     }
 
     package func writeOutput(into buffer: OutputBuffer, now: MonotonicTime) {

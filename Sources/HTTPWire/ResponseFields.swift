@@ -80,6 +80,13 @@ struct FlatFields: Sendable {
     }
 }
 
+/// Buffers that the connections of one thread share, because each is used within one call only.
+package final class WireScratch {
+    let responseFields = ResponseFields()
+
+    package init() {}
+}
+
 /// The header list of the response that is being submitted, in buffers that are used again for the next.
 ///
 /// libnghttp2 copies names and values when the response is submitted, so nothing outlives the call. Not thread-safe;

@@ -3,6 +3,7 @@ package import HTTPTypes
 /// The server's end of one connection: sniffs the protocol, unless it was negotiated, then is that protocol.
 package final class ServerConnection: ConnectionCodec {
     private let limits: WireLimits
+    private let scratch: WireScratch
     private let opened: MonotonicTime
     private var sniffer = ProtocolSniffer()
     private var sniffed: [UInt8] = []
@@ -17,8 +18,9 @@ package final class ServerConnection: ConnectionCodec {
     }
 
     /// A cleartext connection accepted at `now`.
-    package init(limits: WireLimits = WireLimits(), now: MonotonicTime) {
+    package init(limits: WireLimits = WireLimits(), scratch: WireScratch = WireScratch(), now: MonotonicTime) {
         self.limits = limits
+        self.scratch = scratch
         opened = now
     }
 
@@ -29,12 +31,13 @@ package final class ServerConnection: ConnectionCodec {
     }
 
     /// A connection on which TLS was set up at `now`.
-    package init(limits: WireLimits, negotiated: Negotiated, now: MonotonicTime) {
+    package init(limits: WireLimits, scratch: WireScratch, negotiated: Negotiated, now: MonotonicTime) {
         self.limits = limits
+        self.scratch = scratch
         opened = now
         codec =
             switch negotiated {
-            case .http2: HTTP2Connection(limits: limits, now: now)
+            case .http2: HTTP2Connection(limits: limits, scratch: scratch, now: now)
             case .http1: HTTP1Connection(limits: limits, now: now, isSecure: true)
             }
     }
@@ -47,7 +50,7 @@ package final class ServerConnection: ConnectionCodec {
             // At most 23 bytes: one more and it would be decided.
             sniffed.append(contentsOf: bytes)
         case .http2:
-            start(HTTP2Connection(limits: limits, now: opened), with: bytes, now: now)
+            start(HTTP2Connection(limits: limits, scratch: scratch, now: opened), with: bytes, now: now)
         case .http1:
             start(HTTP1Connection(limits: limits, now: opened), with: bytes, now: now)
         case .tls:

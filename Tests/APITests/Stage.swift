@@ -75,10 +75,12 @@ final class Stage: Sendable {
     private let folder: URL?
     private let client: any APIClient
 
-    init(_ carrier: Carrier) throws {
+    init(_ carrier: Carrier, _ change: (inout APILimits) -> Void = { _ in }) throws {
+        var limits = APILimits()
+        change(&limits)
         switch carrier {
         case .router:
-            application = try makeApplication()
+            application = try makeApplication(limits: limits)
             client = RouterClient(application: application)
             service = nil
             folder = nil
@@ -90,6 +92,7 @@ final class Stage: Sendable {
                 addresses: [try #require(SocketAddress("127.0.0.1:0"))],
                 database: folder.appendingPathComponent("gatehouse.sqlite").path)
             configuration.workers = 2
+            configuration.limits = limits
             let service = try GatehouseService(
                 configuration, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
             self.folder = folder

@@ -58,6 +58,11 @@ package final class Bystander: Sendable {
         isDone.store(true, ordering: .releasing)
     }
 
+    /// Waits until it has got an answer, and so a connection that it keeps.
+    package func waitUntilServed() {
+        for _ in 0..<2000 where result.withLock({ $0.milliseconds.count == $0.failures }) { usleep(1000) }
+    }
+
     /// Stops and says what was seen; waits on the caller's thread.
     package func stop() -> Result {
         // At least some requests, however short the time was.
