@@ -31,6 +31,7 @@ package final class HTTP2Connection: ConnectionCodec {
     @exclusivity(unchecked) var requestsInWork = 0
     /// The highest request stream that was begun; what a GOAWAY of ours names.
     var lastStream: Int32 = 0
+    @exclusivity(unchecked) var history = StreamHistory()
     @exclusivity(unchecked) var head = RequestHead()
     let responseFields: ResponseFields
     /// The buffer that `writeOutput` fills, while it runs.
