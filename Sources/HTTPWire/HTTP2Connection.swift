@@ -137,7 +137,13 @@ package final class HTTP2Connection: ConnectionCodec {
 
     /// Gives back memory that an idle connection has no use for.
     func trim() {
-        if nextEventIndex == 0 && events.isEmpty && events.capacity > 0 { events = [] }
+        guard openStreams == 0, nextEventIndex == 0, events.isEmpty else { return }
+        if events.capacity > 0 { events = [] }
+        if !slots.isEmpty {
+            slots = []
+            freeSlots = []
+        }
+        head.forget()
     }
 
     package func writeOutput(into buffer: OutputBuffer, now: MonotonicTime) {
