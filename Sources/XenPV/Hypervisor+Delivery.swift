@@ -13,7 +13,7 @@ extension Hypervisor {
         _ event: Event, isRefusal: Bool, activation: UInt32, _ machine: inout Machine, _ program: Program
     ) -> GuestDelivery {
         machine.cost.hypervisorEntries &+= 1
-        if event.source == .nmi && isInMachineCheck && quirks.contains(.holdsNMIsInMachineChecks) {
+        if event.source == .nmi && isInMachineCheck {
             return .held(event)
         }
         machine.noteInterruption()
@@ -49,7 +49,8 @@ extension Hypervisor {
         if event.source == .nmi { nmiMasked = true }
         if event.vector == Vector.machineCheck {
             machine.cpu.machineCheckInProgress = true
-            isInMachineCheck = true
+            // Nothing else of Xen depends on it.
+            isInMachineCheck = quirks.contains(.holdsNMIsInMachineChecks)
         }
         let oldFlags = machine.cpu.flags
         let extra: [(UInt64, FrameSlot)] = event.pushesErrorCode ? [(UInt64(event.errorCode), .errorCode)] : []

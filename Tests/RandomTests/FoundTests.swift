@@ -144,7 +144,15 @@ struct FoundTests {
     /// With two events, what one of them writes next decided whether the word that it had overwritten was still needed.
     @Test func seed4064() throws {
         let code = try ShippedCode.of("linux-5.3", .xenPV)
-        let table = try EntryTable.read(code.kernel.document)
+        // Machine checks are enough.
+        var document = code.kernel.document
+        let rows = try #require(document["idt"]?.arrayValue)
+        document.set("idt", .array(rows.filter { ![1, 2, 3].contains($0["vector"]) }))
+        var xen = try #require(document["xen"])
+        let traps = try #require(xen["traps"]?.arrayValue)
+        xen.set("traps", .array(traps.filter { !["debug", "nmi", "int3"].contains($0["native"]) }))
+        document.set("xen", xen)
+        let table = try EntryTable.read(document)
         let found = (1...2).map { nesting in
             Invariants.findings(
                 table.simulate(

@@ -7,7 +7,7 @@ import Verification
 struct RandomListingTests {
     @Test(
         "a changed routine's listing, sent back, is the same code", .timeLimit(.minutes(30)),
-        arguments: Seeds.range(12))
+        arguments: Seeds.range(8))
     func roundTrip(seed: UInt64) throws {
         try Seeds.timed("listing", seed) {
             var random = try RandomTable(seed: seed ^ 0x1157_0000_0000)

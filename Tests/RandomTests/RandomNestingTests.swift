@@ -31,7 +31,7 @@ struct RandomNestingTests {
             selection: ScenarioSelection(platforms: [scenarios[0].platform], patterns: scenarios.map(\.name)),
             nesting: nesting)
         request.limits.steps = 2_000
-        request.limits.nestedRuns = 6_000
+        request.limits.nestedRuns = 3_000
         return request
     }
 
@@ -45,7 +45,7 @@ struct RandomNestingTests {
         }
     }
 
-    @Test("shortcuts find what trying every boundary finds", .timeLimit(.minutes(30)), arguments: Seeds.range(8))
+    @Test("shortcuts find what trying every boundary finds", .timeLimit(.minutes(30)), arguments: Seeds.range(3))
     func shortcuts(seed: UInt64) throws {
         try Seeds.timed("shortcuts", seed) {
             guard let (table, scenarios, _) = try slip(seed ^ 0x5407_0000_0000, scenarios: 1 + Int(seed % 4)) else {
@@ -65,7 +65,7 @@ struct RandomNestingTests {
         }
     }
 
-    @Test("what n nested events find, n + 1 find", .timeLimit(.minutes(30)), arguments: Seeds.range(6))
+    @Test("what n nested events find, n + 1 find", .timeLimit(.minutes(30)), arguments: Seeds.range(2))
     func depth(seed: UInt64) throws {
         try Seeds.timed("depth", seed) {
             guard let (table, scenarios, _) = try slip(seed ^ 0xDEE9_0000_0000, scenarios: 1 + Int(seed % 2)) else {

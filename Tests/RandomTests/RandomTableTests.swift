@@ -30,7 +30,7 @@ struct RandomTableTests {
         }
     }
 
-    @Test("changed rows, routing, options and addresses", .timeLimit(.minutes(30)), arguments: Seeds.range(18))
+    @Test("changed rows, routing, options and addresses", .timeLimit(.minutes(30)), arguments: Seeds.range(8))
     func tables(seed: UInt64) throws {
         try Seeds.timed("table", seed) {
             var random = try RandomTable(seed: seed)
@@ -39,7 +39,7 @@ struct RandomTableTests {
         }
     }
 
-    @Test("changed routines", .timeLimit(.minutes(30)), arguments: Seeds.range(18))
+    @Test("changed routines", .timeLimit(.minutes(30)), arguments: Seeds.range(8))
     func routines(seed: UInt64) throws {
         try Seeds.timed("routine", seed) {
             var random = try RandomTable(seed: seed ^ 0x5EED_0000_0000)
@@ -54,7 +54,7 @@ struct RandomTableTests {
         }
     }
 
-    @Test("routines made of random instructions", .timeLimit(.minutes(30)), arguments: Seeds.range(18))
+    @Test("routines made of random instructions", .timeLimit(.minutes(30)), arguments: Seeds.range(8))
     func inventions(seed: UInt64) throws {
         try Seeds.timed("invention", seed) {
             var random = try RandomTable(seed: seed ^ 0x1D3A_0000_0000)
