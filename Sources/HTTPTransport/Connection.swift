@@ -55,7 +55,7 @@ final class Connection {
         self.loop = loop
         self.now = now
         waitingSince = now
-        codec = ServerConnection(limits: loop.limits.wire, scratch: loop.scratch, now: now)
+        codec = ServerConnection(scratch: loop.scratch, now: now)
         if tls != nil {
             handshakeBy = MonotonicTime(milliseconds: now.milliseconds + loop.limits.wire.prefaceMilliseconds)
         }
@@ -137,7 +137,7 @@ final class Connection {
             writeEvent?.deactivate()
             readEvent?.activate()
             codec = ServerConnection(
-                limits: loop.limits.wire, scratch: loop.scratch, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
+                scratch: loop.scratch, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
             if loop.isStopping { codec.beginStop(now: now) }
             pump(now: now)
             // What came together with the end of the handshake is announced by nobody.

@@ -18,7 +18,7 @@ final class EventLoop {
     let input: UnsafeMutableRawBufferPointer
     /// Where every connection produces its output; what the socket does not take moves to the connection.
     let output: OutputBuffer
-    let scratch = WireScratch()
+    let scratch: WireScratch
     /// The `date` field of this second.
     private(set) var date: [UInt8] = []
     /// Which second that is, seconds since 1970.
@@ -58,6 +58,7 @@ final class EventLoop {
         guard let base = EventBase() else { return nil }
         self.base = base
         self.limits = limits
+        scratch = WireScratch(limits: limits.wire)
         self.handler = handler
         self.mailbox = mailbox
         self.admission = admission

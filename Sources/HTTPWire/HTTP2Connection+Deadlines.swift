@@ -13,7 +13,8 @@ extension HTTP2Connection {
         }
         if case .noticed(let since) = stopStage, now.since(since) > limits.stopPingMilliseconds { finishStop() }
         if openStreams == 0 {
-            trim()
+            // Whoever comes back at once finds everything as it was.
+            if now.since(idleSince) > 1000 { trim() }
             if requestsInWork == 0 && stopStage == .running && now.since(idleSince) > limits.idleMilliseconds {
                 stopStage = .draining
                 emit(.tripped(.idleTimeout, closes: true))

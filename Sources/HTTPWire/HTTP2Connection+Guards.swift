@@ -8,6 +8,12 @@ extension HTTP2Connection {
         return HTTP2Callbacks.fatal
     }
 
+    /// Ends the connection for something that RFC 9113 calls an error of it and libnghttp2 lets pass.
+    func breach(_ code: nghttp2_error_code) -> Int32 {
+        end(.protocolError, code: code.rawValue)
+        return HTTP2Callbacks.fatal
+    }
+
     /// Charges one error to the connection's lifetime budget.
     func chargeError() -> Int32 {
         errorsLeft -= 1

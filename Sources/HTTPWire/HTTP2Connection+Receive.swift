@@ -8,21 +8,38 @@ extension HTTP2Connection {
         switch UInt32(header.type) {
         case NGHTTP2_HEADERS.rawValue:
             if headBegan == nil { headBegan = now }
-            return HTTP2Callbacks.success
+            let isOpen = slot(of: StreamID(header.stream_id)) != nil
+            switch history.sawHeaders(header.stream_id, isOpen: isOpen) {
+            case .fine:
+                if Self.endsStream(header) { history.peerEnded(header.stream_id) }
+                return HTTP2Callbacks.success
+            case .unexpected: return breach(NGHTTP2_PROTOCOL_ERROR)
+            case .closed: return breach(NGHTTP2_STREAM_CLOSED)
+            }
+        case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
+            // libnghttp2 looks at no PRIORITY at all where priorities are switched off.
+            return breach(NGHTTP2_PROTOCOL_ERROR)
         case NGHTTP2_CONTINUATION.rawValue:
             return HTTP2Callbacks.success
         case NGHTTP2_DATA.rawValue:
             headBegan = nil
             dataFrameBytes = 0
+            if Self.endsStream(header) { history.peerEnded(header.stream_id) }
             return HTTP2Callbacks.success
         case NGHTTP2_RST_STREAM.rawValue:
             headBegan = nil
+            history.peerEnded(header.stream_id)
             return inboundResets.take(now: now) ? HTTP2Callbacks.success : trip(.inboundResets)
         default:
             // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY and every unknown type.
             headBegan = nil
             return controlFrames.take(now: now) ? HTTP2Callbacks.success : trip(.controlFrames)
         }
+    }
+
+    /// Whether the frame, which is HEADERS or DATA, is the last of its stream.
+    private static func endsStream(_ header: nghttp2_frame_hd) -> Bool {
+        header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
     }
 
     /// A header block begins: a request, or trailer fields.
@@ -71,7 +88,7 @@ extension HTTP2Connection {
     /// A frame is complete.
     func gotFrame(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
         let header = frame.pointee.hd
-        let endsStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        let endsStream = Self.endsStream(header)
         switch UInt32(header.type) {
         case NGHTTP2_HEADERS.rawValue:
             headBegan = nil

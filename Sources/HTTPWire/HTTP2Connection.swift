@@ -31,6 +31,7 @@ package final class HTTP2Connection: ConnectionCodec {
     @exclusivity(unchecked) var requestsInWork = 0
     /// The highest request stream that was begun; what a GOAWAY of ours names.
     var lastStream: Int32 = 0
+    @exclusivity(unchecked) var history = StreamHistory()
     @exclusivity(unchecked) var head = RequestHead()
     let responseFields: ResponseFields
     /// The buffer that `writeOutput` fills, while it runs.
@@ -136,7 +137,13 @@ package final class HTTP2Connection: ConnectionCodec {
 
     /// Gives back memory that an idle connection has no use for.
     func trim() {
-        if nextEventIndex == 0 && events.isEmpty && events.capacity > 0 { events = [] }
+        guard openStreams == 0, nextEventIndex == 0, events.isEmpty else { return }
+        if events.capacity > 0 { events = [] }
+        if !slots.isEmpty {
+            slots = []
+            freeSlots = []
+        }
+        head.forget()
     }
 
     package func writeOutput(into buffer: OutputBuffer, now: MonotonicTime) {

@@ -47,6 +47,12 @@ struct RequestHead {
         recording = nil
     }
 
+    /// Forgets the previous request as well.
+    mutating func forget() {
+        begin(isTrailer: false)
+        memo = nil
+    }
+
     /// Counts a field of these sizes against the limits.
     mutating func count(nameBytes: Int, valueBytes: Int) {
         listBytes += nameBytes + valueBytes + 32

@@ -80,11 +80,12 @@ struct FlatFields: Sendable {
     }
 }
 
-/// Buffers that the connections of one thread share, because each is used within one call only.
+/// What the connections of one thread share: their limits, and buffers that are used within one call only.
 package final class WireScratch {
+    let limits: WireLimits
     let responseFields = ResponseFields()
 
-    package init() {}
+    package init(limits: WireLimits = WireLimits()) { self.limits = limits }
 }
 
 /// The header list of the response that is being submitted, in buffers that are used again for the next.

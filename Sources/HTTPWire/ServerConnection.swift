@@ -2,7 +2,7 @@ package import HTTPTypes
 
 /// The server's end of one connection: sniffs the protocol, unless it was negotiated, then is that protocol.
 package final class ServerConnection: ConnectionCodec {
-    private let limits: WireLimits
+    private var limits: WireLimits { scratch.limits }
     private let scratch: WireScratch
     private let opened: MonotonicTime
     private var sniffer = ProtocolSniffer()
@@ -18,8 +18,7 @@ package final class ServerConnection: ConnectionCodec {
     }
 
     /// A cleartext connection accepted at `now`.
-    package init(limits: WireLimits = WireLimits(), scratch: WireScratch = WireScratch(), now: MonotonicTime) {
-        self.limits = limits
+    package init(scratch: WireScratch = WireScratch(), now: MonotonicTime) {
         self.scratch = scratch
         opened = now
     }
@@ -31,9 +30,9 @@ package final class ServerConnection: ConnectionCodec {
     }
 
     /// A connection on which TLS was set up at `now`.
-    package init(limits: WireLimits, scratch: WireScratch, negotiated: Negotiated, now: MonotonicTime) {
-        self.limits = limits
+    package init(scratch: WireScratch, negotiated: Negotiated, now: MonotonicTime) {
         self.scratch = scratch
+        let limits = scratch.limits
         opened = now
         codec =
             switch negotiated {

@@ -34,7 +34,7 @@ private struct Seeded: RandomNumberGenerator {
         var limits = WireLimits()
         limits.requestBodyBytes = 2000
         limits.controlFrames = .init(burst: 50, perSecond: 1)
-        let connection = ServerConnection(limits: limits, now: now)
+        let connection = ServerConnection(scratch: WireScratch(limits: limits), now: now)
         let buffer = OutputBuffer()
         var seen = Understood()
         var open: [StreamID: Int] = [:]

@@ -150,7 +150,7 @@ import Testing
             "6.9.1", "a window of a stream beyond 2^31-1", .stream(flowControl), open(),
             .windowUpdate(1, by: 0x7fff_ffff)),
         Case(
-            "6.9.2", "SETTINGS that make a window too large", .connection(flowControl), open(),
+            "6.9.2", "SETTINGS that make a window too large", .stream(flowControl), open(),
             .windowUpdate(1, by: 0x7fff_0000), .settings([(4, 0x7fff_ffff)])),
         Case(
             "6.10", "CONTINUATION after the end of a block", .connection(protocolError), open(),
@@ -214,6 +214,37 @@ import Testing
             #expect(wire.client.frames(.ping).dropFirst(before).last?.payload == Array(repeating: 9, count: 8))
             #expect(!wire.isClosing)
         }
+    }
+
+    /// Trailer fields of a request that was refused may be on their way: that is nobody's error (section 5.1).
+    @Test func whatCrossesAResetOfOursIsIgnored() {
+        let wire = WireHarness { $0.streamWindowBytes = 10 }
+        wire.send(.get(1, method: "POST", ends: false), .data(1, [UInt8](repeating: 0, count: 11)))
+        #expect(wire.client.resets[1] == Code.flowControl || !wire.client.goawayCodes.isEmpty)
+        let refused = WireHarness { $0.requestsInWork = 0 }
+        refused.send(.get(1, method: "POST", ends: false))
+        #expect(refused.client.resets[1] == Code.refusedStream)
+        refused.send(.headers(1, [("x", "y")]))
+        #expect(refused.client.goawayCodes.isEmpty)
+        refused.send(.headers(1, [("x", "y")]))
+        #expect(refused.client.goawayCodes == [5], "but it ended the stream itself the first time")
+    }
+
+    @Test func historyIsShortAndExact() {
+        var history = StreamHistory()
+        #expect(history.sawHeaders(1, isOpen: false) == .fine)
+        #expect(history.sawHeaders(1, isOpen: true) == .fine, "trailer fields")
+        #expect(history.sawHeaders(7, isOpen: false) == .fine)
+        #expect(history.sawHeaders(5, isOpen: false) == .unexpected)
+        #expect(history.sawHeaders(1, isOpen: false) == .fine)
+        history.peerEnded(1)
+        #expect(history.sawHeaders(1, isOpen: false) == .closed)
+        #expect(history.sawHeaders(7 + 254, isOpen: false) == .fine)
+        #expect(history.sawHeaders(7, isOpen: false) == .fine, "the oldest that is remembered")
+        #expect(history.sawHeaders(7 + 256, isOpen: false) == .fine)
+        #expect(history.sawHeaders(7, isOpen: false) == .unexpected, "forgotten")
+        #expect(history.sawHeaders(Int32.max, isOpen: false) == .fine)
+        #expect(history.sawHeaders(7 + 256, isOpen: false) == .unexpected)
     }
 
     /// Section 6.9.2: a window that became negative is filled up before anything more is sent.
