@@ -70,13 +70,15 @@ package struct Footprints: Sendable {
     }
 
     /// The path that is running needs what one with this footprint does.
-    package func adopt(_ footprint: Int32, _ memory: inout Memory) {
+    package func adopt(_ footprint: Int32, _ machine: inout Machine) {
         for position in parts[Int(footprint)].words {
-            memory.adoptTouch(Int(words[Int(position)].index), isRead: true)
+            let word = words[Int(position)]
+            machine.memory.adoptTouch(Int(word.index), isRead: true)
+            machine.noteAdopted(word.word)
         }
         for position in parts[Int(footprint)].spares {
             for index in spares[Int(position)].first...spares[Int(position)].last {
-                memory.adoptTouch(Int(index), isRead: false)
+                machine.memory.adoptTouch(Int(index), isRead: false)
             }
         }
     }

@@ -1,8 +1,8 @@
 extension Machine {
-    /// One number for what every path reads of the processor: all but the general registers and the bases that SWAPGS and FS
-    /// use.
+    /// One number for what every path reads of the processor: all but RIP in code, the general registers and the bases that
+    /// SWAPGS and FS use.
     package mutating func processorKey(_ bits: UInt64) -> UInt64 {
-        var sum = Machine.mix(bits << 48 ^ UInt64(UInt32(bitPattern: cpu.index)), cpu.flags & ~Flags.arithmetic)
+        var sum = Machine.mix(bits << 48, cpu.flags & ~Flags.arithmetic)
         if cpu.index < 0 { sum = Machine.mix(sum, cpu.outsideRIP) }
         sum = Machine.mix(
             sum, UInt64(cpu.cs) | UInt64(cpu.ss) << 16 | UInt64(cpu.cpl) << 32 | cpu.speculationControl << 40)

@@ -59,8 +59,8 @@ package struct Machine: Sendable {
     package var stopAtBranches = false
     /// Registers that the innermost nested path has looked at.
     package var registerUse = RegisterUse()
-    /// RSP that the innermost nested event interrupted and only carries; 0 for none.
-    package var carriedStackPointer: UInt64 = 0
+    /// What the running nested events carry of RSP and RIP.
+    package var carriedContexts = CarriedContexts()
     /// What the kernel must have done before it executes a RET.
     package var returnGuard = ReturnGuard.none
     /// Index of the routine that untrains the return predictor.

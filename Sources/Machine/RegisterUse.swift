@@ -8,6 +8,8 @@ package struct RegisterUse: Sendable, Hashable {
     package static let carriable: UInt32 = 0xFFEF | Dependence.kernelGSBase | Dependence.fsBase
     /// RSP: looked at by whatever is delivered onto the interrupted stack.
     package static let stackPointer: UInt32 = 1 << 4
+    /// RIP: carried in the frame of an event, and compared with places that need care; see `CarriedContexts`.
+    package static let instructionPointer: UInt32 = 1 << 20
 
     package init() {}
 
@@ -63,16 +65,54 @@ extension Machine {
             rest &= rest - 1
         }
         if uses & Dependence.memory != 0, let word = lookedAtWord(instruction) {
-            found |= carrier(word)
+            let carried = carrier(word)
+            // What goes where the word says is seen there, if that is the place.
+            let isReturn = instruction.opcode == .iret || instruction.opcode == .ret
+            found |= isReturn ? carried & ~RegisterUse.instructionPointer : carried
         }
+        if found & RegisterUse.instructionPointer != 0 && noteComparison(instruction) {
+            found &= ~RegisterUse.instructionPointer
+        }
+        note(carried: found)
+    }
+
+    @inline(__always)
+    private mutating func note(carried found: UInt32) {
         registerUse.looked |= found
         registerUse.carried |= found
     }
 
-    /// Bit n: the value is what the path found in register n.
+    /// A path that need not be run again would have read this word of the running ones.
+    @inline(__always)
+    mutating func noteAdopted(_ word: UInt64) { note(carried: carrier(word)) }
+
+    /// Bit n: the value is what a running path found in register n, RSP and RIP included.
     @inline(__always)
     private func carrier(_ value: UInt64) -> UInt32 {
-        StrangeValue.register(in: value) | (value == carriedStackPointer ? RegisterUse.stackPointer : 0)
+        StrangeValue.register(in: value) | carriedContexts.carrier(value)
+    }
+
+    /// A comparison of RIP as a whole tells on which side of the other operand it is, and nothing else; false where the
+    /// instruction is none.
+    private mutating func noteComparison(_ instruction: Instruction) -> Bool {
+        guard instruction.opcode == .cmp, instruction.width == .quad else { return false }
+        let other: UInt64
+        switch instruction.form {
+        case .immediateToMemory, .immediateToRegister: other = UInt64(bitPattern: instruction.immediate)
+        case .registerToMemory, .registerToRegister, .memoryToRegister:
+            let first = self[instruction.form == .registerToRegister ? instruction.source : instruction.register]
+            if carriedContexts.carrier(first) & RegisterUse.instructionPointer == 0 {
+                other = first
+            } else if instruction.form == .registerToRegister {
+                other = self[instruction.register]
+            } else {
+                guard let word = lookedAtWord(instruction) else { return false }
+                other = word
+            }
+        default: return false
+        }
+        carriedContexts.noteComparison(with: other)
+        return true
     }
 
     /// The aligned word that an instruction looks at, as it is: nothing takes note of it. Nil where there is no memory.

@@ -3,13 +3,31 @@ import Machine
 import XenPV
 
 extension ScenarioRun {
-    /// What every path can read of the processor at an instruction boundary, whatever it is.
+    /// What kind of code is at a place: this and no more of the interrupted RIP is looked at by the rules of exploration.
+    enum CodeKind: UInt64 {
+        case none
+        case entryCode
+        /// A C function that entry code calls for help.
+        case helper
+        case eventHandler
+    }
+
+    func codeKind(at index: Int32) -> CodeKind {
+        guard index >= 0, Int(index) < program.instructions.count else { return .none }
+        let instruction = program.instructions[Int(index)]
+        let number = Int(instruction.immediate)
+        guard instruction.opcode == .model, image.functions.indices.contains(number) else { return .entryCode }
+        return image.functions[number].model.isEventHandler ? .eventHandler : .helper
+    }
+
+    /// What every path can read of the processor at an instruction boundary, whatever it is; RIP apart.
     mutating func processorKey(inBody: Bool) -> UInt64 {
         var bits: UInt64 = inBody ? 1 : 0
         if hypervisor?.nmiMasked == true { bits |= 2 }
         if hypervisor?.isInMachineCheck == true { bits |= 8 }
         // Xen looks at the mask without the guest's code.
         if hypervisor != nil && eventsAreMasked { bits |= 4 }
+        bits |= codeKind(at: machine.cpu.index).rawValue << 4
         var sum = Explorer.mix(machine.processorKey(bits), interruptedKinds())
         // A rule that is broken already is not found again.
         for index in findings.indices {

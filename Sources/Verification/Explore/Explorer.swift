@@ -22,6 +22,8 @@ package struct Explorer: Sendable {
     enum Outcome: UInt8, Sendable {
         /// The interrupted state was restored, nothing broke.
         case transparent
+        /// As `transparent`, but for NMIs that were blocked and are open now.
+        case opensNMIs
         /// Something broke before it returned, and is reported.
         case reported
     }
@@ -39,6 +41,12 @@ package struct Explorer: Sendable {
     var footprints = Footprints()
     /// Registers that paths of each event have looked at.
     private var looked: [UInt32]
+    /// What paths of each event have compared the interrupted RIP with: `maximumComparands` places for each.
+    private var comparands: [UInt64]
+    private var comparandCounts: [Int]
+    private static let maximumComparands = 8
+    /// Something is known that holds at one place only.
+    private var hasReported = false
     /// States in every detail from which an event did not return to the same state.
     private var followed: Set<UInt64> = []
     /// What the running paths had looked at before those inside of them began.
@@ -52,7 +60,12 @@ package struct Explorer: Sendable {
         var places: [String]
     }
 
-    package init() { looked = Array(repeating: 0, count: NestedEvent.allCases.count * 4) }
+    package init() {
+        let slots = NestedEvent.allCases.count * 4
+        looked = Array(repeating: 0, count: slots)
+        comparands = Array(repeating: 0, count: slots * Explorer.maximumComparands)
+        comparandCounts = Array(repeating: 0, count: slots)
+    }
 
     private static func slot(_ event: NestedEvent, _ remaining: Int) -> Int {
         Int(event.rawValue) * 4 + min(remaining, 3)
@@ -68,10 +81,19 @@ package struct Explorer: Sendable {
     // MARK: Keys
 
     /// The processor's key with the registers that paths of this event look at.
-    func key(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ machine: inout Machine) -> UInt64 {
+    ///
+    /// - Parameter place: RIP.
+    func key(
+        _ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ machine: inout Machine, at place: UInt64
+    ) -> UInt64 {
         let slot = Explorer.slot(event, remaining)
         var sum = Explorer.mix(processor, UInt64(slot) << 1 | 1)
         var registers = looked[slot]
+        if registers & RegisterUse.instructionPointer != 0 {
+            sum = Explorer.mix(sum, place)
+        } else {
+            sum ^= rank(place, slot) &* 0xC2B2_AE3D_27D4_EB4F
+        }
         if registers & Dependence.kernelGSBase != 0 { sum = Explorer.mix(sum, machine.cpu.kernelGSBase) }
         if registers & Dependence.fsBase != 0 { sum = Explorer.mix(sum, machine.cpu.fsBase) }
         if registers & Dependence.flags != 0 { sum = Explorer.mix(sum, machine.cpu.flags & Flags.arithmetic) }
@@ -84,11 +106,27 @@ package struct Explorer: Sendable {
         return sum
     }
 
+    /// Where a place lies among those that paths of an event have compared RIP with.
+    @inline(__always)
+    private func rank(_ place: UInt64, _ slot: Int) -> UInt64 {
+        // Among others the same rank is another place.
+        var rank = UInt64(comparandCounts[slot]) << 32
+        let first = slot * Explorer.maximumComparands
+        for position in first..<first + comparandCounts[slot] {
+            if comparands[position] < place { rank &+= 2 } else if comparands[position] == place { rank |= 1 }
+        }
+        return rank
+    }
+
+    /// The key of what is known at one place only.
+    static func placeKey(_ key: UInt64, _ place: UInt64) -> UInt64 { mix(key, place) }
+
     /// A key in which everything counts.
     static func exactKey(_ processor: UInt64, _ event: NestedEvent, _ remaining: Int, _ run: inout ScenarioRun)
         -> UInt64
     {
         var sum = mix(processor, UInt64(slot(event, remaining)) << 1)
+        sum = mix(sum, run.machine.instructionPointer(run.program))
         // What one event does is found with that event alone, not only behind another that leads to the same state.
         sum = mix(sum, UInt64(run.path.count))
         sum = mix(sum, run.machine.memory.tracking.content)
@@ -106,7 +144,14 @@ package struct Explorer: Sendable {
     @inline(__always)
     func firstEntry(_ key: UInt64) -> Int32 { isExhaustive ? -1 : known[key] }
 
+    /// First of what holds at one place only.
+    @inline(__always)
+    func firstEntry(_ key: UInt64, at place: UInt64) -> Int32 {
+        isExhaustive || !hasReported ? -1 : known[Explorer.placeKey(key, place)]
+    }
+
     mutating func keep(_ outcome: Outcome, _ footprint: Int32, for key: UInt64) {
+        if outcome == .reported { hasReported = true }
         entries.append(Entry(footprint: footprint, outcome: outcome, next: known[key]))
         known[key] = Int32(truncatingIfNeeded: entries.count - 1)
     }
@@ -129,7 +174,20 @@ package struct Explorer: Sendable {
         let slot = Explorer.slot(event, remaining)
         let isNew = own.looked & RegisterUse.carriable & ~looked[slot] != 0
         looked[slot] |= own.looked
+        for value in machine.carriedContexts.comparands { note(comparand: value, slot) }
         return isNew
+    }
+
+    private mutating func note(comparand: UInt64, _ slot: Int) {
+        let first = slot * Explorer.maximumComparands
+        let end = first + comparandCounts[slot]
+        if comparands[first..<end].contains(comparand) { return }
+        if comparandCounts[slot] == Explorer.maximumComparands {
+            looked[slot] |= RegisterUse.instructionPointer
+            return
+        }
+        comparands[end] = comparand
+        comparandCounts[slot] += 1
     }
 
     /// A path that need not be run again would have looked at these.
@@ -146,13 +204,20 @@ package struct Explorer: Sendable {
 
     // MARK: Results
 
-    /// Keeps a result that does not hold, once for each rule, cause and chain of places.
+    /// Keeps a result that does not hold, once for each rule, cause and chain of places; not where the same comes of some of
+    /// its events.
     mutating func report(_ result: ScenarioResult, causes: [(rule: String, instruction: Int32)]) {
         let places = result.scenario.injections.map { "\($0.symbol)@\($0.routine)" }
         var isNew = result.verdict == .undecided
-        for cause in causes
-        where reported.insert(ReportKey(rule: cause.rule, instruction: cause.instruction, places: places)).inserted {
-            isNew = true
+        for cause in causes {
+            var key = ReportKey(rule: cause.rule, instruction: cause.instruction, places: places)
+            guard reported.insert(key).inserted else { continue }
+            let isOfFewer = places.indices.contains { left in
+                key.places = places
+                key.places.remove(at: left)
+                return reported.contains(key)
+            }
+            if !isOfFewer { isNew = true }
         }
         if isNew { results.append(result) }
     }

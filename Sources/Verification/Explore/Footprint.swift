@@ -3,8 +3,15 @@ import Machine
 
 extension ScenarioRun {
     /// What is known of an event in this state; nil for nothing.
-    mutating func knownOutcome(_ key: UInt64) -> Explorer.Entry? {
-        var position = explorer?.firstEntry(key) ?? -1
+    mutating func knownOutcome(_ key: UInt64, at place: UInt64) -> Explorer.Entry? {
+        if let entry = known(from: explorer?.firstEntry(key) ?? -1) { return entry }
+        return known(from: explorer?.firstEntry(key, at: place) ?? -1)
+    }
+
+    /// The first of a list of known paths that would find here what it found.
+    @inline(__always)
+    private mutating func known(from first: Int32) -> Explorer.Entry? {
+        var position = first
         while position >= 0, let entry = explorer?.entries[Int(position)] {
             if finds(entry.footprint) { return entry }
             position = entry.next
@@ -104,7 +111,7 @@ extension ScenarioRun {
     /// A path with this footprint would have run here.
     mutating func adopt(_ footprint: Int32) {
         guard explorer?.footprints.adopts(footprint, pathNumber) == true else { return }
-        explorer?.footprints.adopt(footprint, &machine.memory)
+        explorer?.footprints.adopt(footprint, &machine)
     }
 }
 

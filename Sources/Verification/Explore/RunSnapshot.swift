@@ -46,7 +46,6 @@ struct RunSnapshot {
     let accesses: UInt32
     let overwrites: [Overwrite]
     let registerUse: RegisterUse
-    let carriedStackPointer: UInt64
     let pathNumber: UInt32
     let mark: Int
     /// Nested paths that are running, the one that begins here included.
@@ -73,8 +72,7 @@ extension ScenarioRun {
             eventIsPending: eventIsPending, stopAddress: stopAddress, isSpeculating: speculation.isArmed,
             remaining: remaining, suspended: suspended, content: machine.memory.tracking.content,
             accesses: machine.memory.tracking.accesses, overwrites: machine.memory.overwrites,
-            registerUse: machine.registerUse, carriedStackPointer: machine.carriedStackPointer,
-            pathNumber: pathNumber, mark: machine.memory.startJournal(),
+            registerUse: machine.registerUse, pathNumber: pathNumber, mark: machine.memory.startJournal(),
             depth: machine.memory.tracking.depth + 1)
     }
 
@@ -121,22 +119,39 @@ extension ScenarioRun {
         suspended = snapshot.suspended
         // What has been looked at stays so; what has been replaced since has not.
         machine.registerUse.inherited = snapshot.registerUse.inherited
-        machine.carriedStackPointer = snapshot.carriedStackPointer
         pathNumber = snapshot.pathNumber
     }
 
-    /// The nested event left everything as the snapshot has it, as far as anybody needs it.
+    /// What a nested event has left of the state in which it came.
+    enum Aftermath {
+        /// All of it, as far as anybody needs it.
+        case same
+        /// All but the blocking of NMIs: its IRET has opened them inside an NMI.
+        case openNMIs
+        case changed
+    }
+
+    /// Compares the state with the one that a nested event interrupted.
     ///
     /// - Parameter strange: Registers that were given strange values in between.
-    mutating func isBack(at snapshot: RunSnapshot, strange: UInt32 = 0) -> Bool {
+    mutating func aftermath(of snapshot: RunSnapshot, strange: UInt32 = 0) -> Aftermath {
+        guard isBackButForMasks(at: snapshot, strange: strange) else { return .changed }
+        let isMasked = hypervisor?.nmiMasked ?? machine.cpu.nmiBlocked
+        let wasMasked = hypervisor == nil ? snapshot.cpu.nmiBlocked : snapshot.hypervisorNMI
+        // Where nothing more can come, it makes no difference that NMIs are open now: no code looks at that.
+        if isMasked == wasMasked || (remaining == 0 && wasMasked) { return .same }
+        if explorer?.isExhaustive == true { return .changed }
+        let isInNMI = scenario.context.isInNMI || activations.contains { $0.event.source == .nmi }
+        return wasMasked && isInNMI ? .openNMIs : .changed
+    }
+
+    private mutating func isBackButForMasks(at snapshot: RunSnapshot, strange: UInt32) -> Bool {
         guard machine.isSameProcessor(as: snapshot.cpu),
             machine.hasRegisters(of: snapshot.cpu, strange: strange),
             machine.cpu.cr2 == snapshot.cpu.cr2 || !isFaultAddressNeeded,
-            RunSnapshot.isSameMask(machine.cpu.nmiBlocked, snapshot.cpu.nmiBlocked, remaining),
             machine.idt[Int(Vector.debug)].ist == snapshot.debugIST,
             machine.debugTableUsers == snapshot.debugTableUsers,
             (hypervisor?.isInMachineCheck ?? false) == snapshot.hypervisorMachineCheck,
-            RunSnapshot.isSameMask(hypervisor?.nmiMasked ?? false, snapshot.hypervisorNMI, remaining),
             owesNMI == snapshot.owesNMI
         else { return false }
         for position in snapshot.mark..<machine.memory.journalCount {
@@ -144,12 +159,5 @@ extension ScenarioRun {
             if isNeeded(change.index, of: change.owner, at: snapshot.accesses) { return false }
         }
         return true
-    }
-}
-
-extension RunSnapshot {
-    /// Where nothing more can come, it makes no difference that NMIs are open now: no code looks at that.
-    fileprivate static func isSameMask(_ now: Bool, _ then: Bool, _ remaining: Int) -> Bool {
-        now == then || (remaining == 0 && then)
     }
 }

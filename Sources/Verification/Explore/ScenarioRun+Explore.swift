@@ -65,9 +65,11 @@ extension ScenarioRun {
         let boundary = boundary(place)
         guard boundary.admitsAny else { return }
         let processor = processorKey(inBody: body != nil)
+        if isSilent > 0, machine.memory.tracking.depth == openNMIDepth, !goesOnWithOpenNMIs(processor) { return }
+        let rip = machine.instructionPointer(program)
         for position in nestedEvents.indices {
             let event = nestedEvents[position].event
-            if admits(event, at: boundary) { attempt(event, nestedEvents[position].symbol, processor) }
+            if admits(event, at: boundary) { attempt(event, nestedEvents[position].symbol, processor, at: rip) }
         }
     }
 
@@ -142,19 +144,16 @@ extension ScenarioRun {
     private mutating func interruptsEntryCode(_ vector: UInt8) -> Bool {
         for position in activations.indices
         where activations[position].event.vector == vector && activations[position].isInjected {
-            let index = Int(program.index(at: activations[position].interrupted.rip))
-            guard index >= 0 else { continue }
-            let number = Int(program.instructions[index].immediate)
-            guard program.instructions[index].opcode == .model, image.functions.indices.contains(number) else {
-                return true
+            switch codeKind(at: program.index(at: activations[position].interrupted.rip)) {
+            case .entryCode, .helper: return true
+            case .none, .eventHandler: break
             }
-            if !image.functions[number].model.isEventHandler { return true }
         }
         return false
     }
 
     /// Delivers a nested event here.
-    private mutating func raise(_ nested: NestedEvent) {
+    mutating func raise(_ nested: NestedEvent) {
         guard let vector = nested.vector(image) else { return }
         let event: Event =
             switch nested {
@@ -175,7 +174,10 @@ extension ScenarioRun {
         activations[activations.count - 1].isInjected = true
         // On a stack of its own the event carries RSP like any register.
         let hasOwnStack = hypervisor == nil && machine.idt[Int(vector)].ist != 0
-        machine.carriedStackPointer = hasOwnStack ? interruptedRSP : 0
+        machine.carriedContexts.begin(
+            depth: machine.memory.tracking.depth,
+            instructionPointer: activations[activations.count - 1].interrupted.rip,
+            stackPointer: hasOwnStack ? interruptedRSP : 0)
         if !hasOwnStack { machine.registerUse.looked |= RegisterUse.stackPointer }
     }
 
@@ -183,183 +185,17 @@ extension ScenarioRun {
     var nestedFaultAddress: UInt64 { 0x0000_7F00_ABCD_E000 }
 
     /// Runs until no more than `floor` events are unfinished.
-    private mutating func runNested(above floor: Int) {
+    mutating func runNested(above floor: Int) {
         while ending == nil && activations.count > floor { advance() }
     }
 
-    // MARK: Trying one
-
-    /// Tries an event here, unless the state looks like one that was tried.
-    ///
-    /// First alone, then with what may come inside of it. A try begins with strange values in the registers: a path that
-    /// restores them restores any. What is not found transparent so is run again as it is, and followed.
-    private mutating func attempt(_ event: NestedEvent, _ symbol: String, _ processor: UInt64) {
-        let depth = remaining
-        let key = explorer?.key(processor, event, depth, &machine) ?? 0
-        if let entry = knownOutcome(key) {
-            if machine.memory.tracking.depth > 0 {
-                adopt(entry.footprint)
-                explorer?.adoptUse(event, depth, &machine)
-            }
-            return
-        }
-        path.append(
-            Injection(event: event, symbol: symbol, routine: routineName(machine.cpu.index), step: machine.stepNumber))
-        defer { path.removeLast() }
-        if depth == 1 {
-            if let footprint = transparentFootprint(event, depth, inside: 0) {
-                keep(.transparent, footprint, event, depth, processor)
-            } else {
-                tryAsItIs(event, depth, processor, inside: 0)
-            }
-            return
-        }
-        // What it will access decides which words those inside of it may take.
-        futures.append(Future(log: AccessLog(), end: .interrupted, began: machine.memory.tracking.accesses))
-        defer { futures.removeLast() }
-        let isTransparent = transparentFootprint(event, depth, inside: 0, isLogged: true) != nil
-        if !isTransparent { tryAsItIs(event, depth, processor, inside: 0, isLogged: true) }
-        if isTransparent, let footprint = transparentFootprint(event, depth, inside: depth - 1) {
-            keep(.transparent, footprint, event, depth, processor)
-        } else {
-            tryAsItIs(event, depth, processor, inside: depth - 1)
-        }
-    }
-
-    private mutating func keep(
-        _ outcome: Explorer.Outcome, _ footprint: Int32, _ event: NestedEvent, _ depth: Int, _ processor: UInt64
-    ) {
-        // The registers that its paths look at may be more by now.
-        if let key = explorer?.key(processor, event, depth, &machine) { explorer?.keep(outcome, footprint, for: key) }
-    }
-
-    /// Runs an event that restores the state of this boundary, whatever the registers hold that it only carries.
-    ///
-    /// - Parameters:
-    ///   - inside: Events that may come inside of it.
-    ///   - isLogged: What it accesses becomes the innermost of `futures`.
-    /// - Returns: What it needs of memory; nil if it does not restore the state.
-    private mutating func transparentFootprint(
-        _ event: NestedEvent, _ depth: Int, inside: Int, isLogged: Bool = false
-    ) -> Int32? {
-        guard let snapshot = beginNested(inside: inside) else { return nil }
-        let floor = activations.count
-        let carried = explorer?.carriedRegisters(event, depth) ?? 0
-        machine.makeStrange(carried)
-        let brokeBefore = didBreakInside
-        didBreakInside = false
-        if isLogged { machine.memory.tracking.startLog() }
-        raise(event)
-        isProbing += 1
-        runNested(above: floor)
-        isProbing -= 1
-        if isLogged { futures[futures.count - 1].log = machine.memory.tracking.takeLog() }
-        // What the event itself does next is nothing to those whose words it has written.
-        let own = depth > 1 ? futures.popLast() : nil
-        defer { if let own { futures.append(own) } }
-        let isBack = !hasBroken(since: snapshot) && !didBreakInside && isBack(at: snapshot, strange: carried)
-        // The outer one that is being probed has it inside as well.
-        didBreakInside = brokeBefore || (didBreakInside && isProbing > 0)
-        var touched: [Int32] = []
-        let isSurprised = endNested(event, depth, &touched)
-        restore(snapshot)
-        let footprint = footprint(&touched)
-        return isBack && !isSurprised ? footprint : nil
-    }
-
-    /// Runs an event with the registers as they are, and on from there if it leaves or breaks something.
-    private mutating func tryAsItIs(
-        _ event: NestedEvent, _ depth: Int, _ processor: UInt64, inside: Int, isLogged: Bool = false
-    ) {
-        guard let snapshot = beginNested(inside: inside) else { return }
-        let floor = activations.count
-        if isLogged { machine.memory.tracking.startLog() }
-        raise(event)
-        runNested(above: floor)
-        let broke = hasBroken(since: snapshot)
-        // Where it ends, what comes after it is nothing to the outcome; nor where all is as it was.
-        let own = depth > 1 ? futures.popLast() : nil
-        let isSettled = ending != nil || isBack(at: snapshot)
-        if let own { futures.append(own) }
-        let isBack = !broke && isSettled
-        var touched: [Int32] = []
-        _ = endNested(event, depth, &touched)
-        var isFollowed = false
-        if !isBack { isFollowed = followOn(event, inside, processor, snapshot, broke: broke) }
-        if isLogged {
-            futures[futures.count - 1].log = machine.memory.tracking.takeLog()
-            futures[futures.count - 1].end = isBack ? .interrupted : isFollowed ? .run : .unknown
-        }
-        restore(snapshot)
-        let after = depth > 1 ? futures.popLast() : nil
-        let footprint = footprint(&touched)
-        if let after { futures.append(after) }
-        if isProbing > 0 {
-            // Whoever is probing learns that something breaks inside, and runs it again to report it.
-            if broke { didBreakInside = true }
-        } else if broke && isSettled {
-            keep(.reported, footprint, event, depth, processor)
-        }
-    }
-
-    /// Something broke, warnings aside, or the run has ended.
-    private func hasBroken(since snapshot: RunSnapshot) -> Bool {
-        ending != nil
-            || findings.dropFirst(snapshot.findings.count).contains { $0.finding.rule.severity == .violation }
-    }
-
-    private mutating func beginNested(inside: Int) -> RunSnapshot? {
-        guard machine.memory.tracking.depth < MemoryTracking.levels else { return nil }
-        let snapshot = takeSnapshot()
-        machine.memory.tracking.begin()
-        explorer?.runs += 1
-        pathNumber = UInt32(truncatingIfNeeded: explorer?.runs ?? 0)
-        explorer?.begin(&machine)
-        remaining = inside
-        return snapshot
-    }
-
-    /// The nested event is over: what its path has looked at is known now. True if that is a register that none before did.
-    private mutating func endNested(_ event: NestedEvent, _ depth: Int, _ touched: inout [Int32]) -> Bool {
-        machine.memory.tracking.end(into: &touched)
-        return explorer?.end(event, depth, &machine) ?? false
-    }
-
-    /// The nested event left something behind, or broke something: what comes of it is seen at the end. False if it was
-    /// seen before.
-    private mutating func followOn(
-        _ event: NestedEvent, _ inside: Int, _ processor: UInt64, _ snapshot: RunSnapshot, broke: Bool
-    ) -> Bool {
-        if broke {
-            remaining = 0
-        } else {
-            let key = Explorer.exactKey(processor, event, inside, &self)
-            if explorer?.follows(key) == false { return false }
-        }
-        runOn()
-        reportNested(snapshot)
-        return true
-    }
-
-    /// Runs to the end, through the C functions that nested events have interrupted.
-    private mutating func runOn() {
-        while ending == nil {
-            if let last = suspended.last, activations.count <= last.floor {
-                suspended.removeLast()
-                leaveAfterNested(last.body)
-            } else {
-                advance()
-            }
-        }
-    }
-
     /// RIP and RSP are where a nested event in a C function returns to.
-    private mutating func isIn(_ body: Body) -> Bool {
+    mutating func isIn(_ body: Body) -> Bool {
         isAtFunction && machine[.rsp] == body.stackPointer &- CFunctionCall.frame_bytes
     }
 
     /// Goes on with the C function that a nested event interrupted.
-    private mutating func leaveAfterNested(_ body: Body) {
+    mutating func leaveAfterNested(_ body: Body) {
         guard isIn(body) else { return }
         if remaining > 0 {
             suspended.append((activations.count, body))
@@ -367,46 +203,6 @@ extension ScenarioRun {
             suspended.removeLast()
         }
         if ending == nil { finish(body) }
-    }
-
-    /// Keeps what the run with its nested events found and the one without them did not.
-    private mutating func reportNested(_ snapshot: RunSnapshot) {
-        // With strange registers nothing is reported: what breaks is run again as it is.
-        if isProbing > 0 {
-            didBreakInside = true
-            return
-        }
-        let known = firstFindings(snapshot)
-        var result = result(from: known)
-        result.scenario.injections = path
-        guard result.verdict == .violated || result.verdict == .undecided else { return }
-        explorer?.report(
-            result, causes: findings.dropFirst(known).map { ($0.finding.rule.id, $0.at.instruction) })
-    }
-
-    /// Findings that were there before the first event was injected.
-    private func firstFindings(_ snapshot: RunSnapshot) -> Int { snapshot.findings.count }
-
-    private func routineName(_ index: Int32) -> String {
-        guard index >= 0, Int(index) < program.routineOf.count else { return "nowhere" }
-        return program.routines[Int(program.routineOf[Int(index)])].name
-    }
-}
-
-extension ScenarioRun {
-    /// Notes that NMIs are open inside the NMI that the innermost event interrupted; false where there is none.
-    ///
-    /// Such an NMI may be followed by another at once; the one that is handled is not over.
-    mutating func noteOpenNMIs() -> Bool {
-        guard let outer = activations.dropLast().lastIndex(where: { $0.event.source == .nmi }) else { return false }
-        let index = Int(program.index(at: innermost.interrupted.rip))
-        let isInC = index >= 0 && program.instructions[index].opcode == .model
-        if activations[outer].openNMIs != .inEntryCode { activations[outer].openNMIs = isInC ? .inC : .inEntryCode }
-        // Whatever lies between was interrupted with NMIs blocked, and resumes with them open.
-        for index in outer..<activations.count - 1 where index > outer {
-            activations[index].expected.nmiBlocked = false
-        }
-        return true
     }
 }
 

@@ -80,6 +80,14 @@ package struct ScenarioRun: Sendable {
     var isProbing = 0
     /// A nested event of one that is being probed breaks something.
     var didBreakInside = false
+    /// Paths that are followed to see whether they break something, which is then run again to be reported.
+    var isSilent = 0
+    /// Nested paths around the one that goes on with NMIs open.
+    var openNMIDepth: UInt32 = 0
+    /// The path that goes on with NMIs open has come to where one did before.
+    var isCutShort = false
+    /// Nested events inside of which others are tried, the innermost last.
+    var enclosing: [Enclosing] = []
     /// What the running paths will access, the outermost first.
     var futures: [Future] = []
     /// Tells the innermost nested path from all others.
