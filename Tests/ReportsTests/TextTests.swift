@@ -4,11 +4,16 @@ import Verification
 
 @testable import Reports
 
-/// Every line fits, unless a request or a long word is to be copied from it, is printable ASCII, and none ends in a space.
+/// Every line fits, unless a request or a long word is to be copied from it or a console printed it, is printable ASCII, and
+/// none ends in a space.
 func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(text.hasSuffix("\n"), "\(what)", sourceLocation: sourceLocation)
+    var console: Int?
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-        let fits = line.utf8.count <= 100 || line.contains(": GET /v1/")
+        let indent = line.prefix { $0 == " " }.count
+        if let start = console, indent <= start { console = nil }
+        let fits = line.utf8.count <= 100 || line.contains(": GET /v1/") || console != nil
+        if line.hasSuffix("console:") { console = indent }
         let isPlain = fits && line.last != " " && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
         #expect(isPlain, "\(what): \(line)", sourceLocation: sourceLocation)
     }

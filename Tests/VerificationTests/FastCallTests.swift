@@ -84,6 +84,7 @@ struct FastCallTests {
             // SYSRET goes to any 32-bit address with any flags but TF.
             let isHarmless = [
                 Probe.return, .sysretFlags, .badUserStack, .movSS, .pendingFlush, .otherTask, .signal, .modifyUserState,
+                .nestedTaskFlag, .alignmentFlag,
             ].contains(result.scenario.probe)
             #expect((result.verdict == .holds) == isHarmless, "\(result.scenario.name)")
         }
@@ -100,6 +101,7 @@ struct FastCallTests {
                 switch result.scenario.probe {
                 case .singleStep: "unexpected-fault"
                 case .signal: nil
+                case .nestedTaskFlag: "nested-task-flag"
                 default: "access-flag"
                 }
             #expect(result.violations.first?.rule == rule, "\(result.scenario.name)")
@@ -110,6 +112,37 @@ struct FastCallTests {
             // NT makes the IRET fault.
             #expect(result.violations.contains { $0.rule == "unexpected-fault" }, "\(result.scenario.name)")
         }
+    }
+
+    /// What SYSENTER lets through is looked at flag by flag: a program may have set one of them alone.
+    @Test(arguments: ["linux-4.4", "linux-4.15", "linux-5.3", "linux-5.8", "linux-6.1"])
+    func eachFlagAlone(kernel: String) throws {
+        let whole = kernel == "linux-4.4" ? "$(X86_EFLAGS_NT|X86_EFLAGS_AC)" : "$(X86_EFLAGS_NT|X86_EFLAGS_AC|X86_EFLAGS_TF)"
+        let pattern = "bare-metal-intel/entry_SYSENTER_compat/user-32/*"
+        /// Probes in which a rule breaks that does not break as shipped.
+        func broken(_ mask: String) throws -> [Probe: String] {
+            func rules(_ variant: Variant) throws -> [Probe: Set<String>] {
+                var found: [Probe: Set<String>] = [:]
+                for result in try variant.simulate(pattern).results {
+                    found[result.scenario.probe] = Set(
+                        result.violations.filter { $0.severity == .violation }.map(\.rule))
+                }
+                return found
+            }
+            var variant = try Variant(kernel)
+            if mask != whole { try variant.edit("entry_SYSENTER_compat", whole, mask) }
+            let own = try rules(Variant(kernel))
+            return try rules(variant).compactMapValues { _ in nil as String? }.merging(
+                rules(variant).compactMap { probe, all in
+                    all.subtracting(own[probe] ?? []).sorted().first.map { (probe, $0) }
+                }, uniquingKeysWith: { $1 })
+        }
+        #expect(try broken(whole) == [:])
+        #expect(try broken("$(X86_EFLAGS_NT|X86_EFLAGS_TF)") == [.alignmentFlag: "access-flag"])
+        #expect(try broken("$(X86_EFLAGS_AC|X86_EFLAGS_TF)") == [.nestedTaskFlag: "nested-task-flag"])
+        if kernel == "linux-4.4" { return }
+        let stepped = try broken("$(X86_EFLAGS_NT|X86_EFLAGS_AC)")
+        #expect(Set(stepped.keys) == [.singleStep], "\(stepped)")
     }
 
     @Test("IF as SYSENTER leaves it would let the program run with interrupts off")

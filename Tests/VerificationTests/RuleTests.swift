@@ -8,7 +8,7 @@ struct RuleTests {
         "live-frame-overwritten",
         "pt-regs-faithful", "error-code", "resumption", "unexpected-fault", "double-fault", "triple-fault",
         "nmi-masking",
-        "interrupt-flag", "access-flag", "direction-flag", "user-reachable-gate", "register-hygiene",
+        "interrupt-flag", "access-flag", "direction-flag", "nested-task-flag", "user-reachable-gate", "register-hygiene",
         "speculation-barrier", "information-leak", "needless-hypervisor-entry", "dangling-reference",
         "unreachable-entry",
         "progress", "not-understood",
