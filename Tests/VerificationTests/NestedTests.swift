@@ -77,7 +77,10 @@ struct NestedTests {
 
     /// The link at the top of the interrupt stack is where the entry code of each kernel puts it.
     @Test(arguments: [
-        ("linux-4.4", "idtentry-4.4/entry_64.s", "\tcmovzq\tPER_CPU_VAR(irq_stack_ptr)", "\tmovq\tPER_CPU_VAR(irq_stack_ptr)"),
+        (
+            "linux-4.4", "idtentry-4.4/entry_64.s", "\tcmovzq\tPER_CPU_VAR(irq_stack_ptr)",
+            "\tmovq\tPER_CPU_VAR(irq_stack_ptr)"
+        ),
         ("linux-6.1", "declare-idtentry/handlers.s", "\tjne\t.Lirq_same_stack_\\@\n", ""),
     ])
     func theInterruptStackIsNotStartedAnew(kernel: String, file: String, old: String, new: String) throws {

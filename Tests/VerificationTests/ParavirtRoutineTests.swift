@@ -81,8 +81,8 @@ struct ParavirtRoutineTests {
     @Test func aKernelWithSaveFlagsIsAskedForThem() throws {
         var variant = try Variant("linux-6.1")
         variant.write(
-            "xen_save_fl_direct", "testb\t$0xff, PER_CPU_VAR(xen_vcpu_info + XEN_vcpu_info_mask)", "setz\t%ah",
-            "addb\t%ah, %ah", "RET")
+            "xen_save_fl_direct", "xorl\t%eax, %eax",
+            "testb\t$0xff, PER_CPU_VAR(xen_vcpu_info + XEN_vcpu_info_mask)", "setz\t%al", "shll\t$9, %eax", "RET")
         for context in ["kernel", "kernel-events-off"] {
             #expect(try first(variant, "xen_save_fl_direct/\(context)/paravirt-call") == nil)
         }
@@ -104,7 +104,9 @@ struct ParavirtRoutineTests {
         let name = "xen-pv/xen_irq_enable_direct/kernel-events-off/paravirt-call"
         let traced = try #require(try variant.table().trace(scenario: name, SimulationRequest()))
         #expect(traced.result.verdict == .violated)
-        #expect(try first(variant, "xen_irq_enable_direct/kernel-events-off/paravirt-call") == traced.result.violations.first)
+        #expect(
+            try first(variant, "xen_irq_enable_direct/kernel-events-off/paravirt-call")
+                == traced.result.violations.first)
         #expect(try variant.table().trace(scenario: name + "+asm_exc_nmi@check_events:3", SimulationRequest()) == nil)
     }
 }

@@ -92,9 +92,13 @@ extension TableReader {
 
     private func value(_ path: [String], in machine: JSON?) -> JSON? {
         var value = machine
-        for key in path { value = Int(key).flatMap { index in
-            value?.arrayValue.flatMap { $0.indices.contains(index) ? $0[index] : nil }
-        } ?? value?[key] }
+        for key in path {
+            if let rows = value?.arrayValue, let index = Int(key) {
+                value = rows.indices.contains(index) ? rows[index] : nil
+            } else {
+                value = value?[key]
+            }
+        }
         return value
     }
 

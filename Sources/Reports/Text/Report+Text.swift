@@ -90,7 +90,8 @@ extension Report {
     private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
         let head = "\(number).".padded(4)
         page.verbatim(
-            head + "\(group.example.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
+            head + "\(group.example.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))",
+            indent: 0)
         writeExample(of: group, isKnown: false, to: &page)
     }
 

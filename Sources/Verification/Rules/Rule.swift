@@ -38,8 +38,9 @@ package struct Rule: Sendable, Hashable {
         KernelGSBase.rule, UserGSBase.rule, KernelPageTable.rule, UserPageTable.rule, StackBounds.rule,
         LiveFrameOverwritten.rule, PtRegsFaithful.rule, ErrorCode.rule, Resumption.rule, UnexpectedFault.rule,
         DoubleFault.rule, TripleFault.rule, NMIMasking.rule, InterruptFlag.rule, AccessFlag.rule, DirectionFlag.rule,
-        NestedTaskFlag.rule, UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule, InformationLeak.rule,
-        NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule, Progress.rule,
+        NestedTaskFlag.rule, UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule,
+        InformationLeak.rule, NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule,
+        Progress.rule,
         NotUnderstood.rule,
     ]
 

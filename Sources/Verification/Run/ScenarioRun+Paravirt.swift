@@ -96,7 +96,8 @@ enum ParavirtCall {
         if rsp != run.interruptedRSP {
             return Finding(
                 Resumption.rule,
-                "\(routine.rawValue) returns with RSP \(hexadecimal(rsp)) instead of \(hexadecimal(run.interruptedRSP))")
+                "\(routine.rawValue) returns with RSP \(hexadecimal(rsp)) instead of \(hexadecimal(run.interruptedRSP))"
+            )
         }
         for register in Register.general where register != .rsp && register != .rax {
             let wanted =
