@@ -1,4 +1,5 @@
 import EntryCode
+import Foundation
 import TestSupport
 import Testing
 import Verification
@@ -95,12 +96,15 @@ struct NestedTests {
             "\(result.results.map(\.violations))")
     }
 
-    /// The shipped kernels with a piece of a listing replaced, wherever it stands.
+    /// A folder of the shipped kernels with a piece of a listing replaced, wherever it stands.
     private func changed(_ file: String, _ old: String, _ new: String) throws -> KernelLibrary {
+        let kernels = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../kernels")
+        let folder = String(try #require(file.split(separator: "/").first))
         var isThere = false
-        let files = EmbeddedFiles.all.map { embedded -> (path: String, text: [UInt8]) in
-            let path = embedded.path.withUTF8Buffer { String(decoding: $0, as: UTF8.self) }
-            let text = embedded.text.withUTF8Buffer { String(decoding: $0, as: UTF8.self) }
+        let names = try FileManager.default.contentsOfDirectory(atPath: kernels.appending(path: folder).path).sorted()
+        let files = try names.map { name -> (path: String, text: [UInt8]) in
+            let path = "\(folder)/\(name)"
+            let text = String(decoding: try Data(contentsOf: kernels.appending(path: path)), as: UTF8.self)
             guard path == file else { return (path, Array(text.utf8)) }
             isThere = text.contains(old)
             return (path, Array(text.replacing(old, with: new).utf8))
