@@ -69,7 +69,7 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
 /// One way to enter the kernel: platform, event, interrupted context, probe.
 package struct Scenario: Sendable, Hashable {
     package var platform: Platform
-    /// The entry's symbol in the table.
+    /// The entry's symbol in the table; of a call that C makes, the routine.
     package var event: String
     package var vector: UInt8
     package var context: Context

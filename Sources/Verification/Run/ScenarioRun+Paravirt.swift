@@ -4,8 +4,8 @@ import XenPV
 
 /// Calls of the routines that stand for STI, CLI and their like in a PV guest.
 extension ScenarioRun {
-    /// Instructions of such a call at which an event is tried; none is nearly as long.
-    private static var arrivals: UInt32 { 512 }
+    /// How many runs of full length the runs of one call may take together; a kernel's take a tenth of one.
+    private static var runs: UInt32 { 8 }
 
     /// Runs the call once for each of its instructions, with an event that comes before that instruction, and once without:
     /// the first run that does not hold is the result, and the one that a trace shows.
@@ -15,6 +15,7 @@ extension ScenarioRun {
         remaining = 0
         defer { (remaining, machine.memory.tracking.isOn) = saved }
         var step: UInt32 = 0
+        var total: UInt32 = 0
         while true {
             reset(scenario)
             setContext()
@@ -22,8 +23,10 @@ extension ScenarioRun {
             callParavirtRoutine()
             while ending == nil { advance() }
             let hasCome = arrival == nil
+            total += machine.stepNumber
+            if total > limits.steps &* ScenarioRun.runs { ending = .stepLimit }
             let result = result()
-            if result.verdict != .holds || !hasCome || step == ScenarioRun.arrivals {
+            if result.verdict != .holds || !hasCome {
                 missedInjections = scenario.injections
                 return result
             }
