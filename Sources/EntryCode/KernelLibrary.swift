@@ -20,6 +20,8 @@ package struct CFunction: Sendable, Hashable {
     package var disablesInterrupts = false
     /// It is called with interrupts on and leaves them on: the fast path of system calls up to 4.15.
     package var interruptsOn = false
+    /// It ends with softirqs, which run with interrupts on (`irq_exit`).
+    package var runsSoftirqs = false
     /// The ways in which it may change what a breakpoint of the kernel does; nil for all.
     package var emulates: Set<String>?
     /// The mode that its events come from; nil for either.
@@ -431,6 +433,7 @@ package struct KernelLibrary: Sendable {
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
         function.interruptsOn = value["interrupts_on"]?.boolValue ?? false
+        function.runsSoftirqs = value["runs_softirqs"]?.boolValue ?? false
         if let ways = value["emulates"]?.arrayValue {
             let names = ways.compactMap(\.stringValue)
             guard names.count == ways.count, names.allSatisfy({ ["call", "jump", "push"].contains($0) }) else {

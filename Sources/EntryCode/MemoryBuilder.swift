@@ -100,6 +100,8 @@ struct MemoryBuilder {
                 name: "user stack of a 32-bit program", kind: .userStack, base: Addresses.userStackPage32,
                 size_bytes: 4096), Self.user)
 
+        declareReadOnly(&memory, area)
+
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
         tops["per_cpu_base"] = perCPUBase
         fill(generation.perCPU, at: perCPUBase, &memory, perCPUBase, symbols: tops, perCPU)
@@ -170,6 +172,31 @@ struct MemoryBuilder {
         fillDescriptors(&machine)
         machine.memory.freeze()
         return (machine, layout)
+    }
+
+    /// Code is mapped without the right to write, that of C for the kernel alone; so are IDT and GDT where the
+    /// `cpu_entry_area` has them (Linux 5.2 `arch/x86/mm/init_64.c`, mark_rodata_ro; `arch/x86/mm/cpu_entry_area.c`).
+    private func declareReadOnly(_ memory: inout Memory, _ area: UInt64) {
+        let isolates = platform.usesPageTableIsolation(options: table.options)
+        let kernelOnly: PageAttributes = isolates ? .kernelMap : [.kernelMap, .userMap]
+        let huge: UInt64 = 1 << 21
+        let entryCode = program.routines.filter { $0.address >> 63 != 0 && !isModel($0) }
+        let code = program.routines.filter { $0.address >> 63 != 0 }
+        if let first = code.map(\.address).min(), let last = code.map({ $0.address &+ $0.size_bytes }).max() {
+            let base = first & ~(huge - 1)
+            // Up to the stacks: what lies there between regions is other data of the kernel.
+            let end = table.machine.stacks.values.map(\.base).filter { $0 > base }.min().map { min($0, last) } ?? last
+            if end &- base < 1 << 26 { memory.declareReadOnly(from: base, size_bytes: end &- base, kernelOnly) }
+        }
+        for routine in entryCode {
+            memory.declareReadOnly(from: routine.address, size_bytes: routine.size_bytes, Self.bothReadOnly)
+        }
+        let hasTables = table.machine.guards.contains { $0.base == area + 0x1000 } && !platform.isXen
+        if hasTables { memory.declareReadOnly(from: area, size_bytes: 0x2000, Self.bothReadOnly) }
+    }
+
+    private func isModel(_ routine: Program.Routine) -> Bool {
+        program.instructions.indices.contains(routine.first) && program.instructions[routine.first].opcode == .model
     }
 
     /// Where stepping through SYSENTER's entry code ends (Linux 5.2 `arch/x86/kernel/traps.c`, `is_sysenter_singlestep`).

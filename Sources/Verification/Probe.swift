@@ -56,7 +56,7 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case pendingSignal = "pending-signal"
     /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).
     case pendingFlush = "pending-flush"
-    /// The program is single-stepped: TF is set when it enters the kernel.
+    /// The program is single-stepped: TF is set when it enters the kernel. At SYSENTER it has neither NT nor AC set.
     case singleStep = "single-step"
     /// A debugger sets TF while the program is in the kernel.
     case setTrapFlag = "set-trap-flag"
@@ -66,8 +66,16 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case movSSStep = "mov-ss-single-step"
     /// The program accesses a word that is watched.
     case watchpoint
+    /// The program has set NT, and no other flag that SYSENTER lets through; likewise AC.
+    case nestedTaskFlag = "nt-alone"
+    case alignmentFlag = "ac-alone"
     /// The stack pointer that a fast 32-bit system call passes leads nowhere: -EFAULT instead of the sixth argument.
     case badUserStack = "bad-user-stack"
+    /// C calls a routine of the PV kernel's own that masks or unmasks events, or tells what is masked or has faulted. An event
+    /// comes at each of its instructions in turn, or not at all.
+    case paravirtCall = "paravirt-call"
+    /// The same, with flags to restore that have IF clear.
+    case paravirtCallMasking = "paravirt-call-masking"
     /// One of the selectors that the interrupted code has loaded has no descriptor any more.
     case badDS = "bad-ds"
     case badES = "bad-es"

@@ -17,9 +17,11 @@ extension EntryImage {
             return context == .kernelBadStack || context == .user32 || context.isHostile || context.isInNMI
                 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
+            // SYSENTER keeps all flags but IF, and what is to clear some of them looks at each (SDM vol. 2).
+            let flagProbes: [Probe] = vector == Platform.sysenterVector ? [.nestedTaskFlag, .alignmentFlag] : []
             return context == .user32
-                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack, .otherTask] + callDebugProbes
-                    + flushProbes : []
+                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack, .otherTask] + flagProbes
+                    + callDebugProbes + flushProbes : []
         default:
             if context == .userEnd { return [.return] }
             if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }

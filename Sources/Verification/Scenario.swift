@@ -69,7 +69,7 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
 /// One way to enter the kernel: platform, event, interrupted context, probe.
 package struct Scenario: Sendable, Hashable {
     package var platform: Platform
-    /// The entry's symbol in the table.
+    /// The entry's symbol in the table; of a call that C makes, the routine.
     package var event: String
     package var vector: UInt8
     package var context: Context
@@ -153,7 +153,7 @@ extension EntryImage {
                     platform: platform, event: "vector\(vector)", vector: vector, context: .user,
                     probe: .softwareInterrupt, reason: reason(vector: 0, context: .user, probe: .softwareInterrupt)))
         }
-        return result
+        return result + paravirtScenarios()
     }
 
     private func probes(vector: UInt8, context: Context) -> [Probe] {
@@ -253,6 +253,7 @@ extension EntryImage {
         case .refusedCall: "a program may execute any instruction"
         case .hostInterrupt: "the host of a confidential guest may inject an interrupt with any vector"
         case .otherTask: "a system call may sleep"
+        case .nestedTaskFlag, .alignmentFlag: "a program may set any flag with POPF, alone"
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP,
             .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
             "sigreturn and ptrace let a program choose what the kernel returns to"
@@ -262,6 +263,7 @@ extension EntryImage {
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:
             "a debugger steps the program or watches its data"
         case .badUserStack, .badDS, .badES, .badFS, .badGS: "only with a stand-in, see standInReason"
+        case .paravirtCall, .paravirtCallMasking: "the kernel calls it, see paravirtScenarios"
         case .return:
             vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
                 ? "comes at any time"

@@ -162,6 +162,7 @@ enum Resumption: Invariant {
     /// What the program itself notices after it resumed: an emulated call that was not made or did not return.
     static func afterwards(_ run: ScenarioRun) -> Finding? {
         if run.scenario.probe == .loadGS { return afterSelectorLoad(run) }
+        if run.scenario.probe.isParavirtCall { return ParavirtCall.afterwards(run) }
         let base = run.interruptedRSP
         if run.scenario.probe == .selfTest || run.scenario.probe == .emulateCall {
             let rsp = run.machine.cpu[.rsp]

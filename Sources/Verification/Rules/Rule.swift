@@ -38,8 +38,9 @@ package struct Rule: Sendable, Hashable {
         KernelGSBase.rule, UserGSBase.rule, KernelPageTable.rule, UserPageTable.rule, StackBounds.rule,
         LiveFrameOverwritten.rule, PtRegsFaithful.rule, ErrorCode.rule, Resumption.rule, UnexpectedFault.rule,
         DoubleFault.rule, TripleFault.rule, NMIMasking.rule, InterruptFlag.rule, AccessFlag.rule, DirectionFlag.rule,
-        UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule, InformationLeak.rule,
-        NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule, Progress.rule,
+        NestedTaskFlag.rule, UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule,
+        InformationLeak.rule, NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule,
+        Progress.rule,
         NotUnderstood.rule,
     ]
 
@@ -100,8 +101,8 @@ package protocol Invariant: SendableMetatype {
 /// The invariants by the checkpoints that they look at; order decides which of several is named the first cause.
 enum InvariantTable {
     static let atCFunction: [any Invariant.Type] = [
-        KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, InterruptFlag.self,
-        NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self, ExitWork.self,
+        KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, NestedTaskFlag.self,
+        InterruptFlag.self, NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self, ExitWork.self,
     ]
     static let atHandler: [any Invariant.Type] = [
         UserReachableGate.self, Progress.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self,

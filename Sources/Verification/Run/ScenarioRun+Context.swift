@@ -232,9 +232,15 @@ extension ScenarioRun {
         let low: [Register] = [.rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
         for register in low { machine[register] &= 0xFFFF_FFFF }
         machine.cpu.cs = 0x23
-        // SYSENTER keeps the flags. What clears NT, AC and TF clears DF as well, so that some programs have DF alone.
-        if scenario.vector == Platform.sysenterVector && scenario.probe == .signal {
-            machine.cpu.flags &= ~(Flags.nestedTask | Flags.alignmentCheck)
+        // SYSENTER keeps the flags. One of NT, AC and TF is enough to have all of them cleared, and DF as well: so some
+        // programs have but one of them, and some DF alone.
+        if scenario.vector == Platform.sysenterVector {
+            switch scenario.probe {
+            case .signal, .singleStep: machine.cpu.flags &= ~(Flags.nestedTask | Flags.alignmentCheck)
+            case .nestedTaskFlag: machine.cpu.flags &= ~Flags.alignmentCheck
+            case .alignmentFlag: machine.cpu.flags &= ~Flags.nestedTask
+            default: break
+            }
         }
         machine[.rsp] = layout.userStackPointer32
         // As the vDSO does: EBP goes to the stack, and carries what the instruction loses.

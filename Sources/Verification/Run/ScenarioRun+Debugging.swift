@@ -150,7 +150,8 @@ extension ScenarioRun {
     ///
     /// In SYSENTER's entry code it is ignored; a single step anywhere else in the kernel loses its TF.
     mutating func handleDebuggersTrap(_ regs: UInt64, fromUser: Bool) {
-        let isStep = machine.cpu.dr6 & DebugStatus.singleStep != 0
+        // DR6 has been read and cleared by now.
+        let isStep = (activations.last?.event.debugBits ?? 0) & DebugStatus.singleStep != 0
         machine.cpu.dr6 &= ~(DebugStatus.singleStep | DebugStatus.breakpoint0)
         let rip = machine.memory.peek(regs &+ UInt64(PtRegs.rip) &* 8) ?? 0
         guard isStep, !fromUser, !isSysenterStep(rip) else { return }

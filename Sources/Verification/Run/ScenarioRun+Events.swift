@@ -152,7 +152,9 @@ extension ScenarioRun {
                 return
             }
         }
-        if activations.isEmpty && ending == nil && machine.stepNumber > 0 && hardCause == nil {
+        if activations.isEmpty && ending == nil && machine.stepNumber > 0 && hardCause == nil
+            && !scenario.probe.isParavirtCall
+        {
             record(UnexpectedFault.afterResumption(self, fault))
         }
         if isMeantReturnFault() {
