@@ -19,6 +19,13 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     case userKernelGS = "user-gs-base-kernel"
     /// 64-bit user code at the end of user memory: behind its last instruction nothing can be mapped.
     case userEnd = "user-end"
+    /// User code has jumped to an address of the kernel's that entry code compares RIP with, or to what is left of it without its
+    /// upper half, where programs may have code; to the page of vsyscalls.
+    case userRIPReturn = "user-rip-iret"
+    case userRIPTruncated = "user-rip-truncated-iret"
+    case userRIPSelectorLoad = "user-rip-gs-change"
+    case userRIPRepeat = "user-rip-repeat-nmi"
+    case userRIPVsyscall = "user-rip-vsyscall"
     /// Kernel code with interrupts (events) on, RSP a multiple of 16.
     case kernel
     case kernelRSP8 = "kernel-rsp8"
@@ -42,6 +49,13 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
         case .userTaskStack, .userPerCPU, .userExceptionStack, .userNonCanonical, .userGS, .userNegativeGS,
             .userKernelGS, .userEnd:
             true
+        default: hasForeignRIP
+        }
+    }
+    /// RIP is none of the program's own.
+    package var hasForeignRIP: Bool {
+        switch self {
+        case .userRIPReturn, .userRIPTruncated, .userRIPSelectorLoad, .userRIPRepeat, .userRIPVsyscall: true
         default: false
         }
     }
@@ -220,7 +234,7 @@ extension EntryImage {
     var syscallProbes: [Probe] {
         var probes: [Probe] = [
             .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sysretBadRIP,
-            .sysretFlags,
+            .sysretFlags, .sysretBadRCX, .sysretRCXUpper, .sysretRCXLower, .sysretResume,
         ]
         if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
         return probes + [.sigreturnAbsentSS] + selectorProbes
@@ -254,8 +268,10 @@ extension EntryImage {
         case .hostInterrupt: "the host of a confidential guest may inject an interrupt with any vector"
         case .otherTask: "a system call may sleep"
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP,
-            .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
+            .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64, .sysretBadRCX,
+            .sysretRCXUpper, .sysretRCXLower, .sysretResume:
             "sigreturn and ptrace let a program choose what the kernel returns to"
+        case .sigreturnTruncated: "early K8 cut RIP off where an IRET to 32-bit code faults"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
         case .pendingSignal: "another process sends a signal meanwhile"
         case .pendingFlush: "the kernel changes the program's memory while its own page tables are loaded"

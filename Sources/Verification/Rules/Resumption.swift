@@ -49,7 +49,9 @@ enum Resumption: Invariant {
         let expected = (
             flags: run.innermost.expected.flags, cs: run.innermost.expected.cs, ss: run.innermost.expected.ss
         )
-        let ignored = Flags.resume | Flags.interrupt | Flags.iopl
+        // A frame is compared word by word; of a system call there is none, and SYSRET loads no RF (SDM vol. 2).
+        let isCall = run.innermost.event.source == .syscall
+        let ignored = (isCall ? 0 : Flags.resume) | Flags.interrupt | Flags.iopl
         if (cpu.flags ^ expected.flags) & Flags.loadable & ~ignored != 0 {
             return Finding(
                 rule,

@@ -21,7 +21,10 @@ package enum InterruptedRegisters {
 
 extension ScenarioRun {
     /// The fault address of page faults: user code reads its own memory, the kernel its vmalloc area.
-    package var faultAddress: UInt64 { scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450 }
+    package var faultAddress: UInt64 {
+        if let place = image.foreignRIP(scenario.context) { return place }
+        return scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450
+    }
 
     /// What a register holds in the interrupted code.
     func interruptedValue(_ register: Register, isUser: Bool) -> UInt64 {
@@ -142,7 +145,8 @@ extension ScenarioRun {
             machine.jump(to: other ?? sites[vector] ?? 0, image.program)
             return
         }
-        machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
+        let place = image.foreignRIP(scenario.context) ?? (isUser ? layout.userCode : layout.kernelCode)
+        machine.jump(to: place, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
     }
 
@@ -281,8 +285,9 @@ extension ScenarioRun {
         case Platform.failsafeVector where image.standIns.contains(vector):
             return Event(vector: vector, source: .trap)
         case Vector.pageFault:
-            return Event(
-                vector: vector, source: .fault, errorCode: isUser ? 6 : 2, address: faultAddress)
+            // A write to what is not mapped, or the fetch of an instruction that is not the program's.
+            let errorCode: UInt32 = scenario.context.hasForeignRIP ? 0x15 : isUser ? 6 : 2
+            return Event(vector: vector, source: .fault, errorCode: errorCode, address: faultAddress)
         case Vector.invalidTSS, Vector.segmentNotPresent, Vector.stackSegment, Vector.generalProtection:
             return Event(vector: vector, source: .fault, errorCode: 0x64)
         default: return Event(vector: vector, source: .fault)

@@ -194,10 +194,15 @@ extension ScenarioRun {
         expectsReturnFault = false
         pop()
         // On the read-only espfix stack the frame of the fault cannot be written: #DF stands for it (fact F30).
+        let isTruncated = scenario.probe == .sigreturnTruncated
         let isOnEspfixStack = layout.espfixWindow.contains(frame)
         if isOnEspfixStack { targetBehindDoubleFault = (expected, words) }
         deliver(Event(fault), isUnexpected: false)
         guard ending == nil, var activation = activations.popLast() else { return }
+        if isTruncated {
+            let owner = machine.memory.owner(at: activation.frame) ?? .free
+            machine.memory.poke(activation.frameWords[0] & 0xFFFF_FFFF, at: activation.frame, owner: owner)
+        }
         if isOnEspfixStack && activation.event.vector == Vector.doubleFault {
             activations.append(activation)
             return

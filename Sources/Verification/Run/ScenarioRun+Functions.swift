@@ -237,7 +237,7 @@ extension ScenarioRun {
             edit(regs, PtRegs.rax, 0x7777)
             edit(regs, PtRegs.r11, 0x8888)
             edit(regs, PtRegs.flags, Flags.alwaysOne | Flags.interrupt | Flags.carry)
-        case .sigreturnBadSS:
+        case .sigreturnBadSS, .sigreturnTruncated:
             edit(regs, PtRegs.ss, 0x53)
             expectsReturnFault = true
         case .sigreturnBadCS:
@@ -249,6 +249,19 @@ extension ScenarioRun {
         case .sysretFlags:
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags ^ Flags.carry)
+        case .sysretBadRCX, .sysretRCXUpper, .sysretRCXLower:
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            let change: UInt64 =
+                switch scenario.probe {
+                case .sysretBadRCX: 0x1234 << 48
+                case .sysretRCXUpper: 0x10 << 32
+                default: 0x10
+                }
+            edit(regs, PtRegs.rcx, rip ^ change)
+        case .sysretResume:
+            let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad) | Flags.resume
+            edit(regs, PtRegs.flags, flags)
+            edit(regs, PtRegs.r11, flags)
         case .sysretBadRIP:
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)

@@ -46,10 +46,10 @@ extension ScenarioRun {
             switch enterGuest(vector) {
             case .entered(let delivered, let base):
                 frame = base &+ 2 &* 8
-                if delivered.pushesErrorCode {
-                    // A fault instead of the callback.
+                if delivered.source == .fault {
+                    // Instead of the callback.
                     event = delivered
-                    frame &+= 8
+                    if delivered.pushesErrorCode { frame &+= 8 }
                 }
                 // Xen clears DF for SYSRET before it shows the flags (fact F22).
                 interrupted.flags = machine.memory.peek(frame &+ 2 &* 8) ?? 0
@@ -74,7 +74,7 @@ extension ScenarioRun {
         words[4] = UInt64(interrupted.ss)
         var activation = Activation(
             number: nextActivation, event: event, interrupted: interrupted,
-            expected: interrupted, frameWords: words, frame: frame, isUnexpected: false)
+            expected: interrupted, frameWords: words, frame: frame, isUnexpected: event.source == .fault)
         activation.enteredWithEventsMasked = eventsAreMasked
         push(activation)
         recordDelivery(before: before)
