@@ -71,7 +71,8 @@ struct Expansion {
         sources = table.sources.map { SourceExpansion($0, options: table.options, generation: generation) }
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
-        let devices = Expansion.deviceVectors(table, platform, generation, standard).filter { !taken.contains($0.vector) }
+        let devices = Expansion.deviceVectors(table, platform, generation, standard)
+            .filter { !taken.contains($0.vector) }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }

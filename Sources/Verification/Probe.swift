@@ -62,6 +62,9 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case hostInterrupt = "host-interrupt"
     /// The call sleeps, and another program runs meanwhile: one that an interrupt has stopped.
     case otherTask = "other-task"
+    /// A system call that needs its arguments and nothing else; one with a number that names no call.
+    case tableCall = "table-call"
+    case unknownCall = "unknown-call"
     /// A signal comes while the kernel handles the event: the way out sets up its handler.
     case pendingSignal = "pending-signal"
     /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).

@@ -15,6 +15,7 @@ extension EntryImage {
         case Platform.failsafeVector:
             // A virtual CPU may be switched out in any code that does not hold the hypervisor.
             return context == .kernelBadStack || context == .user32 || context.isHostile || context.isInNMI
+                || context == .userIdleTask || context == .kernelHypercall
                 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
             return context == .user32
@@ -22,6 +23,10 @@ extension EntryImage {
                     + flushProbes : []
         default:
             if context == .userEnd { return [.return] }
+            if context == .userIdleTask {
+                return layout.fastCalls == nil
+                    ? [] : [.return, .signal, .modifyUserState, .tableCall, .unknownCall, .pendingSignal]
+            }
             if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
             return context == .user ? syscallProbes + [.otherTask] + callDebugProbes + flushProbes : []
         }
@@ -107,7 +112,9 @@ extension EntryImage {
     }
 
     func hostileReason(_ context: Context) -> String {
-        if context == .userRIPVsyscall { return "a program calls into the page of vsyscalls, which the kernel emulates" }
+        if context == .userRIPVsyscall {
+            return "a program calls into the page of vsyscalls, which the kernel emulates"
+        }
         if context.hasForeignRIP { return "a program may jump to any address" }
         return switch context {
         case .userGS: "arch_prctl sets any base in the user half"

@@ -110,8 +110,8 @@ struct CatalogueTests {
             "live-frame-overwritten", "pt-regs-faithful", "error-code", "resumption", "unexpected-fault",
             "double-fault",
             "triple-fault", "nmi-masking", "interrupt-flag", "access-flag", "direction-flag", "user-reachable-gate",
-            "register-hygiene", "speculation-barrier", "information-leak", "needless-hypervisor-entry",
-            "dangling-reference", "unreachable-entry", "progress",
+            "register-hygiene", "debug-registers", "speculation-barrier", "information-leak",
+            "needless-hypervisor-entry", "dangling-reference", "unreachable-entry", "progress",
         ] { #expect(ids.contains(id), "\(id)") }
     }
 

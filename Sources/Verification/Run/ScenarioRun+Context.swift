@@ -93,6 +93,8 @@ extension ScenarioRun {
             if machine.returnGuard == .restriction { machine.cpu.speculationControl = 1 }
         }
         if scenario.probe == .pendingFlush { setPendingFlush() }
+        setFastCall()
+        setPreemption()
         setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
@@ -159,6 +161,18 @@ extension ScenarioRun {
         machine.memory.poke(word | 1 << bit, at: mask)
     }
 
+    /// Writes some bytes of a per-CPU variable, which the context then holds so.
+    mutating func setContextBytes(_ value: UInt64, at address: UInt64, size_bytes: UInt64) {
+        for byte in 0..<size_bytes {
+            let place = address &+ byte
+            let shift = (place & 7) * 8
+            let word = machine.memory.peek(place) ?? 0
+            let changed = (word & ~(0xFF << shift)) | ((value >> (byte * 8)) & 0xFF) << shift
+            machine.memory.poke(changed, at: place)
+            contextWords[place & ~7] = changed
+        }
+    }
+
     /// A device's handler runs, or a softirq behind it.
     private mutating func setInterruptStack() {
         let stack = layout.interruptStack
@@ -166,14 +180,7 @@ extension ScenarioRun {
         // The word at the top leads back to the interrupted stack.
         expectWord(image.table.machine.kernelRSPAligned, at: stack.end &- 8, "the link of the interrupt stack")
         guard let mark = layout.interruptStackInUse else { return }
-        for byte in 0..<mark.size_bytes {
-            let place = mark.address &+ byte
-            let shift = (place & 7) * 8
-            let word = machine.memory.peek(place) ?? 0
-            let value = (word & ~(0xFF << shift)) | ((mark.value >> (byte * 8)) & 0xFF) << shift
-            machine.memory.poke(value, at: place)
-            contextWords[place & ~7] = value
-        }
+        setContextBytes(mark.value, at: mark.address, size_bytes: mark.size_bytes)
     }
 
     /// An NMI's handler runs: its frame, the mark and both copies of the frame stand at the top of the NMI's stack

@@ -52,6 +52,7 @@ extension ScenarioRun {
         let isFirst = !activations[last].didExitWork
         activations[last].didExitWork = true
         guard scenario.probe == .pendingSignal, isFirst, last == 0 else { return }
+        takeWork()
         let regs = machine[.rdi]
         guard machine.memory.translate(regs) != nil else { return }
         signal(regs)
@@ -85,7 +86,14 @@ extension ScenarioRun {
             try finishHandler(body)
             return
         }
-        if body.function.model == .exitToUser { doExitWork() }
+        switch body.function.model {
+        case .exitToUser: doExitWork()
+        case .preempt, .mayPreempt: if !schedule(body.function) { return }
+        case .tableCall:
+            CFunctionCall.leave(&machine, result: makeTableCall())
+            return
+        default: break
+        }
         // Tracing may fault at any time; it matters to events that have a fault address to lose.
         let mayFault = activations.last?.event.vector == Vector.pageFault
         let result = try EntryHelpers.run(body.function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
@@ -122,7 +130,7 @@ extension ScenarioRun {
         switch activations.last?.event.vector {
         // Both handlers begin by reading what happened, and clear it.
         case Vector.machineCheck: machine.cpu.machineCheckInProgress = false
-        case Vector.debug: machine.cpu.dr6 = DebugStatus.none
+        case Vector.debug where function.register(of: .debugStatus) == nil: machine.cpu.dr6 = DebugStatus.none
         default: break
         }
         if let finding = Progress.handledTwice(&self) { record(finding) }
@@ -224,7 +232,7 @@ extension ScenarioRun {
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags | Flags.trap)
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
-        case .pendingSignal, .pendingFlush: break
+        case .pendingSignal, .pendingFlush, .tableCall, .unknownCall: break
         case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .prefixedInterrupt, .hostInterrupt: break
         case .otherTask: runOtherTask()
