@@ -197,7 +197,7 @@ struct ContextTests {
                 "table-call", "resumption"
             ),
             ("entry_SYSCALL_64", "\tjnz\t.Lfastpath_exit_work\n", "", "pending-signal", "progress"),
-            ("entry_SYSCALL_64", "\tja\t.Lfastpath_no_such_call", "\tnop", "unknown-call", ""),
+            ("entry_SYSCALL_64", "\tja\t.Lfastpath_no_such_call", "\tjae\t.Lfastpath_no_such_call", "table-call", ""),
             ("stub_ptregs_64", "\tpopq\t%rax\n", "", "return", "pt-regs-faithful"),
             (
                 "stub_ptregs_64", "\tjne\t.Lptregs_called_from_c\n", "\tje\t.Lptregs_called_from_c\n", "return",

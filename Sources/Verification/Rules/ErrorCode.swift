@@ -45,12 +45,17 @@ enum ErrorCode: Invariant {
             guard let owner = run.machine.memory.owner(at: address) else { return false }
             return owner.kind == .hardwareFrame && owner.slot == slot.rawValue && owner.activation == activation.number
         }
-        guard isWord(end &- 8, .r11), isWord(end &- 16, .rcx) else { return nil }
         let saved = Owner(.savedRegister, slot: Register.rdi.rawValue, activation: activation.number)
-        guard (3...4).contains(where: { run.machine.memory.owner(at: end &- $0 &* 8) == saved }) else { return nil }
+        let isAboveRegisters =
+            isWord(end &- 8, .r11) && isWord(end &- 16, .rcx)
+            && (3...4).contains { run.machine.memory.owner(at: end &- $0 &* 8) == saved }
+        // What was copied to the task's stack meanwhile has taken them along.
+        let slot = run.isAtEventHandler ? run.handlerRegisters &+ UInt64(PtRegs.rip) &* 8 : 0
+        let isInSlots = slot != 0 && isWord(slot, activation.event.pushesErrorCode ? .r11 : .rcx)
+        guard isAboveRegisters || isInSlots else { return nil }
         return Finding(
             activation.event.pushesErrorCode ? rule : PtRegsFaithful.rule,
-            "the stub of \(run.eventName(activation)) saves registers below RCX and R11, the two words at \(hexadecimal(end &- 16)) that Xen's frame has and the processor's has not: it is registered with Xen as it is, without a thunk that pops them, and pt_regs is 16 bytes off"
+            "the stub of \(run.eventName(activation)) saves registers below RCX and R11, the two words of Xen's frame that the processor's has not: it is registered with Xen as it is, without a thunk that pops them, and pt_regs is 16 bytes off"
         )
     }
 

@@ -154,7 +154,7 @@ extension ScenarioRun {
 
     /// The kernel has put off a flush of the user's translations to the next return (Linux 5.2 `arch/x86/mm/tlb.c`,
     /// `invalidate_user_asid`).
-    private mutating func setPendingFlush() {
+    mutating func setPendingFlush() {
         guard let mask = layout.userFlushMask else { return }
         let bit = (mask & 7) * 8 + (layout.kernelCR3 & 0x7FF)
         let word = machine.memory.peek(mask) ?? 0

@@ -46,7 +46,10 @@ extension ScenarioRun {
         if let region = machine.memory.region(containing: machine[.rsp]), region.kind != .taskStack {
             record(StackBounds.scheduled(self, on: region))
         }
-        setContextBytes(ScenarioRun.needsNoRescheduling, at: place, size_bytes: 4)
+        let word = machine.memory.peek(place) ?? 0
+        machine.memory.poke(
+            (word & ~(0xFFFF_FFFF << shift)) | ScenarioRun.needsNoRescheduling << shift, at: place,
+            step: machine.stepNumber)
         return true
     }
 }

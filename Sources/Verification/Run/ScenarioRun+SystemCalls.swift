@@ -94,7 +94,7 @@ extension ScenarioRun {
 
     // MARK: The fast path of 64-bit calls
 
-    /// What `sys_getpid` stands for returns.
+    /// What such a call returns.
     private static let tableResult: UInt64 = 0x4D2
 
     /// The task has no work that keeps its call from the fast path, and calls what the probe needs.
