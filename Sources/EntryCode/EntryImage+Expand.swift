@@ -71,7 +71,8 @@ struct Expansion {
         sources = table.sources.map { SourceExpansion($0, options: table.options, generation: generation) }
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
-        let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
+        let devices = Expansion.deviceVectors(table, platform, generation, standard)
+            .filter { !taken.contains($0.vector) }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
@@ -90,14 +91,15 @@ struct Expansion {
         }
     }
 
-    /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not.
+    /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not, and INT 0x80,
+    /// which 32-bit programs execute whether it has one or not.
     private static func vectors(_ table: EntryTable, _ standard: JSON) -> [(vector: UInt8, entry: String)] {
         var names: [UInt8: String] = [:]
         // Where a vector has two rows the later one is loaded over the first, as Linux does for KVM guests.
         for row in table.idt where table.applies(row.option) { names[row.vector] = row.entry }
         for row in standard["idt"]?.arrayValue ?? [] {
             // 9 and 15 are not raised by any processor that runs 64-bit code (SDM vol. 3, table 6-1).
-            guard let number = row["vector"]?.integerValue, number < 32, number != 9, number != 15,
+            guard let number = row["vector"]?.integerValue, number < 32 || number == 0x80, number != 9, number != 15,
                 table.applies(row["option"]?.stringValue), let entry = row["entry"]?.stringValue
             else { continue }
             if names[UInt8(number)] == nil { names[UInt8(number)] = entry }
@@ -106,10 +108,12 @@ struct Expansion {
     }
 
     private static func deviceVectors(
-        _ table: EntryTable, _ platform: Platform, _ generation: Generation
+        _ table: EntryTable, _ platform: Platform, _ generation: Generation, _ standard: JSON
     ) -> [(vector: UInt8, entry: String)] {
         if !platform.isXen { return generation.interrupts.map { ($0.vector, $0.entry) } }
-        return table.xen.callbacks["event"].map { [(Platform.callbackVector, $0)] } ?? []
+        // Events come whether something is registered for them or not.
+        let entry = table.xen.callbacks["event"] ?? standard["xen"]?["callbacks"]?["event"]?.stringValue
+        return entry.map { [(Platform.callbackVector, $0)] } ?? []
     }
 
     /// SYSCALL, SYSENTER and the failsafe callback, where processor, kernel and hypervisor have them.
@@ -118,8 +122,10 @@ struct Expansion {
     ) -> [(vector: UInt8, entry: String)] {
         var found: [(vector: UInt8, entry: String)] = []
         func add(_ vector: UInt8, _ role: String, callback: String, isPossible: Bool) {
-            // A PV guest has what it has registered a callback for, whatever the host's processor.
-            if platform.isXen ? table.xen.callbacks[callback] == nil : !isPossible { return }
+            // A PV guest has what it has registered a callback for, whatever the host's processor. Programs of 64 bits and Xen
+            // count on theirs; without those for 32 bits the vDSO does with INT 0x80 (Linux 5.2 xen_enable_syscall).
+            let isPromised = callback == "syscall" || callback == "failsafe"
+            if platform.isXen ? table.xen.callbacks[callback] == nil && !isPromised : !isPossible { return }
             if let entry = generation.roles[role] { found.append((vector, entry)) }
         }
         add(Platform.syscallVector, "syscall_entry", callback: "syscall", isPossible: true)
@@ -190,6 +196,11 @@ struct Expansion {
             fillIDT(&machine, program)
             setSyscall(&machine, program, entryStackEnd: layout.entryStack.end)
             setReturnGuard(&machine, program)
+            // The stack that the gate names, whatever the table calls it.
+            let slot = UInt64(machine.idt[Int(Vector.nmi)].ist)
+            if slot != 0, let top = try? machine.load(machine.cpu.tssBase &+ 28 &+ 8 &* slot, .quad) {
+                layout.nmiStackTop = top
+            }
         }
         findUnreachable(program)
         findUnusedRoutines(program)
@@ -200,7 +211,8 @@ struct Expansion {
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
             refusedCalls: refusedCalls,
-            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, debugNests: generation.debugNests,
+            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps,
+            debugNests: generation.debugNests,
             isPatched: isPatched, findings: findings)
     }
 

@@ -74,6 +74,14 @@ package struct ImageLayout: Sendable {
     /// Where the kernel notes that the user's translations must be flushed, one bit for each PCID; nil without PCID and
     /// page-table isolation.
     package var userFlushMask: UInt64?
+    /// Where the kernel counts what forbids preemption.
+    package var preemptCount: UInt64?
+    /// A byte that is 1 during a hypercall which may be preempted.
+    package var preemptibleCall: UInt64?
+    /// Where the kernel remembers what DR7 should be.
+    package var debugControl: UInt64?
+    /// The word that keeps system calls from the fast path, and what goes with it.
+    package var fastCalls: (work: UInt64, calls: Generation.FastCalls)?
     /// Exception table: address of the instruction to that of its fixup.
     package var fixups: [UInt64: UInt64] = [:]
     /// The function that loads GS with a selector for C; nil where the kernel has none that faults.

@@ -144,6 +144,11 @@ struct MemoryBuilder {
         layout.interruptStackInUse = generation.interruptStackInUse.map {
             (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
         }
+        func place(_ name: String) -> UInt64? { perCPU[name].map { perCPUBase &+ $0 } }
+        layout.preemptCount = place("__preempt_count")
+        layout.preemptibleCall = place("xen_in_preemptible_hcall")
+        layout.debugControl = place("cpu_dr7")
+        layout.fastCalls = generation.fastCalls.map { (perCPUBase &+ offset($0.work, perCPU), $0) }
         if isolates && hasPCID, let word = generation.userFlushMask {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }

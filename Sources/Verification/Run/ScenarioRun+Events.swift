@@ -114,7 +114,9 @@ extension ScenarioRun {
         machine.activation = activation.number
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
         nextActivation += 1
-        speculation.arm(depth: activations.count)
+        // A #DB that a debugger has brought about comes in entry code, where neither GS nor SPEC_CTRL need be the kernel's.
+        let isInEntryCode = activations.count == 2 && path.isEmpty && scenario.probe == .movSS
+        speculation.arm(depth: isInEntryCode ? 1 : activations.count)
         // On a stack with a guard page below the recursion itself comes to an end, and so it does on a user's. Xen crashes a
         // domain whose frame cannot be written, wherever the recursion has got by then.
         let endsByItself =
@@ -196,10 +198,15 @@ extension ScenarioRun {
         expectsReturnFault = false
         pop()
         // On the read-only espfix stack the frame of the fault cannot be written: #DF stands for it (fact F30).
+        let isTruncated = scenario.probe == .sigreturnTruncated
         let isOnEspfixStack = layout.espfixWindow.contains(frame)
         if isOnEspfixStack { targetBehindDoubleFault = (expected, words) }
         deliver(Event(fault), isUnexpected: false)
         guard ending == nil, var activation = activations.popLast() else { return }
+        if isTruncated {
+            let owner = machine.memory.owner(at: activation.frame) ?? .free
+            machine.memory.poke(activation.frameWords[0] & 0xFFFF_FFFF, at: activation.frame, owner: owner)
+        }
         if isOnEspfixStack && activation.event.vector == Vector.doubleFault {
             activations.append(activation)
             return

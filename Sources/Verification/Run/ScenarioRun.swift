@@ -112,6 +112,8 @@ package struct ScenarioRun: Sendable {
     var interruptedRSP: UInt64 = 0
     /// Per-CPU words that the context holds otherwise than the kernel at rest.
     var contextWords: [UInt64: UInt64] = [:]
+    /// DR7 as the interrupted code has it.
+    var contextDebugControl: UInt64 = 0
     /// Where the #DB of a stepped program must come next.
     var awaitedTrap: UInt64?
     /// It has come.
