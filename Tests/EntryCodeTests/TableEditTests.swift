@@ -20,13 +20,13 @@ struct TableEditTests {
 
     /// The table's document after edits.
     private func apply(_ text: String, platform: Platform = .bareMetalIntel) throws -> JSON {
-        var editor = TableEditor(try kernel(), platform: platform)
+        var editor = TableEditor(try kernel())
         for edit in try read(text) { try editor.apply(edit) }
         return editor.document(name: "edited", description: "a table of a test")
     }
 
     private func refusal(_ text: String) throws -> EditFault {
-        var editor = TableEditor(try kernel(), platform: .bareMetalIntel)
+        var editor = TableEditor(try kernel())
         let edit = try #require(try read(text).last)
         return try #require(throws: EditFault.self) { try editor.apply(edit) }
     }
