@@ -241,7 +241,9 @@ extension Application {
         }
         return Answer(
             .ok, format, [UInt8](text.utf8),
-            fields: [.eTag: "\"\(table.digest.hex.prefix(32))-\(platform?.rawValue ?? "")-\(routine ?? "")-\(modelVersion)\""])
+            fields: [
+                .eTag: "\"\(table.digest.hex.prefix(32))-\(platform?.rawValue ?? "")-\(routine ?? "")-\(modelVersion)\""
+            ])
     }
 
     func listConfigurations(_ request: Request) throws(Problem) -> Answer {

@@ -178,7 +178,8 @@ extension Assembly {
         let saved = (exitRequested, isStopped, probe)
         probe = Probe()
         run(stripped(source, file: file), file: file, line: 1, expansion: -1, frame: Frame())
-        let applies = (probe?.foundStatement ?? true) || !(probe?.foundConditional ?? false) || diagnostics.count > known
+        let applies =
+            (probe?.foundStatement ?? true) || !(probe?.foundConditional ?? false) || diagnostics.count > known
         // What is wrong is reported when the text is assembled.
         diagnostics.removeSubrange(known...)
         (exitRequested, isStopped, probe) = saved

@@ -153,7 +153,8 @@ extension Assembly {
         if text.contains("p2align") {
             let most = Int64(limit.trailingZeroBitCount)
             if value < 0 || value > most {
-                throw fail(.outOfRange, "`\(text) \(value)`: an alignment is at most 2^\(most) bytes, a large page", at: start)
+                throw fail(
+                    .outOfRange, "`\(text) \(value)`: an alignment is at most 2^\(most) bytes, a large page", at: start)
             }
         } else if value < 0 || value > limit || value & (value - 1) != 0 {
             throw fail(

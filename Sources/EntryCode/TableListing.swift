@@ -93,12 +93,12 @@ private struct Variant: Sendable, Hashable {
         if after == before, allAfter == allBefore { return condition(after, among: allAfter) }
         let (isAfter, isBefore) = ("ALTERNATIVES_APPLIED", "!ALTERNATIVES_APPLIED")
         func both(_ state: String, _ platforms: [Platform], _ all: [Platform]) -> String {
-            platforms == all ? state : "\(state) && \(term(condition(platforms, among: all)))"
+            platforms == all ? state : "\(state) && \(term(condition(platforms, among: all), in: "&&"))"
         }
         if before.isEmpty { return both(isAfter, after, allAfter) }
         if after.isEmpty { return both(isBefore, before, allBefore) }
-        if before == allBefore { return "\(isBefore) || \(term(condition(after, among: allAfter)))" }
-        if after == allAfter { return "\(isAfter) || \(term(condition(before, among: allBefore)))" }
+        if before == allBefore { return "\(isBefore) || \(term(condition(after, among: allAfter), in: "||"))" }
+        if after == allAfter { return "\(isAfter) || \(term(condition(before, among: allBefore), in: "||"))" }
         return "(\(both(isAfter, after, allAfter))) || (\(both(isBefore, before, allBefore)))"
     }
 
@@ -114,7 +114,8 @@ private struct Variant: Sendable, Hashable {
         return known.first { $0.1.intersection(all) == set }?.0 ?? (set.isEmpty ? "0" : "1")
     }
 
-    private static func term(_ condition: String) -> String {
-        condition.contains(" ") ? "(\(condition))" : condition
+    /// What has the other operator stands in parentheses, as compilers ask for it.
+    private static func term(_ condition: String, in operation: String) -> String {
+        condition.contains(operation == "&&" ? "||" : "&&") ? "(\(condition))" : condition
     }
 }

@@ -72,7 +72,8 @@ struct CommonListingTests {
             """
         let text = common(try programs(source, 3)).text
         #expect(
-            text == "ENTRY(r)\n.if V == 0\n\tnop\n.elseif V == 1\n\tcli\n.else\n\tsti\n.endif\n\tret\nEND(r)\n", "\(text)")
+            text == "ENTRY(r)\n.if V == 0\n\tnop\n.elseif V == 1\n\tcli\n.else\n\tsti\n.endif\n\tret\nEND(r)\n",
+            "\(text)")
         try expectSame(source, 3)
     }
 
@@ -187,14 +188,18 @@ struct ConditionalOverrideTests {
 
     @Test(
         "a routine without an instruction is a fault",
-        arguments: ["", " \n# nothing\n", "ENTRY(r)\nEND(r)\n", ".set x, 1\n", ".if 1\n.set x, 1\n.endif\n", "label:\n"])
+        arguments: [
+            "", " \n# nothing\n", "ENTRY(r)\nEND(r)\n", ".set x, 1\n", ".if 1\n.set x, 1\n.endif\n", "label:\n",
+        ])
     func empty(_ text: String) {
         #expect(faults(source, overrides: ["r": text]) == ["empty-routine 1:1"])
     }
 
     @Test(
         "a condition that cannot be known is one fault",
-        arguments: [(".if NOBODY\nnop\n.endif\n", "undefined-symbol 1:5"), (".if 1\nnop\n", "unterminated-conditional 1:1")])
+        arguments: [
+            (".if NOBODY\nnop\n.endif\n", "undefined-symbol 1:5"), (".if 1\nnop\n", "unterminated-conditional 1:1"),
+        ])
     func faulty(_ text: String, _ fault: String) {
         #expect(faults(source, overrides: ["r": text]) == [fault])
     }
@@ -209,7 +214,9 @@ struct ConditionalOverrideTests {
         #expect(faults("ENTRY(r)\n\(line)\nret\nEND(r)\n").map { $0.prefix(12) } == ["out-of-range"])
     }
 
-    @Test(arguments: [".p2align 4, 0x90", ".p2align 4,,15", ".balign 64", ".align 4096", ".p2align 21", ".balign 0", ".align"])
+    @Test(arguments: [
+        ".p2align 4, 0x90", ".p2align 4,,15", ".balign 64", ".align 4096", ".p2align 21", ".balign 0", ".align",
+    ])
     func possibleAlignment(_ line: String) throws {
         #expect(try body("\(line)\nret") == ["ret"])
     }

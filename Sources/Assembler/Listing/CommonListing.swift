@@ -57,7 +57,11 @@ package struct CommonListing: Sendable {
             var added: [String: [String]] = [:]
             var neighbour = ""
             for code in ListedCode.routines(of: program) where !code.lines.isEmpty {
-                if codes[code.name] == nil { added[neighbour, default: []].append(code.name) } else { neighbour = code.name }
+                if codes[code.name] == nil {
+                    added[neighbour, default: []].append(code.name)
+                } else {
+                    neighbour = code.name
+                }
                 codes[code.name, default: [:]][index] = code
             }
             guard !added.isEmpty else { continue }
