@@ -120,14 +120,18 @@ struct ListingWriter {
                     lines.append(code.text(ofRow: row, showsAddresses: style.showsAddresses))
                 }
             } else {
+                // No program has two of them, so that any order will do: what is said shortly comes first.
+                let branches = chain.blocks.map { (condition: style.condition($0.programs), block: $0) }
+                    .sorted {
+                        ($0.condition.count, $0.block.rows.lowerBound) < ($1.condition.count, $1.block.rows.lowerBound)
+                    }
                 var rest = code.programs
-                for (index, block) in chain.blocks.enumerated() {
-                    let isLast = index > 0 && rest == block.programs
-                    lines.append(
-                        isLast ? ".else" : "\(index == 0 ? ".if" : ".elseif") \(style.condition(block.programs))")
-                    rest.subtract(block.programs)
-                    for row in block.rows {
-                        if row > chain.first { write(labels[row] ?? [], inside: block.programs) }
+                for (index, branch) in branches.enumerated() {
+                    let isLast = index > 0 && rest == branch.block.programs
+                    lines.append(isLast ? ".else" : "\(index == 0 ? ".if" : ".elseif") \(branch.condition)")
+                    rest.subtract(branch.block.programs)
+                    for row in branch.block.rows {
+                        if row > chain.first { write(labels[row] ?? [], inside: branch.block.programs) }
                         lines.append(code.text(ofRow: row, showsAddresses: style.showsAddresses))
                     }
                 }
