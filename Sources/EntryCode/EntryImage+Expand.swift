@@ -200,7 +200,8 @@ struct Expansion {
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
             refusedCalls: refusedCalls,
-            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, debugNests: generation.debugNests,
+            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps,
+            debugNests: generation.debugNests,
             isPatched: isPatched, findings: findings)
     }
 
