@@ -14,12 +14,14 @@ struct ListingRoundTripTests {
 
     /// The code of a table on every platform, as it boots and once alternatives are applied.
     private static func programs(_ table: EntryTable, _ kernel: Kernel) throws -> [(name: String, program: Program)] {
-        try Platform.allCases.flatMap { platform in
-            try (kernel.generation.bootsUnpatched ? [true, false] : [true]).map { isPatched in
+        var found: [(name: String, program: Program)] = []
+        for platform in Platform.allCases {
+            for isPatched in kernel.generation.bootsUnpatched ? [true, false] : [true] {
                 let image = try table.expand(for: platform, isPatched: isPatched)
-                return ("\(platform.rawValue)\(isPatched ? "" : " before alternatives")", image.program)
+                found.append(("\(platform.rawValue)\(isPatched ? "" : " before alternatives")", image.program))
             }
         }
+        return found
     }
 
     private static func isSame(_ one: Program, _ other: Program) -> Bool {

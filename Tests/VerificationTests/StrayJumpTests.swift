@@ -6,7 +6,7 @@ import Verification
 struct StrayJumpTests {
     private let scenario = "bare-metal-intel/asm_exc_divide_error/kernel/return"
 
-    @Test("a jump into an instruction is undecided, and says why", arguments: ["error_entry+3", "error_entry+1"])
+    @Test("a jump into an instruction is undecided, and says why", arguments: ["error_entry+3", "error_entry+4"])
     func undecided(_ target: String) throws {
         var variant = try Variant("linux-6.1")
         variant.write("asm_exc_divide_error", "movq $\(target), %rax", "jmp *%rax")
