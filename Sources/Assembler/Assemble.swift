@@ -81,6 +81,7 @@ extension Assembly {
         role = .listing
         for index in overrides.indices where !overrides[index].isUsed && !isStopped {
             enterText()
+            if !appliesHere(index) { continue }
             do throws(Fault) {
                 try runOverride(index, name: overrides[index].name, isGlobal: true, at: 0)
             } catch {

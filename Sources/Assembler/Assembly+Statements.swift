@@ -3,6 +3,7 @@ import Machine
 extension Assembly {
     /// Assembles the statement at the position, which is at its first byte; labels before it included.
     mutating func statement() throws(Fault) {
+        if probe != nil, try isPassedOver() { return }
         while true {
             let start = position
             let first = bytes[start]
@@ -89,6 +90,7 @@ extension Assembly {
     mutating func directive(_ directive: Directive, name: Int, at start: Int) throws(Fault) {
         switch directive {
         case .none, .ignored, .warning: position = statementEnd(from: position)
+        case .alignment: try align(name, at: start)
         case .global: try markGlobal()
         case .set, .equiv:
             guard Byte.isNameStart(peek) else { throw fail(.syntaxError, "expected a symbol", at: position) }
@@ -133,6 +135,36 @@ extension Assembly {
         default: try conditional(directive, name: name, at: start)
         }
     }
+
+    /// `.p2align 4`, `.balign 16`: code is not moved, and what no object file can ask for is refused.
+    ///
+    /// What the kernel's own sources do with it has no say in a verdict.
+    private mutating func align(_ name: Int, at start: Int) throws(Fault) {
+        if role != .listing || discarding >= 0 {
+            position = statementEnd(from: position)
+            return
+        }
+        skipBlanks()
+        if isAtStatementEnd { return }
+        let value = try constantExpression()
+        position = statementEnd(from: position)
+        let text = names.string(name)
+        let limit = Int64(Assembly.alignment_bytes)
+        if text.contains("p2align") {
+            let most = Int64(limit.trailingZeroBitCount)
+            if value < 0 || value > most {
+                throw fail(
+                    .outOfRange, "`\(text) \(value)`: an alignment is at most 2^\(most) bytes, a large page", at: start)
+            }
+        } else if value < 0 || value > limit || value & (value - 1) != 0 {
+            throw fail(
+                .outOfRange, "`\(text) \(value)`: an alignment is a power of two, at most \(limit) bytes, a large page",
+                at: start)
+        }
+    }
+
+    /// The largest page that kernel text is mapped by.
+    private static let alignment_bytes = 2 << 20
 
     // MARK: Symbols
 

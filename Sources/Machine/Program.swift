@@ -149,6 +149,16 @@ package struct Program: Sendable {
         }
     }
 
+    /// Index of the instruction that has an address among its bytes, but for the first of them.
+    package func indexOfInstruction(around address: UInt64) -> Int? {
+        for distance in 1..<UInt64(15) {
+            let index = Int(self.index(at: address &- distance))
+            guard index >= 0 else { continue }
+            return UInt64(instructions[index].length) > distance ? index : nil
+        }
+        return nil
+    }
+
     /// The routine whose bytes contain an address.
     package func routine(containing address: UInt64) -> Routine? {
         var best: Routine?

@@ -164,7 +164,15 @@ extension ScenarioRun {
             return
         }
         if !checkFaultingReturn() && !check(.fault) {
-            record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+            let finding = UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)
+            if let stray = NotUnderstood.insideInstruction(self) {
+                // The processor goes on with whatever those bytes say; what led there may be known all the same.
+                if hardCause != nil || earlierCause(than: finding) != nil { record(finding) }
+                record(stray)
+                ending = .notUnderstood
+                return
+            }
+            record(finding)
         }
         deliver(Event(fault), isUnexpected: true)
     }

@@ -364,7 +364,7 @@ package struct ScenarioRun: Sendable {
     }
 
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
-    private mutating func earlierCause(than finding: Finding) -> Finding? {
+    mutating func earlierCause(than finding: Finding) -> Finding? {
         let causes = [
             LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id, UserReachableGate.rule.id,
         ]
