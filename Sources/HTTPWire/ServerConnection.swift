@@ -123,5 +123,7 @@ package final class ServerConnection: ConnectionCodec {
 
     package var isBusy: Bool { codec?.isBusy ?? false }
 
+    package var servesRequest: Bool { codec?.servesRequest ?? false }
+
     package var wantsInput: Bool { codec?.wantsInput ?? true }
 }

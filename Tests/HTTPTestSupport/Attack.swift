@@ -130,6 +130,22 @@ package struct Attack: Sendable {
         flood("padded DATA", "control_frames", setup: { Frame.get(1, method: "POST", ends: false).bytes }) { _ in
             Frame(.data, flags: Frame.padded, stream: 1, payload: [3, 0, 0, 0]).bytes
         },
+        flood("DATA on a closed stream", "closed_streams", setup: { Frame.get(1).bytes }) { round in
+            // The answer closes the stream, which is half closed until then.
+            if round == 0 { usleep(50_000) }
+            return Frame.data(1, []).bytes
+        },
+        flood(
+            "DATA on a stream that was refused", "closed_streams", "control_frames", "protocol_error",
+            setup: { Frame.get(1, method: "POST", [("content-length", "999999999")], ends: false).bytes + Frame.reset(1).bytes }
+        ) { _ in Frame.data(1, [UInt8](repeating: 1, count: 1000)).bytes },
+        flood("DATA byte by byte", "small_pieces", setup: { Frame.get(1, method: "POST", ends: false).bytes }) { _ in
+            Frame.data(1, [1]).bytes
+        },
+        text("chunks of one byte", "small_pieces") { volume in
+            ["POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"]
+                + Array(repeating: "1\r\nx\r\n", count: volume)
+        },
         flood("PRIORITY flood", "control_frames") {
             Frame(.priority, stream: stream($0 % 1000 + 10), payload: [0, 0, 0, 0, 16]).bytes
         },
