@@ -48,8 +48,9 @@ package struct TransportLimits: Sendable, Equatable {
     /// Bytes that are read and dropped on a connection that is ending, so that a client which is still sending finds the answer.
     package var lingerBytes: Int = 32 * 1024 * 1024
 
-    /// The same after a connection error or a guard against floods: enough for what was under way.
-    package var lingerBytesAfterFlood: Int = 256 * 1024
+    /// The same after a connection error or a guard against floods: enough for what the windows of HTTP/2 had
+    /// under way.
+    package var lingerBytesAfterFlood: Int = 1024 * 1024
 
     /// Time that answers to what was not done before the end of a graceful stop get, milliseconds.
     package var lastAnswerMilliseconds: Int64 = 500

@@ -216,6 +216,7 @@ package final class HTTP1Connection: ConnectionCodec {
     private func gotBody(_ bytes: UnsafeRawBufferPointer) {
         owesContinue = false
         bodyPace.moved(now: now)
+        smallPieces.earn(bytes: bytes.count, perToken: limits.smallPieceBytes / 2)
         bodyReceived += bytes.count
         if bodyReceived > limits.requestBodyBytes { return refuse(.bodyTooLarge) }
         emit(.body(stream, Array(bytes)))

@@ -39,7 +39,7 @@ extension HTTP2Connection {
 
     /// Credits body bytes that moved, so that the window updates they cost are not taken for a flood.
     func earnControlFrames(bytes: Int) {
-        controlFrames.earn(thousandths: Int64(bytes) * 1000 / Int64(max(1, limits.bodyBytesPerControlFrame)))
+        controlFrames.earn(bytes: bytes, perToken: limits.bodyBytesPerControlFrame)
     }
 
     /// Ends the connection after libnghttp2 gave up with `result`; any negative result means that it did.

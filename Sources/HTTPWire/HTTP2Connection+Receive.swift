@@ -159,6 +159,7 @@ extension HTTP2Connection {
             return HTTP2Callbacks.success
         }
         earnControlFrames(bytes: bytes.count)
+        smallPieces.earn(bytes: bytes.count, perToken: limits.smallPieceBytes / 2)
         slot.pace.moved(now: now)
         slot.owesContinue = false
         if slot.discardsBody {

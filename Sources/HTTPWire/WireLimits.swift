@@ -78,8 +78,9 @@ package struct WireLimits: Sendable, Equatable {
 
     /// Pieces of a request body of fewer bytes than `smallPieceBytes`: burst, and refill per second.
     ///
-    /// A DATA frame or a chunk of one byte costs as much work as one of thousands. Ends the connection.
-    package var smallPieces = Rate(burst: 100_000, perSecond: 20_000)
+    /// A DATA frame or a chunk of one byte costs as much work as one of thousands. Body bytes earn pieces back, one for half of
+    /// `smallPieceBytes`, so that a client which sends a text line by line is not mistaken for a flood. Ends the connection.
+    package var smallPieces = Rate(burst: 50_000, perSecond: 10_000)
 
     /// Bytes below which a DATA frame or a chunk counts as small.
     package var smallPieceBytes: Int = 64

@@ -63,7 +63,11 @@ package final class SocketClient {
         let count = bytes.withUnsafeBytes {
             Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
         }
-        if count < 0 && errno != EAGAIN { isClosed = true }
+        if count < 0 && errno != EAGAIN {
+            // What came before the reset can still be read.
+            takeWhatCame()
+            isClosed = true
+        }
         return count == bytes.count
     }
 

@@ -74,6 +74,7 @@ import Testing
             limits: {
                 $0.wire.controlFrames = .init(burst: 20, perSecond: 1)
                 $0.lingerMilliseconds = 60_000
+                $0.lingerBytesAfterFlood = 256 * 1024
             }, Self.ok)
         let client = try harness.client()
         let pings = (0..<500).flatMap { _ in Frame.ping().bytes }
@@ -98,14 +99,18 @@ import Testing
             limits: {
                 $0.wire.requestBodyBytes = 1000
                 $0.lingerBytes = 1_000_000
+                $0.lingerMilliseconds = 60_000
+                $0.lingerTotalMilliseconds = 60_000
             }, Self.ok)
         let client = try #require(SocketClient(port: harness.port))
         client.send(Array("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n".utf8))
         for _ in 0..<9 {
-            #expect(client.send([UInt8](repeating: 65, count: 100_000)))
+            let isSent = client.send([UInt8](repeating: 65, count: 100_000))
+            #expect(isSent)
             try await Task.sleep(for: .milliseconds(20))
         }
-        #expect(await client.readToEnd())
-        #expect(String(decoding: client.raw, as: UTF8.self).hasPrefix("HTTP/1.1 413 "))
+        #expect(await client.read { _ in String(decoding: client.raw, as: UTF8.self).hasPrefix("HTTP/1.1 413 ") })
+        let isSent = client.send([UInt8](repeating: 65, count: 300_000))
+        #expect(await client.readToEnd(), "\(isSent)")
     }
 }

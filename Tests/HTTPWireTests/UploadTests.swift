@@ -101,9 +101,8 @@ import Testing
         let wire = WireHarness { $0.smallPieces = .init(burst: 20, perSecond: 1) }
         wire.send(.get(1, method: "POST", ends: false))
         for _ in 0..<20 { wire.send(.data(1, [1])) }
-        for _ in 0..<50 { wire.send(.data(1, [UInt8](repeating: 1, count: 64))) }
-        // Padding makes a frame no larger.
         #expect(!wire.isClosing)
+        // Padding makes a frame no larger.
         wire.send(Frame(.data, flags: Frame.padded, stream: 1, payload: [200, 1] + [UInt8](repeating: 0, count: 200)))
         #expect(wire.closingTrips == [.smallPieces])
         #expect(wire.client.goawayCodes == [Code.enhanceYourCalm])
@@ -113,13 +112,27 @@ import Testing
         let wire = HTTP1Harness { $0.smallPieces = .init(burst: 20, perSecond: 1) }
         wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in 0..<20 { wire.send("1\r\nx\r\n") }
-        for _ in 0..<50 { wire.send("40\r\n\(String(repeating: "x", count: 64))\r\n") }
         #expect(wire.trips.isEmpty)
         wire.send("1\r\nx\r\n")
         #expect(wire.trips == [.smallPieces])
         #expect(wire.statuses == ["429"])
         #expect(wire.text.contains("retry-after: 1\r\n"))
         #expect(wire.isClosing)
+    }
+
+    /// A text line by line, empty lines among them.
+    @Test func bodiesInPiecesThatAreNotVerySmallAreRead() {
+        let wire = WireHarness { $0.smallPieces = .init(burst: 20, perSecond: 0) }
+        wire.send(.get(1, method: "POST", ends: false))
+        let other = HTTP1Harness { $0.smallPieces = .init(burst: 20, perSecond: 0) }
+        other.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in 0..<300 {
+            for count in [1, 63, 2, 70] {
+                wire.send(.data(1, [UInt8](repeating: 1, count: count)))
+                other.send("\(String(count, radix: 16))\r\n\(String(repeating: "x", count: count))\r\n")
+            }
+        }
+        #expect(wire.trips.isEmpty && other.trips.isEmpty)
     }
 
     /// Whoever waits for 100 and gets the answer instead need not send the body (RFC 9110 section 10.1.1).
