@@ -124,7 +124,8 @@ final class Connection {
     private func linger(_ count: Int, now: MonotonicTime) -> Bool {
         lingered += count
         lingeredAt = now
-        let limit = wasFlood ? loop.limits.lingerBytesAfterFlood : loop.limits.lingerBytes
+        let isGenerous = codec.mayEndBeforeABody && !wasFlood
+        let limit = isGenerous ? loop.limits.lingerBytes : loop.limits.lingerBytesAfterFlood
         guard lingered > limit else { return true }
         close()
         return false

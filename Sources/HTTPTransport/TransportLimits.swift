@@ -48,7 +48,7 @@ package struct TransportLimits: Sendable, Equatable {
     /// Bytes that are read and dropped on a connection that is ending, so that a client which is still sending finds the answer.
     package var lingerBytes: Int = 32 * 1024 * 1024
 
-    /// The same after a connection error or a guard against floods: enough for what the windows of HTTP/2 had
+    /// The same after a guard against floods, and over HTTP/2, where streams end before connections: enough for what the windows of HTTP/2 had
     /// under way.
     package var lingerBytesAfterFlood: Int = 1024 * 1024
 

@@ -60,15 +60,22 @@ extension HTTP2Connection {
     }
 
     /// One field of the block, valid by RFC 9113 section 8.2 already.
-    func gotField(name: OpaquePointer, value: OpaquePointer) -> Int32 {
+    func gotField(_ stream: Int32, name: OpaquePointer, value: OpaquePointer) -> Int32 {
         head.count(
             nameBytes: nghttp2_rcbuf_get_buf(name).len, valueBytes: nghttp2_rcbuf_get_buf(value).len)
         if head.listBytes > limits.headerListBytes || head.listFields > limits.headerListFields {
             return gotFieldTooMany()
         }
         if head.isTrailer { return HTTP2Callbacks.success }
-        guard head.add(name: name, value: value) else { return HTTP2Callbacks.temporal }
-        return HTTP2Callbacks.success
+        return head.add(name: name, value: value) ? HTTP2Callbacks.success : refuseMalformed(stream)
+    }
+
+    /// Resets the stream of a request that libnghttp2 takes and that is none all the same (RFC 9113 section 8.1.1).
+    private func refuseMalformed(_ stream: Int32) -> Int32 {
+        emit(.tripped(.malformedRequest, closes: false))
+        _ = nghttp2_submit_rst_stream(session, 0, stream, NGHTTP2_PROTOCOL_ERROR.rawValue)
+        let result = chargeError()
+        return result == HTTP2Callbacks.success ? HTTP2Callbacks.temporal : result
     }
 
     /// Over the header list limit: one 431 is sent, a block many times too large is not even decoded, and a second
@@ -121,7 +128,7 @@ extension HTTP2Connection {
         slot.pace = BodyPace(began: now)
         slot.path = head.path
         if head.isTooLarge { return refuse(slot, .headerListTooLarge) }
-        guard let request = head.finish() else { return HTTP2Callbacks.temporal }
+        guard let request = head.finish() else { return refuseMalformed(slot.stream.number) }
         slot.isHeadRequest = request.method == .head
         if head.hasConflictingHost {
             emit(.tripped(.malformedRequest, closes: false))

@@ -125,5 +125,8 @@ package final class ServerConnection: ConnectionCodec {
 
     package var servesRequest: Bool { codec?.servesRequest ?? false }
 
+    /// Whether a client may still be sending a body on it after the last answer.
+    package var mayEndBeforeABody: Bool { codec is HTTP1Connection }
+
     package var wantsInput: Bool { codec?.wantsInput ?? true }
 }
