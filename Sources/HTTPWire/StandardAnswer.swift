@@ -126,7 +126,8 @@ package enum StandardAnswer: CaseIterable {
         case .bodyTooLarge: "The request body is larger than this service reads; send less."
         case .headerListTooLarge: "The header fields are larger than this service reads; send fewer."
         case .unanswered: "The service gave no answer to this request."
-        case .invalidAuthority: "The host field or the :authority pseudo-header field is no host with or without a port."
+        case .invalidAuthority:
+            "The host field or the :authority pseudo-header field is no host with or without a port."
         case .tooManyPieces: "The request body comes in very many small pieces; send larger ones."
         case .overloaded: "The service holds as many requests as it may; send it again a little later."
         case .stopping: "The service is stopping; send the request again."

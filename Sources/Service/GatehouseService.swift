@@ -67,7 +67,8 @@ package struct ServiceConfiguration: Sendable {
             }
             if tokens == nil {
                 throw ServiceError(
-                    "the inherited socket of \(address) is not on a loopback address: --tokens says who may use it\(open)")
+                    "the inherited socket of \(address) is not on a loopback address: --tokens says who may use it\(open)"
+                )
             }
         }
         for address in tlsAddresses where !address.isLoopback && tokens == nil {

@@ -253,7 +253,10 @@ struct DisciplineTests {
         for (path, types, others) in [
             ("/v1/configurations", [json, "multipart/form-data; boundary=x", "application/x-tar"], ["text/x-diff"]),
             ("/v1/configurations/a/patches", ["text/x-diff", "application/mbox"], [json]),
-            ("/v1/checks?base=a", [json, "text/plain", "application/vnd.x+json; charset=utf-8"], ["application/x-tar"]),
+            (
+                "/v1/checks?base=a", [json, "text/plain", "application/vnd.x+json; charset=utf-8"],
+                ["application/x-tar"]
+            ),
             ("/v1/simulations", [json], ["text/plain", "application/x-www-form-urlencoded"]),
         ] {
             for type in types { #expect(status(.post, path, type) == nil, "\(path) \(type)") }

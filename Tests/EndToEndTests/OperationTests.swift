@@ -240,7 +240,9 @@ import Testing
                         "--expect100-timeout", "50", "--data-binary", "@-", "http://127.0.0.1:\(server.port)\(path)",
                     ], executable: "/usr/bin/curl", input: body)
                 #expect(outcome.text == "\(status)", "\(flag) \(path): \(outcome.errors)")
-                #expect(!outcome.errors.contains("100 Continue") && !outcome.errors.contains("HTTP/2 100"), "\(flag) \(path)")
+                #expect(
+                    !outcome.errors.contains("100 Continue") && !outcome.errors.contains("HTTP/2 100"),
+                    "\(flag) \(path)")
                 if flag == "--http1.1" { #expect(outcome.errors.lowercased().contains("< date: "), "\(path)") }
             }
         }

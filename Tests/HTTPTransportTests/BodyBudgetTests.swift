@@ -78,7 +78,10 @@ import Testing
         #expect(client == nil)
         #expect(await eventually { harness.server.counters.connectionsOpen == 0 })
         #expect(harness.server.counters.heldBodyBytes == 50_000, "the handler still has it")
-        requests.put(IncomingRequest(head: HTTPRequest(method: .get, scheme: nil, authority: nil, path: nil), peer: PeerAddress(host: "", port: 0)))
+        requests.put(
+            IncomingRequest(
+                head: HTTPRequest(method: .get, scheme: nil, authority: nil, path: nil),
+                peer: PeerAddress(host: "", port: 0)))
         responder.respond(HTTPResponse(status: .ok))
         #expect(await eventually { harness.server.counters.heldBodyBytes == 0 })
     }
