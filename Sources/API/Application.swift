@@ -29,7 +29,7 @@ package struct RequestRecord: Sendable {
     package var method: String
     /// Without the query.
     package var path: String
-    /// The template of the route; `(none)` where there was none.
+    /// The template of the route; `(none)` where there was none, `(denied)` and `(refused)` where it was not asked.
     package var route: String
     package var status: Int
     package var bytes: Int
@@ -285,7 +285,9 @@ package final class Application: RequestHandler {
             RequestRecord(
                 id: id, method: head.method.rawValue, path: Application.instance(head), route: route,
                 status: status, bytes: bytes, seconds: seconds, peer: peer?.description ?? "-",
-                token: head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
+                // What is no known token is not repeated, not even its public part.
+                token: status == 401
+                    ? nil : head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
     }
 
     /// What is sent: a finished body, or one that is made meanwhile.
