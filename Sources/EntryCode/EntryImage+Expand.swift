@@ -200,8 +200,8 @@ struct Expansion {
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
             refusedCalls: refusedCalls,
-            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
-            findings: findings)
+            bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, debugNests: generation.debugNests,
+            isPatched: isPatched, findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).

@@ -32,6 +32,8 @@ package struct EntryImage: Sendable {
     package var bootsUnpatched = false
     /// System calls return by SYSRET whatever TF is.
     package var sysretTraps = false
+    /// The C handler of #DB may meet another #DB.
+    package var debugNests = false
     /// The code is that after alternatives were applied.
     package var isPatched = true
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.

@@ -94,6 +94,8 @@ package struct Generation: Sendable {
     package var current = "current_task"
     /// System calls return by SYSRET whatever TF is: a stepped program traps at the return address.
     package var sysretTraps = false
+    /// The C handler of #DB may meet another #DB.
+    package var debugNests = false
     /// Bit n: the IDT that is loaded while #DB is handled takes the IST from vector n as well as from #DB.
     package var debugTableVectors: UInt32 = 0
     /// Roles that another symbol plays where page tables are isolated.
@@ -249,6 +251,7 @@ package struct KernelLibrary: Sendable {
                     variable: variable, offset: UInt64(clamping: word["offset"]?.integerValue ?? 0))
             }
             generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
+            generation.debugNests = root["debug_nests"]?.boolValue ?? false
             for vector in root["debug_idt_vectors"]?.arrayValue ?? [] {
                 guard let number = vector.integerValue, (0...31).contains(number) else {
                     faults.append("\(folder)/kernel.json: debug_idt_vectors are vectors of exceptions")

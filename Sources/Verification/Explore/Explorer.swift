@@ -49,6 +49,8 @@ package struct Explorer: Sendable {
     private static let maximumComparands = 8
     /// Something is known that holds at one place only.
     private var hasReported = false
+    /// Words of stacks that are nobody's, and that a path has read all the same: what an event leaves there another finds.
+    private(set) var inherited: [Int32] = []
     /// States in every detail from which an event did not return to the same state.
     private var followed: Set<UInt64> = []
     /// What the running paths had looked at before those inside of them began.
@@ -156,6 +158,15 @@ package struct Explorer: Sendable {
         if outcome == .reported { hasReported = true }
         entries.append(Entry(footprint: footprint, outcome: outcome, next: known[key]))
         known[key] = Int32(truncatingIfNeeded: entries.count - 1)
+    }
+
+    /// Notes that a path has read a word that is nobody's. What was found without that knowledge is forgotten; true if it
+    /// is new.
+    mutating func inherits(_ index: Int32) -> Bool {
+        if inherited.contains(index) { return false }
+        inherited.append(index)
+        known = StateTable()
+        return true
     }
 
     /// Whether the way on from a state was not followed yet; notes that it is now.

@@ -39,14 +39,15 @@ extension ScenarioRun {
     ///
     /// On a stack a word is needed if its owner has not returned and it is not below the owner's stack pointer. Words of
     /// frames and saved registers are needed even there, if the interrupted path reads them: entry code moves RSP over what
-    /// it is about to copy. Elsewhere everything is needed, but for words that entry code has for scratch.
+    /// it is about to copy. Words that are nobody's are needed where an event looks at what the one before it has left.
+    /// Elsewhere everything is needed, but for words that entry code has for scratch.
     ///
     /// - Parameter accesses: Accesses of the interrupted path so far.
     mutating func isNeeded(_ index: Int, of owner: Owner, at accesses: UInt32) -> Bool {
         let isNobodys = owner.rawValue == 0 || !machine.isLive(owner.activation)
         let address = machine.memory.address(ofWord: index)
         if machine.memory.isStack(index) {
-            if isNobodys { return false }
+            if isNobodys { return explorer?.inherited.contains(Int32(truncatingIfNeeded: index)) != false }
             guard machine.isDead(address, of: owner.activation) else { return true }
             let mayBeRead = owner.kind == .hardwareFrame || owner.kind == .savedRegister
             return mayBeRead && isReadLater(index, after: accesses)
@@ -84,8 +85,10 @@ extension ScenarioRun {
     /// What a path that is undone by now needs of memory; the path that it interrupted needs the same of words that were
     /// there before that one.
     ///
-    /// - Parameter touched: Words that it accessed, as index times two, odd if read.
-    mutating func footprint(_ touched: inout [Int32]) -> Int32 {
+    /// - Parameters:
+    ///   - touched: Words that it accessed, as index times two, odd if read.
+    ///   - isSurprised: Set if it has read a word of a stack that is nobody's, and none before did.
+    mutating func footprint(_ touched: inout [Int32], _ isSurprised: inout Bool) -> Int32 {
         touched.sort()
         var lists = Footprints.Lists()
         let accesses = machine.memory.tracking.accesses
@@ -99,6 +102,11 @@ extension ScenarioRun {
             }
             machine.memory.adoptTouch(Int(index), isRead: isRead)
             let owner = machine.memory.owner(ofWord: Int(index))
+            if isRead, owner.rawValue == 0 || !machine.isLive(owner.activation), machine.memory.isStack(Int(index)),
+                explorer?.inherits(index) == true
+            {
+                isSurprised = true
+            }
             if isRead || isNeeded(Int(index), of: owner, at: accesses) {
                 lists.appendWord(index, &machine)
             } else {

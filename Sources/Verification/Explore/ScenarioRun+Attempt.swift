@@ -107,7 +107,14 @@ extension ScenarioRun {
         var touched: [Int32] = []
         let isSurprised = endNested(event, depth, &touched)
         restore(snapshot)
-        let footprint = footprint(&touched)
+        var isHeir = false
+        let footprint = footprint(&touched, &isHeir)
+        if isHeir {
+            // It may have changed just what the next would look at.
+            if let own { futures.append(own) }
+            defer { if own != nil { futures.removeLast() } }
+            return transparentFootprint(event, depth, inside: inside, isLogged: isLogged)
+        }
         if isSurprised { return nil }
         switch aftermath {
         case .same: return isOpenInside ? nil : (.transparent, footprint)
@@ -153,7 +160,8 @@ extension ScenarioRun {
         }
         restore(snapshot)
         let after = depth > 1 ? futures.popLast() : nil
-        let footprint = footprint(&touched)
+        var isHeir = false
+        let footprint = footprint(&touched, &isHeir)
         if let after { futures.append(after) }
         if isProbing > 0 || isSilent > 0 {
             // Whoever is trying it learns that something breaks inside, and runs it again to report it.

@@ -85,8 +85,8 @@ extension ScenarioRun {
         var admitsAny: Bool
         /// Bit n: an event of exception vector n is unfinished.
         var inside: UInt32 = 0
-        /// An exception has opened NMIs between the instructions of an NMI's entry code.
-        var hasOpenedNMIs = false
+        /// An exception stands between the instructions of an NMI's entry code, or has opened NMIs there.
+        var isInNMIEntry = false
 
         func isInside(_ vector: UInt8) -> Bool { inside >> UInt32(vector) & 1 != 0 }
     }
@@ -97,7 +97,13 @@ extension ScenarioRun {
             for index in activations.indices {
                 let vector = activations[index].event.vector
                 if vector < 32 { boundary.inside |= 1 << UInt32(vector) }
-                if activations[index].openNMIs == .inEntryCode { boundary.hasOpenedNMIs = true }
+                guard activations[index].event.source == .nmi else { continue }
+                if activations[index].openNMIs == .inEntryCode { boundary.isInNMIEntry = true }
+                guard index + 1 < activations.count else { continue }
+                switch codeKind(at: program.index(at: activations[index + 1].interrupted.rip)) {
+                case .entryCode, .none: boundary.isInNMIEntry = true
+                case .helper, .eventHandler: break
+                }
             }
         }
         return boundary
@@ -110,8 +116,8 @@ extension ScenarioRun {
         switch event {
         case .nmi:
             // Linux keeps breakpoints away from its NMI entry, and takes a machine check there for fatal: neither opens NMIs
-            // before the first one's frame is safe.
-            if hypervisor == nil && boundary.hasOpenedNMIs { return false }
+            // before the first one's frame is safe, nor is there one inside of them when it is not any longer.
+            if hypervisor == nil && boundary.isInNMIEntry { return false }
             // Of the NMI that such a scenario starts in nothing is run: whether it repeats is seen where NMIs are the event.
             if scenario.context.isInNMI { return false }
             return hypervisor == nil ? machine.acceptsNMI : hypervisor?.nmiMasked == false
@@ -119,7 +125,8 @@ extension ScenarioRun {
             // A second one while the first is in progress shuts the processor down (SDM vol. 3, 15.3.1.2).
             return !machine.cpu.machineCheckInProgress && !boundary.isInside(Vector.machineCheck)
         case .debug:
-            return !machine.cpu.stackShadow && !boundary.isInside(Vector.debug) && hypervisor == nil
+            return !machine.cpu.stackShadow && hypervisor == nil
+                && (!boundary.isInside(Vector.debug) || (boundary.place == .faultingBody && nestsDebug))
         case .interrupt, .upcall:
             return !eventsAreMasked && (hypervisor != nil || machine.acceptsInterrupts)
         case .pageFault:
@@ -135,6 +142,12 @@ extension ScenarioRun {
             return !boundary.isInside(Vector.breakpoint) && !boundary.isInside(Vector.debug)
                 && !boundary.isInside(Vector.machineCheck) && !boundary.isInside(Vector.doubleFault)
         }
+    }
+
+    /// One #DB, and no more, may come inside the C handler of another: the entry has stacks for two.
+    private var nestsDebug: Bool {
+        image.debugNests && innermost.event.vector == Vector.debug && codeKind(at: machine.cpu.index) == .eventHandler
+            && activations.count(where: { $0.event.vector == Vector.debug }) == 1
     }
 
     /// An event of this vector came while entry code ran: its handler keeps away from memory that may be absent.

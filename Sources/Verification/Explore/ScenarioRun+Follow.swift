@@ -94,7 +94,7 @@ extension ScenarioRun {
         let snapshot = takeSnapshot()
         remaining = inside
         if hypervisor == nil { machine.cpu.nmiBlocked = false } else { hypervisor?.nmiMasked = false }
-        _ = noteOpenNMIs(before: activations.count, at: machine.cpu.index)
+        _ = noteOpenNMIs(before: activations.count)
         let (depth, wasCutShort, brokeBefore) = (openNMIDepth, isCutShort, didBreakInside)
         openNMIDepth = machine.memory.tracking.depth
         (isCutShort, didBreakInside) = (false, false)
@@ -119,14 +119,18 @@ extension ScenarioRun {
 
     /// Notes that NMIs are open inside the NMI that the innermost event interrupted; false where there is none.
     mutating func noteOpenNMIs() -> Bool {
-        noteOpenNMIs(before: activations.count - 1, at: program.index(at: innermost.interrupted.rip))
+        noteOpenNMIs(before: activations.count - 1)
     }
 
     /// Notes that NMIs are open inside the innermost NMI of the first `count` events; false where there is none.
     ///
     /// Such an NMI may be followed by another at once; the one that is handled is not over.
-    private mutating func noteOpenNMIs(before count: Int, at index: Int32) -> Bool {
+    private mutating func noteOpenNMIs(before count: Int) -> Bool {
         guard let outer = activations.prefix(count).lastIndex(where: { $0.event.source == .nmi }) else { return false }
+        // Where the NMI's own code was interrupted, by whatever came in between.
+        let index =
+            outer + 1 < activations.count
+            ? program.index(at: activations[outer + 1].interrupted.rip) : machine.cpu.index
         let isInC = index >= 0 && program.instructions[Int(index)].opcode == .model
         if activations[outer].openNMIs != .inEntryCode { activations[outer].openNMIs = isInC ? .inC : .inEntryCode }
         // Whatever lies between was interrupted with NMIs blocked, and resumes with them open.
