@@ -94,15 +94,13 @@ extension Application {
         let number = running.begin(control, now: environment.uptime_seconds())
         defer { running.end(number) }
         let value = try body()
-        try Application.throwIfStopped(control)
+        if control.reason == .cancelled { throw Application.stopped }
         return value
     }
 
-    static func throwIfStopped(_ control: SimulationControl) throws(Problem) {
-        guard control.reason == .cancelled else { return }
-        throw Problem(
-            .overloaded, "the simulation was stopped before its end; try again", fields: [.retryAfter: "1"])
-    }
+    /// The client is gone, or the service stops.
+    static let stopped = Problem(
+        .overloaded, "the simulation was stopped before its end; try again", fields: [.retryAfter: "1"])
 
     /// A runner for a request: nested events are tried on threads that give way to all others.
     func runner(for order: SimulationOrder) -> any PartRunner {

@@ -16,14 +16,15 @@ extension Application {
         return SimulationID(at: environment.now(), using: &source)
     }
 
-    /// Simulates and makes the report.
+    /// Simulates and makes the report; nil where it was stopped: what came of it is worth nothing.
     func run(
         _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder,
         _ control: SimulationControl
-    ) -> (report: Report, outcome: SimulationOutcome, result: SimulationResult) {
+    ) -> (report: Report, outcome: SimulationOutcome, result: SimulationResult)? {
         let start = environment.uptime_seconds()
         let result = table.simulate(order.request, kernels: kernels, runner: runner(for: order), control: control)
         let elapsed = environment.uptime_seconds() - start
+        if control.reason == .cancelled { return nil }
         let report = Report(
             result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),
             kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339,
@@ -66,17 +67,16 @@ extension Application {
             run(table, digest: table.digest, name: name ?? table.name, id: id, order, control)
         }
         return try keep(
-            table, order, scenarios: place, name: name, renames: renames, id: id, product, control)
+            table, order, scenarios: place, name: name, renames: renames, id: id, product)
     }
 
     /// Keeps what came of a simulation; throws as `runAndKeep`.
     func keep(
         _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
         renames: Bool = false, id: SimulationID,
-        _ product: (report: Report, outcome: SimulationOutcome, result: SimulationResult), _ control: SimulationControl
+        _ product: (report: Report, outcome: SimulationOutcome, result: SimulationResult)?
     ) throws(Problem) -> Kept {
-        try Application.throwIfStopped(control)
-        let (report, outcome, result) = product
+        guard let (report, outcome, result) = product else { throw Application.stopped }
         if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
             throw Problem.noScenario(order, scenarios: place)
         }
@@ -287,14 +287,14 @@ extension Application {
                 return
             }
             try perform(.startSimulation(id, at: environment.now()))
-            let (_, outcome, _) = run(table, digest: digest, name: name, id: id, order, control)
-            try finish(id, outcome, control)
+            let product = run(table, digest: digest, name: name, id: id, order, control)
+            try finish(id, product?.outcome)
         } catch { logUnfinished(id, error) }
     }
 
     /// Keeps what came of a simulation that was kept when it began, unless it was stopped.
-    func finish(_ id: SimulationID, _ outcome: SimulationOutcome, _ control: SimulationControl) throws(StoreError) {
-        if control.reason == .cancelled {
+    func finish(_ id: SimulationID, _ outcome: SimulationOutcome?) throws(StoreError) {
+        guard let outcome else {
             // Either it is cancelled already, or the service stops.
             if running.isStopping {
                 try perform(.failSimulation(id, failure: "interrupted", at: environment.now()))

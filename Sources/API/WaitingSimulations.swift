@@ -76,14 +76,14 @@ extension Application {
         let place = running.begin(control, now: start)
         wait.number.withLock { $0 = place }
         defer { running.end(place) }
-        let (report, outcome, result) = run(table, digest: digest, name: name ?? table.name, id: id, order, control)
+        let product = run(table, digest: digest, name: name ?? table.name, id: id, order, control)
         if let answer = wait.answer {
-            do throws(StoreError) { try finish(id, outcome, control) } catch { logUnfinished(id, error) }
+            do throws(StoreError) { try finish(id, product?.outcome) } catch { logUnfinished(id, error) }
             return .early(answer)
         }
         return .kept(
             try keep(
-                table, order, scenarios: .pointer("/scenarios"), name: name, id: id, (report, outcome, result), control)
+                table, order, scenarios: .pointer("/scenarios"), name: name, id: id, product)
         )
     }
 

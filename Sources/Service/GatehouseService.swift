@@ -179,7 +179,7 @@ package final class GatehouseService: Sendable {
     package func stop() {
         application.startDraining()
         let grace = Double(configuration.grace_seconds)
-        let end = DispatchTime.now() + max(grace - 1, grace / 2)
+        let end = DispatchTime.now() + max(grace - 3, grace / 2)
         let isOver = DispatchSemaphore(value: 0)
         let watch = Thread { [application] in
             // Those that nobody waits for keep no connection open; the store is what they need.

@@ -65,6 +65,7 @@ extension ScenarioRun {
         if isSilent > 0, machine.memory.tracking.depth == openNMIDepth, !goesOnWithOpenNMIs(processor) { return }
         let rip = machine.instructionPointer(program)
         for position in nestedEvents.indices {
+            if explorer?.cutShortBy != nil { return }
             let event = nestedEvents[position].event
             if admits(event, at: boundary) { attempt(event, nestedEvents[position].symbol, processor, at: rip) }
         }

@@ -45,7 +45,7 @@ package struct RunLimits: Sendable, Hashable {
     /// Steps kept in a trace.
     package var traceSteps = 5_000
     /// Nested events that are tried in a whole simulation; each platform, and each mode of it, has its share.
-    package var nestedRuns: UInt64 = 50_000_000
+    package var nestedRuns: UInt64 = 10_000_000
 
     package init() {}
 }
