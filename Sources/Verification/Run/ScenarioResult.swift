@@ -46,6 +46,8 @@ package struct ScenarioResult: Sendable {
     package var steps: UInt32
     /// Which limit made it undecided.
     package var limit: String?
+    /// What ended the search for nested events before all were tried, whatever was found until then.
+    package var cutShortBy: SearchLimit?
 }
 
 extension ScenarioRun {
@@ -77,7 +79,7 @@ extension ScenarioRun {
     private mutating func closeFindings(_ ending: Ending) {
         if hardCause != nil { return }
         switch ending {
-        case .resumed, .expectedOops, .stepLimit, .notUnderstood, .wrongHandler: break
+        case .resumed, .expectedOops, .stepLimit, .notUnderstood, .notRun, .wrongHandler: break
         case .endlessRecursion(let vector, let address):
             record(
                 Finding(
@@ -189,6 +191,7 @@ extension ScenarioRun {
         case .notUnderstood:
             return Consequence(
                 rule: NotUnderstood.rule.id, vector: nil, errorCode: nil, text: "code follows that was not understood")
+        case .notRun: return nil
         case .stepLimit:
             return Consequence(
                 rule: Progress.rule.id, vector: nil, errorCode: nil,
