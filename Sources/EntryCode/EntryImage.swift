@@ -103,6 +103,8 @@ package struct ImageLayout: Sendable {
     /// INT n with a prefix, by vector; SYSCALL as the last instruction that user memory has room for.
     package var userPrefixed: [UInt8: UInt64] = [:]
     package var userLastCall: UInt64 = 0
+    /// Stretches of data that nothing models: a page fault there says nothing about the code.
+    package var unmodelled: [(base: UInt64, end: UInt64)] = []
     /// Bytes of stack that a C function on the way of an event takes; 0 where its words are all that counts.
     package var functionStack_bytes: UInt64 = 0
     /// First address behind the code of SYSENTER that a debugger may step through.

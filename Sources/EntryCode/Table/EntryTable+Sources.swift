@@ -20,6 +20,9 @@ extension EntryTable {
         /// Kconfig symbols, as `CONFIG_X`, that are no options of the table.
         package var config: [String: Bool] = [:]
 
+        /// The release of the kernel, where its Makefile or its code says it.
+        package var release: KernelRelease?
+
         package init() {}
 
         package func text(_ path: String) -> String? { files.first { $0.path == path }?.text }
@@ -39,7 +42,7 @@ extension EntryTable {
         }
     }
 
-    package static let sourcesKeys = ["files", "assumed", "config"]
+    package static let sourcesKeys = ["files", "assumed", "config", "release"]
 
     /// The Kconfig symbols that an option of a table stands for.
     package static func configSymbols(_ option: String) -> [String] {
@@ -95,6 +98,13 @@ extension TableReader {
                     continue
                 }
                 sources.config[member.key] = bool(member.value, place, default: false)
+            }
+        }
+        if let value = keys["release"] {
+            let text = string(value, "/sources/release", limit_bytes: 16)
+            sources.release = text.flatMap { KernelRelease($0) }
+            if text != nil, sources.release == nil {
+                fault("/sources/release", "not-a-release", "a release is two numbers, such as 5.10")
             }
         }
         table.sources = sources

@@ -136,6 +136,12 @@ extension ScenarioRun {
     // MARK: Faults
 
     mutating func handleFault(_ fault: Fault) {
+        if fault.vector == Vector.pageFault,
+            layout.unmodelled.contains(where: { fault.address >= $0.base && fault.address < $0.end })
+        {
+            ending = .notUnderstood
+            return
+        }
         if eventIsPending {
             // The instruction that the scenario starts with faults by itself.
             eventIsPending = false
