@@ -114,15 +114,30 @@ extension Assembly {
 
     /// The arithmetic flags are replaced before anything looks at them. Calls do not take flags.
     private func areFlagsDead(after item: Int) -> Bool {
-        let end = groups[Int(routines[Int(owners[item])].group)].endItem
-        for instruction in instructions[min(item + 1, end)..<min(item + 65, end)] {
+        let group = groups[Int(routines[Int(owners[item])].group)]
+        var next = item + 1
+        for _ in 0..<96 {
+            guard next < group.endItem else { return false }
+            let instruction = instructions[next]
             switch instruction.opcode {
             case .add, .sub, .and, .or, .xor, .cmp, .test, .neg, .popf, .call, .iret, .sysret: return true
-            case .jcc, .cmov, .set, .adc, .sbb, .pushf, .jmp, .ret, .sysexit, .model: return false
-            default: break
+            case .jmp:
+                guard let target = label(of: next), target >= group.firstItem else { return false }
+                next = target
+            case .jcc, .cmov, .set, .adc, .sbb, .pushf, .ret, .sysexit, .model: return false
+            default: next += 1
             }
         }
         return false
+    }
+
+    /// The item that a direct branch leads to, if it names a label.
+    private func label(of item: Int) -> Int? {
+        guard let fixup = fixups.first(where: { $0.item == item && $0.kind == .target }), fixup.value.node < 0,
+            fixup.value.symbol >= 0, fixup.value.constant == 0
+        else { return nil }
+        let symbol = symbols[Int(fixup.value.symbol)]
+        return symbol.kind == .label ? symbol.item : nil
     }
 
     private mutating func noteUndefined(_ index: Int, _ fixup: Fixup, _ kind: Program.Gap.Kind) {

@@ -54,7 +54,9 @@ extension Assembly {
         let text = names.string(name)
         if case .remainder(let excluded) = role, excluded.contains(text) {
             position = statementEnd(from: position)
-            return
+            // A row. In the middle of a routine it is code that the sources have in other words.
+            if current < 0 || discarding >= 0 { return }
+            throw fail(.unknownMacro, "the files that are given have no macro `\(text)`", at: start)
         }
         if isIgnored(text) {
             position = statementEnd(from: position)

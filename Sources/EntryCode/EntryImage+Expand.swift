@@ -66,12 +66,28 @@ struct Expansion {
         if platform.usesPageTableIsolation(options: table.options) {
             generation.roles.merge(generation.rolesWithIsolation) { _, isolated in isolated }
         }
+        if let own = table.sources {
+            // Kernels had other names for them.
+            for (role, name) in generation.tree.olderNames {
+                guard let known = generation.roles[role], !own.mentions(known), own.mentions(name) else { continue }
+                generation.roles[role] = name
+            }
+            if generation.roles["unknown_trap"] == nil, own.mentions("exc_xen_unknown_trap") {
+                generation.roles["unknown_trap"] = "xen_asm_exc_xen_unknown_trap"
+            }
+        }
         self.table = table
         self.isPatched = isPatched
         sources = table.sources.map { SourceExpansion($0, options: table.options, generation: generation) }
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
-        let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
+        // Of arrays of stubs the first is assembled; labels of others are in the listings alone.
+        let hasOwnStubs = sources?.excluded.contains("irq_entries_start") ?? false
+        let devices = Expansion.deviceVectors(table, platform, generation).filter {
+            !taken.contains($0.vector)
+                && (!hasOwnStubs || platform.isXen || generation.routineNames.contains($0.entry)
+                    || table.sources?.mentions($0.entry) ?? true)
+        }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
@@ -88,7 +104,9 @@ struct Expansion {
         if let own = table.sources {
             var others = generation.tree.functions
             for change in generation.tree.changes.sorted(by: { $0.since < $1.since }) {
-                if let release = own.release, release >= change.since { others += change.functions }
+                if let release = own.release, release >= change.since, release < change.before {
+                    others += change.functions
+                }
             }
             for function in others {
                 functions.removeAll { $0.name == function.name }
@@ -207,13 +225,19 @@ struct Expansion {
         findUnusedRoutines(program)
         let fatal = findings.filter { !ConfigurationFinding.warnings.contains($0.rule) }
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
+        var doubtful: Set<String> = []
+        if let own = table.sources, let conventions = generation.tree.conventions,
+            own.isBefore(conventions.since)
+        {
+            doubtful = conventions.rules
+        }
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
             release: kernelRelease(), vectors: vectors, deviceVectors: deviceVectors, standIns: standIns,
             refusedCalls: refusedCalls,
             bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps, isPatched: isPatched,
-            findings: findings)
+            doubtfulRules: doubtful, findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
@@ -515,6 +539,14 @@ extension Expansion {
     /// sources had it when they were imported.
     private mutating func noteGaps(_ program: Program) {
         guard let sources, let own = table.sources else { return }
+        if let conventions = generation.tree.conventions, own.isBefore(conventions.since) {
+            findings.append(
+                ConfigurationFinding(
+                    rule: ConfigurationFinding.notUnderstood, pointer: "",
+                    message:
+                        "kernels before \(conventions.since.text) hand events to C in other ways, which are not modelled: what breaks \(conventions.rules.sorted().joined(separator: ", ")) alone has no verdict",
+                    location: own.files.first { $0.path.hasSuffix("entry_64.S") }?.path ?? ""))
+        }
         for problem in sources.problems {
             findings.append(
                 ConfigurationFinding(
@@ -548,8 +580,7 @@ extension Expansion {
     private mutating func useLocalNames(_ program: Program) {
         guard sources != nil else { return }
         for (role, name) in generation.roles where program.address(of: name) == nil {
-            let others = [".L" + name] + [generation.tree.olderNames[role]].compactMap(\.self)
-            if let known = others.first(where: { program.address(of: $0) != nil }) { generation.roles[role] = known }
+            if program.address(of: ".L" + name) != nil { generation.roles[role] = ".L" + name }
         }
     }
 }

@@ -34,6 +34,8 @@ package struct EntryImage: Sendable {
     package var sysretTraps = false
     /// The code is that after alternatives were applied.
     package var isPatched = true
+    /// Rules about conventions of C that this kernel does not have: what breaks them alone has no verdict.
+    package var doubtfulRules: Set<String> = []
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }

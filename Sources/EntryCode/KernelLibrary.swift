@@ -372,11 +372,25 @@ package struct KernelLibrary: Sendable {
         var tree = TreeDescription()
         tree.functions = functions(root?["functions"], folder, &faults)
         for change in root?["changes"]?.arrayValue ?? [] {
-            guard let release = change["since"]?.stringValue.flatMap({ KernelRelease($0) }) else {
+            let since = change["since"]?.stringValue.flatMap { KernelRelease($0) }
+            let before = change["before"]?.stringValue.flatMap { KernelRelease($0) }
+            if since == nil && before == nil {
                 faults.append("\(folder)/kernel.json has a change of a tree without the release that it came with")
                 continue
             }
-            tree.changes.append((release, functions(change["functions"], folder, &faults)))
+            tree.changes.append(
+                (
+                    since ?? KernelRelease(0, 0), before ?? KernelRelease(999, 0),
+                    functions(change["functions"], folder, &faults)
+                ))
+        }
+        if let value = root?["conventions"] {
+            let rules = (value["rules"]?.arrayValue ?? []).compactMap(\.stringValue)
+            if let since = value["since"]?.stringValue.flatMap({ KernelRelease($0) }), !rules.isEmpty {
+                tree.conventions = (since, Set(rules))
+            } else {
+                faults.append("\(folder)/kernel.json: conventions of C have a release and rules")
+            }
         }
         for role in root?["roles"]?.objectValue ?? [] { tree.olderNames[role.key] = role.value.stringValue }
         for define in root?["defines"]?.objectValue ?? [] {

@@ -12,10 +12,12 @@ package struct TreeDescription: Sendable {
     package var macros = SourceText(name: "tree/tree.s", bytes: [])
     /// C functions that the sources of kernels call and the listings do not.
     package var functions: [CFunction] = []
+    /// The release before which C expects other things than the models do, and the rules that ask for them.
+    package var conventions: (since: KernelRelease, rules: Set<String>)?
     /// Names that older kernels have for the roles of `symbols`.
     package var olderNames: [String: String] = [:]
-    /// Functions that are others from a release on.
-    package var changes: [(since: KernelRelease, functions: [CFunction])] = []
+    /// Functions that are others from a release on, or before one.
+    package var changes: [(since: KernelRelease, before: KernelRelease, functions: [CFunction])] = []
     /// Features that listings and headers define: `X86_FEATURE_…`, `X86_BUG_…`.
     package var features: Set<String> = []
 }

@@ -93,6 +93,13 @@ extension KernelTree {
         sources.set("assumed", .array(assumedList.map { .string($0) }))
         sources.set("release", (release ?? deducedRelease).map { .string($0.text) })
         document.set("sources", sources)
+        // The self test of int3 came with 5.2.
+        if isNew, let release = release ?? deducedRelease, release < KernelRelease(5, 2),
+            var machine = standard["machine"], machine["self_test"] != nil
+        {
+            machine.set("self_test", nil)
+            document.set("machine", machine)
+        }
         var result = TreeImport(document: document, kernel: kernel.name)
         result.notes = rows.notes + unusedChoices(own)
         result.read = files.map(\.path)
@@ -182,6 +189,19 @@ extension KernelTree {
             xen.set("traps", .array(traps))
             isChanged = true
         }
+        // Callbacks had other names before 5.16 and its stable relatives.
+        for (key, names) in [
+            ("syscall", ["xen_syscall_target", "xen_entry_SYSCALL_64"]),
+            ("syscall32", ["xen_syscall32_target", "xen_entry_SYSCALL_compat"]),
+            ("sysenter", ["xen_sysenter_target", "xen_entry_SYSENTER_compat"]),
+        ] {
+            guard var callbacks = xen["callbacks"], isUndefined(callbacks[key]),
+                let other = names.first(where: { !undefined.contains($0) && mentions($0) })
+            else { continue }
+            callbacks.set(key, .string(other))
+            xen.set("callbacks", callbacks)
+            isChanged = true
+        }
         guard isChanged else { return false }
         var entries = result.document["entries"]?.arrayValue ?? []
         for row in standard["entries"]?.arrayValue ?? []
@@ -207,6 +227,10 @@ extension KernelTree {
             let hint = nearestName(to: symbol, among: known.sorted()).map { "; did you mean \($0)?" } ?? ""
             return "nothing in the files looks at \(symbol)\(hint)"
         }
+    }
+
+    private func mentions(_ name: String) -> Bool {
+        files.contains { KernelTree.words(in: $0.text, from: "xen_").contains(name) }
     }
 
     /// Names that start in a way.
@@ -273,21 +297,22 @@ extension KernelTree {
     /// Without a Makefile: names that only kernels of a time have.
     private var deducedRelease: KernelRelease? {
         // The helper of 4.16 and the interrupt stack of before 5.2.
-        contains("irq_stack_union") && contains("interrupt_entry") ? KernelRelease(5, 1) : nil
+        guard contains("irq_stack_union"), contains("interrupt_entry") else { return nil }
+        return contains("entry_SYSCALL_64_trampoline") ? KernelRelease(4, 19) : KernelRelease(5, 1)
     }
 
     /// The shipped kernel that a tree looks like: by its Makefile, else by names that came and went.
     private func guessedKernel(_ kernels: KernelLibrary) -> String {
         func nearest(_ release: KernelRelease) -> String {
             if release < KernelRelease(4, 14) { return "linux-4.4" }
-            if release < KernelRelease(5, 2) { return "linux-4.15" }
+            if release < KernelRelease(4, 20) { return "linux-4.15" }
             if release < KernelRelease(5, 3) { return "linux-5.2" }
             if release < KernelRelease(5, 8) { return "linux-5.3" }
             if release < KernelRelease(5, 12) { return "linux-5.8" }
             return "linux-6.1"
         }
         let has58 = kernels.kernel(named: "linux-5.8")?.generation.tree.homes.isEmpty == false
-        if let release {
+        if let release = release ?? deducedRelease {
             let name = nearest(release)
             return name == "linux-5.8" && !has58 ? "linux-6.1" : name
         }

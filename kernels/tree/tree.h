@@ -86,6 +86,9 @@
 /* ---- asm/alternative-asm.h, asm/thread_info.h, asm/irqflags.h of kernels before 4.4 --------------- */
 
 #define LOCK lock
+/* xen-asm.h */
+#define ENDPATCH(name)
+#define RELOC(name, place)
 #define P6_NOP4 0x0f, 0x1f, 0x40, 0x00
 #define SCHEDULE_USER call schedule_user
 #define LOCKDEP_SYS_EXIT

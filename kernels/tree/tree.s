@@ -165,6 +165,16 @@
 	movq	\offset(%rsp), %\reg
 .endm
 
+.macro ENABLE_INTERRUPTS_SYSEXIT32
+.if PLATFORM_XEN_PV
+	jmp	xen_sysexit
+.else
+	swapgs
+	sti
+	sysexit
+.endif
+.endm
+
 .macro leaveq
 	movq	%rbp, %rsp
 	popq	%rbp
@@ -207,6 +217,7 @@
 .set MCE_STACK, 4
 .set NR_VECTORS, 256
 .set KERNEL_STACK_OFFSET, 5*8
+.set TSS_sp2, 20
 .set IA32_SYSCALL_VECTOR, 0x80
 .set SPURIOUS_APIC_VECTOR, 0xff
 .set ERROR_APIC_VECTOR, 0xfe

@@ -25,6 +25,34 @@ extension EntryTable {
 
         package init() {}
 
+        /// The kernel is older than a release; without a word about it, where its files lie says that of 4.2.
+        func isBefore(_ other: KernelRelease) -> Bool {
+            if let release { return release < other }
+            return other <= KernelRelease(4, 2) && text("arch/x86/kernel/entry_64.S") != nil
+        }
+
+        /// The name stands somewhere in the files.
+        func mentions(_ name: String) -> Bool {
+            let wanted = Array(name.utf8)
+            return files.contains { file in
+                var text = file.text
+                return text.withUTF8 { bytes in
+                    var position = 0
+                    while let start = bytes[position...].firstIndex(of: wanted[0]) {
+                        position = start + 1
+                        let end = start + wanted.count
+                        if end <= bytes.count, start == 0 || !Preprocessor.isNameByte(bytes[start - 1]),
+                            end == bytes.count || !Preprocessor.isNameByte(bytes[end]),
+                            bytes[start..<end].elementsEqual(wanted)
+                        {
+                            return true
+                        }
+                    }
+                    return false
+                }
+            }
+        }
+
         package func text(_ path: String) -> String? { files.first { $0.path == path }?.text }
 
         /// Whether the file is there that has what a path has in the generation's own kernel: files have moved.
