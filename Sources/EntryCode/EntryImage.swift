@@ -36,6 +36,8 @@ package struct EntryImage: Sendable {
     package var debugNests = false
     /// The code is that after alternatives were applied.
     package var isPatched = true
+    /// Rules about conventions of C that this kernel does not have: what breaks them alone has no verdict.
+    package var doubtfulRules: Set<String> = []
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -113,6 +115,8 @@ package struct ImageLayout: Sendable {
     /// INT n with a prefix, by vector; SYSCALL as the last instruction that user memory has room for.
     package var userPrefixed: [UInt8: UInt64] = [:]
     package var userLastCall: UInt64 = 0
+    /// Stretches of data that nothing models: a page fault there says nothing about the code.
+    package var unmodelled: [(base: UInt64, end: UInt64)] = []
     /// Bytes of stack that a C function on the way of an event takes; 0 where its words are all that counts.
     package var functionStack_bytes: UInt64 = 0
     /// First address behind the code of SYSENTER that a debugger may step through.

@@ -234,24 +234,7 @@ package struct KernelLibrary: Sendable {
                 generation.listings.append(SourceText(name: "\(folder)/\(name)", bytes: text))
             }
             generation.routineNames = KernelLibrary.routineNames(generation.listings)
-            for member in root["c_functions"]?.objectValue ?? [] {
-                guard let text = member.value["model"]?.stringValue, let model = HandlerModel(rawValue: text) else {
-                    faults.append("\(folder)/kernel.json: \(member.key) has no known model")
-                    continue
-                }
-                guard let events = KernelLibrary.vectors(member.value["events"]?.arrayValue ?? []) else {
-                    faults.append("\(folder)/kernel.json: \(member.key) has events that are not vectors")
-                    continue
-                }
-                var function = CFunction(
-                    name: member.key, model: model,
-                    size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
-                    readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax")
-                if let fault = KernelLibrary.readConventions(member.value, into: &function) {
-                    faults.append("\(folder)/kernel.json: \(member.key) has \(fault)")
-                }
-                generation.functions.append(function)
-            }
+            generation.functions = KernelLibrary.functions(root["c_functions"], folder, &faults)
             for (key, path) in [
                 ("task_stack_top", \Generation.taskStackTop), ("entry_stack_top", \Generation.entryStackTop),
             ] {
@@ -292,7 +275,7 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.debugTableVectors |= 1 << UInt32(number)
             }
-            generation.tree = KernelLibrary.tree(root["tree"], generation.listings, files)
+            generation.tree = KernelLibrary.tree(root["tree"], folder, generation.listings, files, &faults)
             generation.current = root["current"]?.stringValue ?? generation.current
             if let words = root["console"] { generation.console = ConsoleWords(words) }
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
@@ -371,6 +354,30 @@ package struct KernelLibrary: Sendable {
         self.faults = faults
     }
 
+    /// C functions and their models.
+    private static func functions(_ value: JSON?, _ folder: String, _ faults: inout [String]) -> [CFunction] {
+        var found: [CFunction] = []
+        for member in value?.objectValue ?? [] {
+            guard let text = member.value["model"]?.stringValue, let model = HandlerModel(rawValue: text) else {
+                faults.append("\(folder)/kernel.json: \(member.key) has no known model")
+                continue
+            }
+            guard let events = KernelLibrary.vectors(member.value["events"]?.arrayValue ?? []) else {
+                faults.append("\(folder)/kernel.json: \(member.key) has events that are not vectors")
+                continue
+            }
+            var function = CFunction(
+                name: member.key, model: model,
+                size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
+                readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax")
+            if let fault = KernelLibrary.readConventions(member.value, into: &function) {
+                faults.append("\(folder)/kernel.json: \(member.key) has \(fault)")
+            }
+            found.append(function)
+        }
+        return found
+    }
+
     /// Known defects by kernel.
     private static func knownDefects(
         _ text: [UInt8]?, _ folder: String, _ faults: inout [String]
@@ -395,9 +402,36 @@ package struct KernelLibrary: Sendable {
 
     /// What the sources of a tree find around them: of this generation, and of the folder `tree`.
     private static func tree(
-        _ root: JSON?, _ listings: [SourceText], _ files: [(path: String, text: [UInt8])]
+        _ root: JSON?, _ folder: String, _ listings: [SourceText], _ files: [(path: String, text: [UInt8])],
+        _ faults: inout [String]
     ) -> TreeDescription {
         var tree = TreeDescription()
+        tree.functions = functions(root?["functions"], folder, &faults)
+        for change in root?["changes"]?.arrayValue ?? [] {
+            let since = change["since"]?.stringValue.flatMap { KernelRelease($0) }
+            let before = change["before"]?.stringValue.flatMap { KernelRelease($0) }
+            if since == nil && before == nil {
+                faults.append("\(folder)/kernel.json has a change of a tree without the release that it came with")
+                continue
+            }
+            tree.changes.append(
+                (
+                    since ?? KernelRelease(0, 0), before ?? KernelRelease(999, 0),
+                    functions(change["functions"], folder, &faults)
+                ))
+        }
+        if let value = root?["conventions"] {
+            let rules = (value["rules"]?.arrayValue ?? []).compactMap(\.stringValue)
+            if let since = value["since"]?.stringValue.flatMap({ KernelRelease($0) }), !rules.isEmpty {
+                tree.conventions = (since, Set(rules))
+            } else {
+                faults.append("\(folder)/kernel.json: conventions of C have a release and rules")
+            }
+        }
+        for role in root?["roles"]?.objectValue ?? [] { tree.olderNames[role.key] = role.value.stringValue }
+        for define in root?["defines"]?.objectValue ?? [] {
+            tree.header += Array("#define \(define.key) \(define.value.stringValue ?? "")\n".utf8)
+        }
         for member in root?["files"]?.objectValue ?? [] {
             tree.homes[member.key] = Set((member.value.arrayValue ?? []).compactMap(\.stringValue))
         }
@@ -414,7 +448,7 @@ package struct KernelLibrary: Sendable {
             }
             return embedded.map { $0.text.withUTF8Buffer { [UInt8]($0) } } ?? []
         }
-        tree.header = shared("tree/tree.h")
+        tree.header += shared("tree/tree.h")
         tree.macros = SourceText(name: "tree/tree.s", bytes: shared("tree/tree.s"))
         for listing in listings + [tree.macros] { tree.features.formUnion(KernelLibrary.definedFeatures(listing.text)) }
         return tree

@@ -138,6 +138,12 @@ extension ScenarioRun {
     // MARK: Faults
 
     mutating func handleFault(_ fault: Fault) {
+        if fault.vector == Vector.pageFault,
+            layout.unmodelled.contains(where: { fault.address >= $0.base && fault.address < $0.end })
+        {
+            ending = .notUnderstood
+            return
+        }
         if eventIsPending {
             // The instruction that the scenario starts with faults by itself.
             eventIsPending = false
@@ -164,6 +170,12 @@ extension ScenarioRun {
             return
         }
         if !checkFaultingReturn() && !check(.fault) {
+            // The sources say where the kernel goes on; the models of C do not.
+            let rip = machine.instructionPointer(program)
+            if program.exceptionTable.contains(where: { $0.fault == rip }) {
+                ending = .notUnderstood
+                return
+            }
             let finding = UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)
             if let stray = NotUnderstood.insideInstruction(self) {
                 // The processor goes on with whatever those bytes say; what led there may be known all the same.
