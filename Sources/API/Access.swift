@@ -135,8 +135,7 @@ extension Application {
             problem = Problem(
                 .rateLimited, "too many requests; try again after \(seconds) s", fields: [.retryAfter: "\(seconds)"])
         }
-        metrics.count(head.method, "(denied)", problem.kind.status)
-        let (response, body) = Application.answer(problem, to: head)
+        let (response, body) = answer(problem, to: head, from: peer, as: "(denied)")
         return (response, body.isEmpty ? .empty : .bytes(body))
     }
 

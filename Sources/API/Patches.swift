@@ -81,10 +81,13 @@ extension Application {
         let order = try SimulationOrder(query: request, limits: limits)
         let patched = try patch(request, reference)
         let name = try submittedName(request, patched.head)
-        let before = patched.base.simulate(order.request, kernels: kernels, runner: ConcurrentRunner())
+        let control = control(for: request)
+        let before = try simulating(control) { () throws(Problem) in
+            patched.base.simulate(order.request, kernels: kernels, runner: runner(for: order), control: control)
+        }
         let kept = try runAndKeep(
             patched.head, order, scenarios: .parameter("scenarios"), name: name,
-            renames: try request.parameter("name") != nil)
+            renames: try request.parameter("name") != nil, self.control(for: request))
         let comparison = Comparison(
             base: side(patched.base.name ?? reference, patched.base, before), before,
             head: side(name ?? "\(patched.base.name ?? reference) with the patch", patched.head, kept.result),
@@ -120,7 +123,14 @@ extension Application {
             let table = try resolve(reference)
             tables.append((table.name ?? reference, table))
         }
-        let results = tables.map { $0.table.simulate(order.request, kernels: kernels, runner: ConcurrentRunner()) }
+        var results: [SimulationResult] = []
+        for (_, table) in tables {
+            let control = control(for: request)
+            results.append(
+                try simulating(control) { () throws(Problem) in
+                    table.simulate(order.request, kernels: kernels, runner: runner(for: order), control: control)
+                })
+        }
         if results.allSatisfy({ $0.results.isEmpty && $0.verdict != .invalid }) {
             throw Problem.noScenario(order, scenarios: .parameter("scenarios"))
         }

@@ -37,6 +37,8 @@ final class Connection {
     private var wasFlood = false
     /// It had a complete request.
     private(set) var hasAsked = false
+    /// TLS has failed: what was said about it is on its way, and what comes is not looked at any more.
+    private var isDrained = false
     private var isPumping = false
     private var dateSeconds = 0
 
@@ -117,7 +119,7 @@ final class Connection {
             if isClosed || waiting != nil || isReadPaused { return }
             if count < loop.input.count && tls == nil { return }
         }
-        if tls?.hasPending == true { readEvent?.fire() }
+        if tls?.hasPending == true, !isDrained { readEvent?.fire() }
     }
 
     /// Drops what comes after the end; false when that was too much.
@@ -139,7 +141,7 @@ final class Connection {
 
     /// Reads into the loop's buffer; nil when there is nothing more now, or ever.
     private func receive() -> Int? {
-        guard let tls else {
+        guard let tls, !isDrained else {
             while true {
                 let count = recv(socket.number, loop.input.baseAddress, loop.input.count, 0)
                 if count > 0 { return count }
@@ -153,10 +155,33 @@ final class Connection {
         case .wantsRead: return nil
         // Only a renegotiation would want it, and there is none.
         case .wantsWrite: return nil
-        case .ended, .failed:
+        case .ended:
             close()
             return nil
+        case .failed:
+            drain()
+            return nil
         }
+    }
+
+    /// Ends a connection whose TLS has failed once the peer had a moment to read why.
+    ///
+    /// OpenSSL has written an alert. Closing with unread input, such as the request that a client of TLS 1.3 sends with its
+    /// last flight, makes the kernel send RST, which overtakes the alert.
+    private func drain() {
+        isDrained = true
+        isShutDown = true
+        handshakeBy = nil
+        endingSince = now
+        waiting = nil
+        writeEvent?.deactivate()
+        shutdown(socket.number, Int32(SHUT_WR))
+        // Whoever works for it works for nobody.
+        uploads = [:]
+        let cancelled = pending
+        pending = [:]
+        for entry in cancelled.values { entry.responder?.markCancelled() }
+        readEvent?.activate()
     }
 
     private func writable() {
@@ -188,7 +213,8 @@ final class Connection {
         case .ended, .failed:
             loop.counters.tripped(.tlsHandshake)
             if tls.wasCleartext { sendCleartextHint() }
-            close()
+            drain()
+            readEvent?.fire()
         }
     }
 
@@ -206,12 +232,11 @@ final class Connection {
             \(body)
             """.utf8)
         _ = answer.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-        shutdown(socket.number, Int32(SHUT_WR))
     }
 
     /// Hands out events and writes output until neither is left, then acts on the protocol's end.
     func pump(now: MonotonicTime) {
-        guard !isClosed, !isPumping else { return }
+        guard !isClosed, !isPumping, !isDrained else { return }
         isPumping = true
         self.now = now
         stampDate()

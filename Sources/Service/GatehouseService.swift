@@ -26,6 +26,9 @@ package struct ServiceConfiguration: Sendable {
     package var workers = 4
     /// Threads for requests that only read or write the store.
     package var shortWorkers = 4
+    /// Simulations with nested events that run at once; each has as many threads as there are processors, which give way
+    /// to all others.
+    package var nestedWorkers = 2
     /// Pieces of work that wait for either kind of thread.
     package var queueLimit = 1024
     /// How long requests in work may take after a stop was asked for.
@@ -95,6 +98,7 @@ package final class GatehouseService: Sendable {
     private let access: AccessControl
     private let pool: WorkerPool
     private let shortPool: WorkerPool
+    private let longPool: WorkerPool
     private let configuration: ServiceConfiguration
     private let logger: Logger
 
@@ -117,9 +121,10 @@ package final class GatehouseService: Sendable {
         pool = WorkerPool(name: "worker", threads: configuration.workers, limit: configuration.queueLimit)
         // Of their own: a read of the store must not wait until a simulation is done.
         shortPool = WorkerPool(name: "short", threads: configuration.shortWorkers, limit: configuration.queueLimit)
+        longPool = WorkerPool(name: "long", threads: configuration.nestedWorkers, limit: configuration.queueLimit)
         let transport = TransportBox()
         application = Application(
-            store: store, queue: pool, shortQueue: shortPool,
+            store: store, queue: pool, shortQueue: shortPool, longQueue: longPool,
             environment: Self.environment(configuration, logger, transport), limits: configuration.limits,
             access: access, version: programVersion)
         server = Server(handler: application, limits: configuration.transport)
@@ -130,6 +135,7 @@ package final class GatehouseService: Sendable {
         } catch {
             shortPool.close()
             pool.close()
+            longPool.close()
             try? store.close()
             throw ServiceError(error is TLSError ? "\(error)" : "cannot listen: \(error)")
         }
@@ -186,14 +192,30 @@ package final class GatehouseService: Sendable {
     package var addresses: [SocketAddress] { server.addresses }
 
     /// Stops gracefully: no new connections, what runs is answered, the database is closed.
+    ///
+    /// Simulations may go on for as long as is left of the grace, but for what it takes to say that they were stopped.
     package func stop() {
         application.startDraining()
         // Balancers look at /readyz over new connections, so that the listeners must outlive the answer.
         if configuration.drain_seconds > 0 { Thread.sleep(forTimeInterval: Double(configuration.drain_seconds)) }
+        let grace = Double(configuration.grace_seconds)
+        let end = DispatchTime.now() + max(grace - 3, grace / 2)
+        let isOver = DispatchSemaphore(value: 0)
+        let watch = Thread { [application] in
+            // Those that nobody waits for keep no connection open; the store is what they need.
+            while isOver.wait(timeout: .now() + 0.02) == .timedOut {
+                if DispatchTime.now() >= end { return application.stopSimulations() }
+            }
+        }
+        watch.start()
         server.stop(gracePeriod: .seconds(configuration.grace_seconds))
-        // First the pool that hands work to the other.
+        while application.unfinishedSimulations > 0, DispatchTime.now() < end { usleep(10_000) }
+        application.stopSimulations()
+        isOver.signal()
+        // First the pools that hand work to others.
         shortPool.close()
         pool.close()
+        longPool.close()
         do throws(StoreError) {
             try store.close()
         } catch {

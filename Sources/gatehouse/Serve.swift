@@ -4,6 +4,7 @@ import HTTPTransport
 import Logging
 import Reports
 import Service
+import Verification
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -19,7 +20,10 @@ struct Serve: ParsableCommand {
         "listen", "tls-listen", "certificate", "key", "client-ca", "tokens", "allow-open", "rate-per-token",
         "rate-per-address", "database", "loops", "workers", "queue", "grace", "drain", "max-connections",
         "max-connections-per-address", "max-body-memory", "log", "log-requests",
+        "nested-workers", "time-limit", "nested-runs",
     ]
+    /// Of these, what may have several values.
+    static let lists: Set = ["listen", "tls-listen"]
 
     @Option(
         help: ArgumentHelp(
@@ -45,10 +49,14 @@ struct Serve: ParsableCommand {
     @Flag(help: "Serve other addresses than loopback without tokens or in the clear.")
     var allowOpen = false
 
-    @Option(help: ArgumentHelp("Requests per second of one token. (default: any number)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Requests per second of one token. (default: any number)", valueName: "n"))
     var ratePerToken: Int?
 
-    @Option(help: ArgumentHelp("Requests per second of one address. (default: any number)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Requests per second of one address. (default: any number)", valueName: "n"))
     var ratePerAddress: Int?
 
     @Option(
@@ -56,17 +64,40 @@ struct Serve: ParsableCommand {
             "Database file; made if it is not there. (default: gatehouse.sqlite)", valueName: "file"))
     var database: String?
 
-    @Option(help: ArgumentHelp("Event loops. (default: 1)", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Event loops. (default: 1)", valueName: "n"))
     var loops: Int?
 
-    @Option(help: ArgumentHelp("Threads for simulations; short requests have their own. (default: 4)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Threads for simulations; short requests have their own. (default: 4)", valueName: "n"))
     var workers: Int?
 
     @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Simulations with nested events that run at once; more wait. (default: 2)", valueName: "n"))
+    var nestedWorkers: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Seconds that a simulation may take; what is not decided by then is undecided. (default: 120)",
+            valueName: "s"))
+    var timeLimit: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Nested events that a simulation tries. (default: \(RunLimits().nestedRuns))", valueName: "n"))
+    var nestedRuns: Int?
+
+    @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Requests that wait for a thread; more are answered 503. (default: 1024)", valueName: "n"))
     var queue: Int?
 
-    @Option(help: ArgumentHelp("Seconds that a stop waits for requests in work. (default: 10)", valueName: "s"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Seconds that a stop waits for requests in work. (default: 10)", valueName: "s"))
     var grace: Int?
 
     @Option(
@@ -74,10 +105,12 @@ struct Serve: ParsableCommand {
             "Seconds before that in which /readyz says 503 and all is served. (default: 0)", valueName: "s"))
     var drain: Int?
 
-    @Option(help: ArgumentHelp("Connections open at once. (default: 1024)", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Connections open at once. (default: 1024)", valueName: "n"))
     var maxConnections: Int?
 
-    @Option(help: ArgumentHelp("Connections open at once from one address. (default: 256)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Connections open at once from one address. (default: 256)", valueName: "n"))
     var maxConnectionsPerAddress: Int?
 
     @Option(
@@ -122,7 +155,7 @@ struct Serve: ParsableCommand {
     /// What the options, the environment and the file say together.
     private func gathered() throws -> (configuration: ServiceConfiguration, logsJSON: Bool, warnings: [String]) {
         let environment = ProcessInfo.processInfo.environment
-        let settings = try Settings(file: config, environment: environment, names: Self.names)
+        let settings = try Settings(file: config, environment: environment, names: Self.names, lists: Self.lists)
         func number(_ option: Int?, _ name: String) throws -> Int? { try option ?? settings.number(name) }
         let sockets = Supervisor.sockets(environment)
         let tlsTexts = tlsListen.isEmpty ? settings.list("tls-listen") ?? [] : tlsListen
@@ -159,6 +192,15 @@ struct Serve: ParsableCommand {
                 throw ValidationError("max-body-memory is 32 to 1048576")
             }
             configuration.transport.heldBodyBytes = size_mebibytes << 20
+        }
+        configuration.nestedWorkers = try number(nestedWorkers, "nested-workers") ?? configuration.nestedWorkers
+        configuration.limits.simulation_seconds =
+            try number(timeLimit, "time-limit") ?? configuration.limits.simulation_seconds
+        guard (1...64).contains(configuration.nestedWorkers),
+            (1...86_400).contains(configuration.limits.simulation_seconds)
+        else { throw ValidationError("nested-workers is 1 to 64, time-limit 1 to 86400") }
+        if let runs = try number(nestedRuns, "nested-runs") {
+            configuration.limits.run.nestedRuns = try checkedNestedRuns(runs)
         }
         configuration.queueLimit = try number(queue, "queue") ?? 1024
         let connections = try number(maxConnections, "max-connections") ?? configuration.transport.connections

@@ -34,6 +34,7 @@ struct QueueTests {
         let refused = try #require(sink.responses.withLock { $0.first })
         #expect(refused.status == .serviceUnavailable, "the second is answered at once; the first waits")
         #expect(refused.headerFields[.retryAfter] == "1")
+        #expect(refused.headerFields[.requestID]?.count == 16)
         queue.drain()
         #expect(sink.responses.withLock { $0.map(\.status.code) } == [503, 200])
     }

@@ -65,6 +65,8 @@ import Testing
         let table = [UInt8](#"{"kernel": "linux-5.2"}"#.utf8)
         #expect(try status("/livez", nil) == 200)
         #expect(try status("/v1/rules", nil) == 401)
+        let denied = try server.curl("/v1/rules", post: nil, ["-H", "X-Request-Id: denied-7"])
+        #expect(denied.field("x-request-id") == "denied-7" && denied.text.contains("\"request_id\":\"denied-7\""))
         #expect(try status("/v1/rules", "gh_x_y") == 401)
         #expect(try status("/v1/rules", read) == 200)
         #expect(try status("/metrics", read) == 200)
@@ -93,6 +95,7 @@ import Testing
         }
         let lines = text.split(separator: "\n")
         for line in lines { #expect((try? JSONSerialization.jsonObject(with: Data(line.utf8))) != nil, "\(line)") }
+        #expect(lines.contains { $0.contains("denied-7") && $0.contains(#""status":"401""#) }, "denials are logged")
         #expect(lines.contains { $0.contains(#""route":"/v1/configurations""#) && $0.contains(#""status":"201""#) })
         #expect(lines.contains { $0.contains("not reloaded") && $0.contains("line 1") })
     }
@@ -105,7 +108,16 @@ import Testing
         #expect(try server.curl("/livez").status == 200)
         server.terminate()
         #expect(server.wait() == 0)
+        // A name that may have several values may stand on several lines.
+        try "listen = 127.0.0.1:0\nworkers = 2\nlisten = 127.0.0.1:0\n".write(
+            toFile: path("conf"), atomically: false, encoding: .utf8)
+        let both = try RunningServer(database: database, ["--config", path("conf")], listens: false)
+        #expect(both.addresses.count == 2 && Set(both.addresses).count == 2, "\(both.addresses)")
+        both.terminate()
+        #expect(both.wait() == 0)
         for (text, environment, word) in [
+            ("workers = 2\nlog = json\nworkers = 3\n", [:], "line 3"),
+            ("time-limit = 0\n", [:], "time-limit"), ("", ["GATEHOUSE_NESTED_WORKERS": "0"], "nested-workers"),
             ("workers = many\n", [:], "line 1"), ("nonsense\n", [:], "line 1"), ("port = 1\n", [:], "line 1"),
             ("workers = 0\n", [:], "workers"), ("", ["GATEHOUSE_GRACE": "soon"], "GATEHOUSE_GRACE"),
             ("", ["GATEHOUSE_LOG": "xml"], "json"), ("", ["GATEHOUSE_LISTEN": "nowhere"], "nowhere"),
