@@ -173,6 +173,7 @@ final class Connection {
         isShutDown = true
         handshakeBy = nil
         endingSince = now
+        lingeredAt = now
         waiting = nil
         writeEvent?.deactivate()
         shutdown(socket.number, Int32(SHUT_WR))
