@@ -9,13 +9,13 @@ final class Connection {
     /// The connections and bodies of its address.
     let share: NetworkShare
     private let socket: Descriptor
-    private unowned let loop: EventLoop
+    unowned let loop: EventLoop
     private(set) var codec: ServerConnection
     private let tls: TLSSession?
     /// The time by which TLS must be set up; nil once it is, and for a connection in the clear.
     private var handshakeBy: MonotonicTime?
     /// The time of the wake-up that is being served.
-    private(set) var now: MonotonicTime
+    var now: MonotonicTime
 
     private var readEvent: Event?
     private var writeEvent: Event?
@@ -26,7 +26,7 @@ final class Connection {
     private var sentWhileWaiting = 0
     /// Reading goes on when the protocol can use more.
     private var isReadPaused = false
-    private var isClosed = false
+    var isClosed = false
     /// Set when the protocol is over: what is left is written, then discarded bytes are read until the peer closes.
     private var endingSince: MonotonicTime?
     private var isShutDown = false
@@ -34,20 +34,20 @@ final class Connection {
     private var lingered = 0
     private var lingeredAt: MonotonicTime
     /// A guard against floods or a connection error ended it: what still comes is worth little.
-    private var wasFlood = false
+    var wasFlood = false
     /// It had a complete request.
-    private(set) var hasAsked = false
+    var hasAsked = false
     /// TLS has failed: what was said about it is on its way, and what comes is not looked at any more.
     private var isDrained = false
     private var isPumping = false
     private var dateSeconds = 0
 
     /// Requests whose body is still coming.
-    private var uploads: [StreamID: Upload] = [:]
+    var uploads: [StreamID: Upload] = [:]
     /// Requests whose handler answers later, to be told of cancellation.
-    private var pending: [StreamID: Pending] = [:]
+    var pending: [StreamID: Pending] = [:]
 
-    private struct Upload {
+    struct Upload {
         var head: HTTPRequest
         var body: [UInt8] = []
         let held: HeldBody
@@ -56,7 +56,7 @@ final class Connection {
         var windowBytes = 0
     }
 
-    private struct Pending {
+    struct Pending {
         weak var responder: Responder?
     }
 
@@ -173,6 +173,7 @@ final class Connection {
         isShutDown = true
         handshakeBy = nil
         endingSince = now
+        lingeredAt = now
         waiting = nil
         writeEvent?.deactivate()
         shutdown(socket.number, Int32(SHUT_WR))
@@ -374,43 +375,6 @@ final class Connection {
         pump(now: now)
     }
 
-    /// While memory for bodies is scarce, refuses those that come slowly: they hold it for longest.
-    private func checkUploads() {
-        let isTight = loop.admission.bodies.isTight
-        for (stream, upload) in uploads {
-            let elapsed = now.since(upload.windowBegan)
-            guard elapsed > loop.limits.tightUploadMilliseconds else { continue }
-            let needed = Int64(loop.limits.tightUploadBytesPerSecond) * elapsed / 1000
-            if isTight && Int64(upload.windowBytes) < needed {
-                refuseUpload(stream, .slowUpload)
-            } else {
-                uploads[stream]?.windowBegan = now
-                uploads[stream]?.windowBytes = 0
-            }
-        }
-    }
-
-    /// Answers a request with 503 whose body cannot be held, or not any longer.
-    private func refuseUpload(_ stream: StreamID, _ reason: Guard) {
-        let path = uploads.removeValue(forKey: stream)?.head.path
-        loop.counters.tripped(reason)
-        let (response, body) = StandardAnswer.overloaded.response(path: path)
-        codec.respond(to: stream, response, body: body, now: now)
-    }
-
-    /// Answers 503 to everything that is not done when a graceful stop has no more time; false when there is nothing.
-    func answerStopping(now: MonotonicTime) -> Bool {
-        self.now = now
-        if uploads.isEmpty && pending.isEmpty { return false }
-        for stream in Array(uploads.keys) + Array(pending.keys) {
-            let (response, body) = StandardAnswer.stopping.response(path: uploads[stream]?.head.path)
-            codec.respond(to: stream, response, body: body, now: now)
-        }
-        uploads = [:]
-        pump(now: now)
-        return true
-    }
-
     /// Whether it may be closed to make room: nothing complete was asked that is not answered.
     var isExpendable: Bool { endingSince == nil && waiting == nil && pending.isEmpty && !codec.servesRequest }
     /// Whether it is about to ask something.
@@ -430,106 +394,5 @@ final class Connection {
         if handshakeBy != nil { return close() }
         codec.beginStop(now: now)
         pump(now: now)
-    }
-
-    // MARK: - Requests and answers
-
-    private func drainEvents() {
-        while let event = codec.nextEvent() {
-            switch event {
-            case .head(let stream, let head, let endsRequest):
-                if let (response, body) = loop.handler.denial(of: head, from: peer) {
-                    loop.counters.requestBegan()
-                    loop.counters.requestEnded()
-                    codec.respond(to: stream, response, body: body, now: now)
-                } else if endsRequest {
-                    dispatch(stream, head, body: [])
-                } else if let (response, body) = loop.handler.refusal(of: head) {
-                    loop.counters.requestBegan()
-                    loop.counters.requestEnded()
-                    codec.respond(to: stream, response, body: body, now: now)
-                } else if let length = head.headerFields[.contentLength].flatMap({ Int($0) }),
-                    !loop.admission.bodies.hasRoom(for: length, of: share)
-                {
-                    refuseUpload(stream, .heldRequests)
-                } else {
-                    uploads[stream] = Upload(
-                        head: head, held: HeldBody(loop.admission.bodies, share), windowBegan: now)
-                }
-            case .body(let stream, let bytes):
-                // Not the upload itself: a second owner of the body would make each piece copy it.
-                if let held = uploads[stream]?.held {
-                    if held.grow(by: bytes.count) {
-                        uploads[stream]?.body.append(contentsOf: bytes)
-                        uploads[stream]?.windowBytes += bytes.count
-                    } else {
-                        refuseUpload(stream, .heldRequests)
-                    }
-                }
-                codec.consume(stream: stream, count: bytes.count)
-            case .end(let stream):
-                guard let upload = uploads.removeValue(forKey: stream) else { continue }
-                dispatch(stream, upload.head, body: upload.body, held: upload.held)
-            case .cancelled(let stream):
-                if uploads.removeValue(forKey: stream) != nil {
-                    // No handler has it, so nobody else would free its place.
-                    codec.respond(to: stream, HTTPResponse(status: .internalServerError), body: .empty, now: now)
-                } else {
-                    pending[stream]?.responder?.markCancelled()
-                }
-            case .tripped(let reason, let closes):
-                loop.counters.tripped(reason)
-                guard closes else { continue }
-                if reason.isHostile { loop.admission.penalize(peer.network, now: now) }
-                if reason.isHostile || reason == .protocolError || reason == .closedStreams { wasFlood = true }
-            }
-        }
-    }
-
-    private func dispatch(_ stream: StreamID, _ head: HTTPRequest, body: [UInt8], held: HeldBody? = nil) {
-        hasAsked = true
-        guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
-            loop.counters.tripped(.requestsInWork)
-            let (response, body) = StandardAnswer.overloaded.response(path: head.path)
-            return codec.respond(to: stream, response, body: body, now: now)
-        }
-        loop.counters.requestBegan()
-        if body.isEmpty, let answer = loop.handler.preparedAnswer(to: head) {
-            loop.counters.requestEnded()
-            return codec.respond(to: stream, answer, now: now)
-        }
-        let responder = Responder(sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream))
-        loop.handling = self
-        loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer, held: held), responder: responder)
-        loop.handling = nil
-        if !responder.isAnswered { pending[stream] = Pending(responder: responder) }
-    }
-
-    /// Passes an answer to the protocol; the caller pumps.
-    func respond(_ response: HTTPResponse, body: ResponseBody, to stream: StreamID, now: MonotonicTime) {
-        if !pending.isEmpty { pending[stream] = nil }
-        if case .source(let source) = body {
-            let exchange = ExchangeID(connection: id, stream: stream)
-            source.attach { [mailbox = loop.mailbox] in mailbox.post(.resume(exchange)) }
-        }
-        codec.respond(to: stream, response, body: body, now: now)
-    }
-
-    /// Lets the protocol ask a streamed body again; the caller pumps.
-    func resume(_ stream: StreamID) {
-        codec.resume(stream: stream)
-    }
-}
-
-extension Guard {
-    /// Whether a connection that ended for this reason was an attack, rather than slow, idle or another protocol.
-    fileprivate var isHostile: Bool {
-        switch self {
-        case .inboundResets, .causedResets, .controlFrames, .errorBudget, .headerListRepeated, .continuations,
-            .outboundAcknowledgements, .smallPieces:
-            true
-        default:
-            false
-        }
     }
 }

@@ -101,6 +101,7 @@ struct Serve: ParsableCommand {
     var grace: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Seconds before that in which /readyz says 503 and all is served. (default: 0)", valueName: "s"))
     var drain: Int?
@@ -114,6 +115,7 @@ struct Serve: ParsableCommand {
     var maxConnectionsPerAddress: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "MiB of request bodies in memory, half of it for one address; more are answered 503. (default: 256)",
             valueName: "n"))
