@@ -112,7 +112,7 @@ extension Application {
     ) -> (response: HTTPResponse, body: ResponseBody)? {
         guard let access else { return nil }
         let decision = access.decide(
-            authorization: head.headerFields[.authorization], scope: scope(of: head), host: peer.host,
+            authorization: head.headerFields[.authorization], scope: scope(of: head), host: peer.network,
             now: MonotonicTime(milliseconds: Int64(environment.uptime_seconds() * 1000)))
         let problem: Problem
         switch decision {

@@ -152,17 +152,22 @@ package final class Application: RequestHandler {
     /// A finished answer is sent from the event loop itself.
     package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { cache.answer(to: head) }
 
-    /// A body that is too large by its own account is not read; where it would go to no route, that is said.
+    /// What the head decides is said before the body is read: no such route or method, a type that is not taken, too long by its
+    /// own account.
     package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
-        let limit_bytes = bodyLimit_bytes(
-            path: (head.path ?? "").prefix { $0 != "?" }, contentType: head.headerFields[.contentType])
-        guard let length = head.headerFields[.contentLength].flatMap(Int.init), length > limit_bytes else { return nil }
-        var problem = Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
         do throws(Problem) {
-            _ = try router.find(try Request(head, body: []))
-        } catch { problem = error }
-        let (response, body) = answer(problem, to: head, from: nil, as: "(refused)")
-        return (response, body.isEmpty ? .empty : .bytes(body))
+            let request = try Request(head, body: [])
+            let (route, _) = try router.find(request)
+            try checkType(request, route)
+            let limit_bytes = bodyLimit_bytes(path: request.path[...], contentType: request.fields[.contentType])
+            guard let length = request.fields[.contentLength].flatMap({ Int($0) }), length > limit_bytes else {
+                return nil
+            }
+            throw Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
+        } catch {
+            let (response, body) = answer(error, to: head, from: nil, as: "(refused)")
+            return (response, body.isEmpty ? .empty : .bytes(body))
+        }
     }
 
     package func handle(_ incoming: IncomingRequest, responder: Responder) {
@@ -310,6 +315,12 @@ package final class Application: RequestHandler {
         do throws(Problem) {
             var request = try Request(incoming)
             prepare(&request)
+            if request.method == .options && request.path == "*" {
+                // About the service and not a resource of it (RFC 9110 section 9.3.7).
+                template = "*"
+                return Finished(
+                    HTTPResponse(status: .noContent, headerFields: [.allow: "GET, HEAD, POST, DELETE, OPTIONS"]), [])
+            }
             let (route, values) = try router.find(request)
             template = route.template
             var answer = try dispatch(request, route, values)

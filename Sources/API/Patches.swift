@@ -13,13 +13,18 @@ struct PatchedTable {
 }
 
 extension Application {
+    /// What kind of patch the body is by its declared type.
+    @discardableResult
+    func requirePatch(_ request: Request) throws(Problem) -> Mail.Form? {
+        if case .patch(let form)? = BodyKind(request.fields[.contentType]) { return form }
+        throw Problem(
+            .unsupportedMediaType, "a patch is sent as one of \(BodyKind.patchTypes)",
+            fields: [.acceptPost: BodyKind.patchTypes])
+    }
+
     /// Applies the body to the table that a reference means.
     func patch(_ request: Request, _ reference: String) throws(Problem) -> PatchedTable {
-        guard case .patch(let form)? = BodyKind(request.fields[.contentType]) else {
-            throw Problem(
-                .unsupportedMediaType, "a patch is sent as one of \(BodyKind.patchTypes)",
-                fields: [.acceptPost: BodyKind.patchTypes])
-        }
+        let form = try requirePatch(request)
         let base = try resolve(reference)
         let body = try plainBody(request, limit_bytes: limits.source.input_bytes)
         let outcome = PatchApplication.apply(

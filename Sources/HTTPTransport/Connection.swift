@@ -6,6 +6,8 @@ import HTTPWire
 final class Connection {
     let id: UInt64
     let peer: PeerAddress
+    /// The connections and bodies of its address.
+    let share: NetworkShare
     private let socket: Descriptor
     private unowned let loop: EventLoop
     private(set) var codec: ServerConnection
@@ -28,6 +30,13 @@ final class Connection {
     /// Set when the protocol is over: what is left is written, then discarded bytes are read until the peer closes.
     private var endingSince: MonotonicTime?
     private var isShutDown = false
+    /// What came since, and when last.
+    private var lingered = 0
+    private var lingeredAt: MonotonicTime
+    /// A guard against floods or a connection error ended it: what still comes is worth little.
+    private var wasFlood = false
+    /// It had a complete request.
+    private(set) var hasAsked = false
     /// TLS has failed: what was said about it is on its way, and what comes is not looked at any more.
     private var isDrained = false
     private var isPumping = false
@@ -41,6 +50,10 @@ final class Connection {
     private struct Upload {
         var head: HTTPRequest
         var body: [UInt8] = []
+        let held: HeldBody
+        /// How much came since when: looked at while memory for bodies is scarce.
+        var windowBegan: MonotonicTime
+        var windowBytes = 0
     }
 
     private struct Pending {
@@ -48,15 +61,18 @@ final class Connection {
     }
 
     init(
-        id: UInt64, socket: Descriptor, tls: TLSSession?, peer: PeerAddress, loop: EventLoop, now: MonotonicTime
+        id: UInt64, socket: Descriptor, tls: TLSSession?, peer: PeerAddress, share: NetworkShare, loop: EventLoop,
+        now: MonotonicTime
     ) {
         self.id = id
         self.socket = socket
         self.tls = tls
         self.peer = peer
+        self.share = share
         self.loop = loop
         self.now = now
         waitingSince = now
+        lingeredAt = now
         codec = ServerConnection(scratch: loop.scratch, now: now)
         if tls != nil {
             handshakeBy = MonotonicTime(milliseconds: now.milliseconds + loop.limits.wire.prefaceMilliseconds)
@@ -92,13 +108,35 @@ final class Connection {
         for _ in 0..<4 {
             guard let count = receive() else { return }
             loop.counters.received(count)
-            if endingSince != nil { continue }
+            if endingSince != nil {
+                guard linger(count, now: now) else { return }
+                continue
+            }
+            // Before anything is answered: an answer to a bad head has a date too (RFC 9110 section 6.6.1).
+            stampDate()
             codec.receive(UnsafeRawBufferPointer(rebasing: loop.input[..<count]), now: now)
             pump(now: now)
             if isClosed || waiting != nil || isReadPaused { return }
             if count < loop.input.count && tls == nil { return }
         }
         if tls?.hasPending == true, !isDrained { readEvent?.fire() }
+    }
+
+    /// Drops what comes after the end; false when that was too much.
+    private func linger(_ count: Int, now: MonotonicTime) -> Bool {
+        lingered += count
+        lingeredAt = now
+        let isGenerous = codec.mayEndBeforeABody && !wasFlood
+        let limit = isGenerous ? loop.limits.lingerBytes : loop.limits.lingerBytesAfterFlood
+        guard lingered > limit else { return true }
+        close()
+        return false
+    }
+
+    private func stampDate() {
+        guard dateSeconds != loop.dateSeconds else { return }
+        dateSeconds = loop.dateSeconds
+        codec.date = loop.date
     }
 
     /// Reads into the loop's buffer; nil when there is nothing more now, or ever.
@@ -163,6 +201,7 @@ final class Connection {
             readEvent?.activate()
             codec = ServerConnection(
                 scratch: loop.scratch, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
+            codec.date = loop.date
             if loop.isStopping { codec.beginStop(now: now) }
             pump(now: now)
             // What came together with the end of the handshake is announced by nobody.
@@ -186,6 +225,7 @@ final class Connection {
             """
             HTTP/1.1 400 Bad Request\r
             connection: close\r
+            date: \(String(decoding: loop.date, as: UTF8.self))\r
             content-type: text/plain\r
             content-length: \(body.utf8.count)\r
             \r
@@ -199,10 +239,7 @@ final class Connection {
         guard !isClosed, !isPumping, !isDrained else { return }
         isPumping = true
         self.now = now
-        if dateSeconds != loop.dateSeconds {
-            dateSeconds = loop.dateSeconds
-            codec.date = loop.date
-        }
+        stampDate()
         // Output can cause events (a guard that counts what was sent) and events output.
         repeat { drainEvents() } while flush() && !isClosed
         drainEvents()
@@ -299,7 +336,10 @@ final class Connection {
 
     /// The protocol is over: closes once the last bytes are taken.
     private func finish() {
-        if endingSince == nil { endingSince = now }
+        if endingSince == nil {
+            endingSince = now
+            lingeredAt = now
+        }
         guard waiting == nil, !isShutDown else { return }
         // Closing with unread input makes the kernel send RST, which can overtake the last answer; so the peer
         // gets an end of file and a moment to close first.
@@ -313,7 +353,10 @@ final class Connection {
     func tick(now: MonotonicTime) {
         guard !isClosed else { return }
         if let endingSince {
-            if now.since(endingSince) > loop.limits.lingerMilliseconds { close() }
+            let limits = loop.limits
+            let isHurried = wasFlood || loop.isStopping
+            let total = isHurried ? limits.lingerMilliseconds : limits.lingerTotalMilliseconds
+            if now.since(lingeredAt) > limits.lingerMilliseconds || now.since(endingSince) > total { close() }
             return
         }
         if let handshakeBy {
@@ -326,8 +369,52 @@ final class Connection {
             return close()
         }
         codec.checkDeadlines(now: now, outputIsBlocked: waiting != nil)
+        self.now = now
+        if !uploads.isEmpty { checkUploads() }
         pump(now: now)
     }
+
+    /// While memory for bodies is scarce, refuses those that come slowly: they hold it for longest.
+    private func checkUploads() {
+        let isTight = loop.admission.bodies.isTight
+        for (stream, upload) in uploads {
+            let elapsed = now.since(upload.windowBegan)
+            guard elapsed > loop.limits.tightUploadMilliseconds else { continue }
+            let needed = Int64(loop.limits.tightUploadBytesPerSecond) * elapsed / 1000
+            if isTight && Int64(upload.windowBytes) < needed {
+                refuseUpload(stream, .slowUpload)
+            } else {
+                uploads[stream]?.windowBegan = now
+                uploads[stream]?.windowBytes = 0
+            }
+        }
+    }
+
+    /// Answers a request with 503 whose body cannot be held, or not any longer.
+    private func refuseUpload(_ stream: StreamID, _ reason: Guard) {
+        let path = uploads.removeValue(forKey: stream)?.head.path
+        loop.counters.tripped(reason)
+        let (response, body) = StandardAnswer.overloaded.response(path: path)
+        codec.respond(to: stream, response, body: body, now: now)
+    }
+
+    /// Answers 503 to everything that is not done when a graceful stop has no more time; false when there is nothing.
+    func answerStopping(now: MonotonicTime) -> Bool {
+        self.now = now
+        if uploads.isEmpty && pending.isEmpty { return false }
+        for stream in Array(uploads.keys) + Array(pending.keys) {
+            let (response, body) = StandardAnswer.stopping.response(path: uploads[stream]?.head.path)
+            codec.respond(to: stream, response, body: body, now: now)
+        }
+        uploads = [:]
+        pump(now: now)
+        return true
+    }
+
+    /// Whether it may be closed to make room: nothing complete was asked that is not answered.
+    var isExpendable: Bool { endingSince == nil && waiting == nil && pending.isEmpty && !codec.servesRequest }
+    /// Whether it is about to ask something.
+    var isBusy: Bool { codec.isBusy }
 
     /// Whether the socket took less than the slowest rate over a whole window of time.
     private func isTakingTooLittle(now: MonotonicTime) -> Bool {
@@ -361,15 +448,28 @@ final class Connection {
                     loop.counters.requestBegan()
                     loop.counters.requestEnded()
                     codec.respond(to: stream, response, body: body, now: now)
+                } else if let length = head.headerFields[.contentLength].flatMap({ Int($0) }),
+                    !loop.admission.bodies.hasRoom(for: length, of: share)
+                {
+                    refuseUpload(stream, .heldRequests)
                 } else {
-                    uploads[stream] = Upload(head: head)
+                    uploads[stream] = Upload(
+                        head: head, held: HeldBody(loop.admission.bodies, share), windowBegan: now)
                 }
             case .body(let stream, let bytes):
-                uploads[stream]?.body.append(contentsOf: bytes)
+                // Not the upload itself: a second owner of the body would make each piece copy it.
+                if let held = uploads[stream]?.held {
+                    if held.grow(by: bytes.count) {
+                        uploads[stream]?.body.append(contentsOf: bytes)
+                        uploads[stream]?.windowBytes += bytes.count
+                    } else {
+                        refuseUpload(stream, .heldRequests)
+                    }
+                }
                 codec.consume(stream: stream, count: bytes.count)
             case .end(let stream):
                 guard let upload = uploads.removeValue(forKey: stream) else { continue }
-                dispatch(stream, upload.head, body: upload.body)
+                dispatch(stream, upload.head, body: upload.body, held: upload.held)
             case .cancelled(let stream):
                 if uploads.removeValue(forKey: stream) != nil {
                     // No handler has it, so nobody else would free its place.
@@ -379,17 +479,19 @@ final class Connection {
                 }
             case .tripped(let reason, let closes):
                 loop.counters.tripped(reason)
-                if closes && reason.isHostile { loop.admission.penalize(peer.host, now: now) }
+                guard closes else { continue }
+                if reason.isHostile { loop.admission.penalize(peer.network, now: now) }
+                if reason.isHostile || reason == .protocolError || reason == .closedStreams { wasFlood = true }
             }
         }
     }
 
-    private func dispatch(_ stream: StreamID, _ head: HTTPRequest, body: [UInt8]) {
+    private func dispatch(_ stream: StreamID, _ head: HTTPRequest, body: [UInt8], held: HeldBody? = nil) {
+        hasAsked = true
         guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
             loop.counters.tripped(.requestsInWork)
-            var response = HTTPResponse(status: .serviceUnavailable)
-            response.headerFields[.retryAfter] = "1"
-            return codec.respond(to: stream, response, body: .empty, now: now)
+            let (response, body) = StandardAnswer.overloaded.response(path: head.path)
+            return codec.respond(to: stream, response, body: body, now: now)
         }
         loop.counters.requestBegan()
         if body.isEmpty, let answer = loop.handler.preparedAnswer(to: head) {
@@ -398,7 +500,7 @@ final class Connection {
         }
         let responder = Responder(sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream))
         loop.handling = self
-        loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer), responder: responder)
+        loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer, held: held), responder: responder)
         loop.handling = nil
         if !responder.isAnswered { pending[stream] = Pending(responder: responder) }
     }
@@ -424,7 +526,7 @@ extension Guard {
     fileprivate var isHostile: Bool {
         switch self {
         case .inboundResets, .causedResets, .controlFrames, .errorBudget, .headerListRepeated, .continuations,
-            .outboundAcknowledgements:
+            .outboundAcknowledgements, .smallPieces:
             true
         default:
             false

@@ -33,6 +33,8 @@ package struct ServiceConfiguration: Sendable {
     package var queueLimit = 1024
     /// How long requests in work may take after a stop was asked for.
     package var grace_seconds = 10
+    /// How long after that everything is served as before, but `/readyz` says no.
+    package var drain_seconds = 0
     /// Every answer is logged.
     package var logsRequests = false
     /// Less free space on the disk of the database makes the service not ready.
@@ -48,13 +50,29 @@ package struct ServiceConfiguration: Sendable {
     /// Throws where an address would be open to others without protection.
     package func checkProtection() throws(ServiceError) {
         if !tlsAddresses.isEmpty || sockets.contains(where: \.isTLS), tls == nil {
-            throw ServiceError("TLS needs a certificate and a key (--certificate, --key)")
+            throw ServiceError(
+                "TLS needs a certificate and a key (--certificate, --key)"
+                    + (tlsAddresses.isEmpty ? "; an inherited socket's name asks for it" : ""))
         }
         if allowsOpenAddresses { return }
         let open = "; --allow-open does without (who can reach the port can then do everything)"
         for address in addresses where !address.isLoopback {
             throw ServiceError(
                 "\(address) is not a loopback address and would be served in the clear: use --tls-listen\(open)")
+        }
+        for socket in sockets {
+            // An inherited socket is as open as the address that somebody else bound.
+            guard let address = SocketAddress(ofSocket: socket.number), !address.isLoopback else { continue }
+            if !socket.isTLS {
+                throw ServiceError(
+                    "the inherited socket of \(address) is not on a loopback address and would be served in the clear: "
+                        + "name it with 'tls' (FileDescriptorName=)\(open)")
+            }
+            if tokens == nil {
+                throw ServiceError(
+                    "the inherited socket of \(address) is not on a loopback address: --tokens says who may use it\(open)"
+                )
+            }
         }
         for address in tlsAddresses where !address.isLoopback && tokens == nil {
             throw ServiceError("\(address) is not a loopback address: --tokens says who may use it\(open)")
@@ -178,6 +196,8 @@ package final class GatehouseService: Sendable {
     /// Simulations may go on for as long as is left of the grace, but for what it takes to say that they were stopped.
     package func stop() {
         application.startDraining()
+        // Balancers look at /readyz over new connections, so that the listeners must outlive the answer.
+        if configuration.drain_seconds > 0 { Thread.sleep(forTimeInterval: Double(configuration.drain_seconds)) }
         let grace = Double(configuration.grace_seconds)
         let end = DispatchTime.now() + max(grace - 3, grace / 2)
         let isOver = DispatchSemaphore(value: 0)

@@ -1,3 +1,4 @@
+import EntryCode
 import Foundation
 
 /// Settings of `gatehouse serve` by name, from a file and the environment; flags go before both.
@@ -37,8 +38,29 @@ package struct Settings: Sendable {
             }
         }
         for name in names {
-            let key = "GATEHOUSE_" + name.uppercased().replacingOccurrences(of: "-", with: "_")
+            let key = Self.variable(name)
             if let value = environment[key] { values[name] = (value, key) }
+        }
+        strangers = Self.strangers(in: environment, names: names)
+    }
+
+    private static func variable(_ name: String) -> String {
+        "GATEHOUSE_" + name.uppercased().replacingOccurrences(of: "-", with: "_")
+    }
+
+    /// A line for each variable of the environment that looks like a setting and is none.
+    package private(set) var strangers: [String] = []
+
+    /// They are told and not refused: an environment has variables for others too, as Kubernetes sets for every service
+    /// (`GATEHOUSE_SERVICE_HOST`, `GATEHOUSE_PORT_8080_TCP`).
+    private static func strangers(in environment: [String: String], names: [String]) -> [String] {
+        let known = names.map(variable) + ["GATEHOUSE_CONFIG"]
+        return environment.keys.sorted().compactMap { key in
+            guard key.hasPrefix("GATEHOUSE_"), !known.contains(key) else { return nil }
+            if key.hasPrefix("GATEHOUSE_SERVICE_") || key.hasPrefix("GATEHOUSE_PORT") { return nil }
+            let nearest = nearestName(to: key, among: known)
+            return "the environment variable \(key) is no setting and has no effect"
+                + (nearest.map { "; did you mean \($0)?" } ?? "")
         }
     }
 

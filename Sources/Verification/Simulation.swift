@@ -127,7 +127,7 @@ private enum Product: Sendable {
 }
 
 /// Version of the model: changes whenever a verdict, an explanation or a scenario may change.
-package let modelVersion = "1.3.0"
+package let modelVersion = "1.4.0"
 
 extension EntryTable {
     /// The release of Xen that a request without one gets.

@@ -39,7 +39,7 @@ import Testing
             (["--listen", "127.0.0.1:0", "--tokens", path("nothing")], "cannot be read"),
             (
                 ["--tls-listen", "127.0.0.1:0", "--certificate", path("nothing.pem"), "--key", path("key.pem")],
-                "nothing.pem"
+                "nothing.pem cannot be read: No such file"
             ),
         ] {
             let outcome = try Program.run(["serve", "--database", database.path] + arguments)
@@ -181,6 +181,85 @@ import Testing
         #expect(outcome.status == 0, "\(outcome.errors)")
     }
 
+    /// A socket that was bound by somebody else is no less open for that.
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/python3")))
+    func inheritedSocketsNeedProtectionToo() throws {
+        try certificate()
+        _ = try token("read")
+        let script = """
+            import os, socket, sys
+            listener = socket.socket(); listener.bind((sys.argv[2], 0)); listener.listen(16)
+            os.dup2(listener.fileno(), 3); os.set_inheritable(3, True)
+            os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=sys.argv[1])
+            os.execv(sys.argv[3], sys.argv[3:])
+            """
+        let tls = ["--certificate", path("certificate.pem"), "--key", path("key.pem")]
+        let nowhere = ["--tokens", path("nothing")]
+        for (name, address, options, word) in [
+            ("http", "0.0.0.0", [], "in the clear"), ("http", "0.0.0.0", ["--tokens", path("tokens")], "in the clear"),
+            ("tls", "0.0.0.0", tls, "--tokens"), ("https", "127.0.0.1", [], "--certificate"),
+            ("https", "0.0.0.0", tls, "--tokens"),
+            // Nothing is missing but the file, which is read after the addresses were looked at.
+            ("http", "0.0.0.0", ["--allow-open"] + nowhere, "cannot be read"),
+            ("https", "0.0.0.0", tls + nowhere, "cannot be read"), ("http", "127.0.0.1", nowhere, "cannot be read"),
+        ] as [(String, String, [String], String)] {
+            let outcome = try Program.run(
+                ["-c", script, name, address, Program.path, "serve", "--database", database.path] + options,
+                executable: "/usr/bin/python3")
+            #expect(outcome.status == 2, "\(name) \(address) \(options)")
+            #expect(outcome.errors.contains(word), "\(name) \(address) \(options): \(outcome.errors)")
+        }
+    }
+
+    @Test func aMisspeltVariableIsTold() throws {
+        let log = path("log")
+        let server = try RunningServer(
+            database: database, environment: ["GATEHOUSE_TOKNES": "x", "GATEHOUSE_PORT_8080_TCP": "x"], errors: log)
+        server.terminate()
+        #expect(server.wait() == 0)
+        let text = try String(contentsOfFile: log, encoding: .utf8)
+        #expect(text.contains("GATEHOUSE_TOKNES is no setting and has no effect; did you mean GATEHOUSE_TOKENS?"))
+        #expect(!text.contains("PORT_8080"))
+    }
+
+    /// What balancers see over new connections before the listeners close.
+    @Test func readinessIsTakenBackBeforeTheListenersClose() throws {
+        let server = try RunningServer(database: database, ["--drain", "3600"])
+        #expect(try server.curl("/readyz").status == 200)
+        server.terminate()
+        var seen = 0
+        for _ in 0..<500 where seen != 503 {
+            seen = try server.curl("/readyz").status
+            if seen != 503 { usleep(20_000) }
+        }
+        #expect(seen == 503)
+        #expect(try server.curl("/v1/rules").status == 200)
+    }
+
+    /// Clients learn at once what is wrong, whatever they send after the head.
+    @Test func finalAnswersDoNotWaitForTheBody() throws {
+        let server = try RunningServer(database: database)
+        let body = [UInt8](repeating: 32, count: 3_000_000)
+        for flag in ["--http1.1", "--http2-prior-knowledge"] {
+            for (path, type, status) in [
+                ("/nosuch", "application/json", 404), ("/v1/checks", "image/png", 415),
+                ("/v1/checks", "application/json", 413), ("/v1/rules", "application/json", 405),
+            ] {
+                let outcome = try Program.run(
+                    [
+                        "-sS", "--noproxy", "*", "--max-time", "60", flag, "-v", "-w", "%{http_code}", "-o",
+                        self.path("out"), "-H", "Content-Type: \(type)", "-H", "Expect: 100-continue",
+                        "--expect100-timeout", "50", "--data-binary", "@-", "http://127.0.0.1:\(server.port)\(path)",
+                    ], executable: "/usr/bin/curl", input: body)
+                #expect(outcome.text == "\(status)", "\(flag) \(path): \(outcome.errors)")
+                #expect(
+                    !outcome.errors.contains("100 Continue") && !outcome.errors.contains("HTTP/2 100"),
+                    "\(flag) \(path)")
+                if flag == "--http1.1" { #expect(outcome.errors.lowercased().contains("< date: "), "\(path)") }
+            }
+        }
+    }
+
     @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/sqlite3")))
     func backupsAreMadeWhileTheServiceRuns() throws {
         let server = try RunningServer(database: database)
@@ -188,14 +267,14 @@ import Testing
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../deploy/backup").standardized.path
         for _ in 0..<2 {
-            let made = try Program.run([script, database.path, path("backups"), "1"], executable: "/bin/sh")
+            let made = try Program.run([script, database.path, path("who's \"backups\""), "1"], executable: "/bin/sh")
             #expect(made.status == 0, "\(made.errors)")
             usleep(1_100_000)
         }
         server.killNow()
-        let copies = try FileManager.default.contentsOfDirectory(atPath: path("backups"))
+        let copies = try FileManager.default.contentsOfDirectory(atPath: path("who's \"backups\""))
         #expect(copies.count == 1)
-        let copy = folder.url.appendingPathComponent("backups/\(copies.first ?? "")")
+        let copy = folder.url.appendingPathComponent("who's \"backups\"/\(copies.first ?? "")")
         let second = try RunningServer(database: copy)
         #expect(try second.curl("/v1/configurations?format=ndjson").text.contains("linux-5.2"))
     }

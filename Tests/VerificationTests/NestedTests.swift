@@ -1,4 +1,5 @@
 import EntryCode
+import Foundation
 import TestSupport
 import Testing
 import Verification
@@ -49,12 +50,75 @@ struct NestedTests {
         #expect(quick.nestedRuns <= thorough.nestedRuns)
     }
 
+    /// An interrupt ends with softirqs, in which the next one comes: the interrupt stack is in use all the while.
+    @Test(arguments: [
+        (
+            "linux-6.1", "declare-idtentry/handlers.s", "\tmovb\t$1, PER_CPU_VAR(hardirq_stack_inuse)\n", "",
+            "asm_sysvec_apic_timer_interrupt"
+        ),
+        // The count goes up and down again, and says that the stack is free.
+        (
+            "linux-5.3", "idtentry/entry_64.s", "\tincl\tPER_CPU_VAR(irq_count)\n\tjnz",
+            "\tcmpl\t$-1, PER_CPU_VAR(irq_count)\n\tjnz", "apic_timer_interrupt"
+        ),
+    ])
+    func anInterruptComesInASoftirq(kernel: String, file: String, old: String, new: String, event: String) throws {
+        let pattern = "bare-metal-amd/\(event)/kernel/return"
+        let kernels = try changed(file, old, new)
+        let table = try EntryTable.read(.object([JSON.Member("kernel", .string(kernel))]), kernels: kernels)
+        let result = table.simulate(
+            SimulationRequest(selection: ScenarioSelection(patterns: [pattern]), nesting: 1), kernels: kernels)
+        let isFound = result.results.contains { scenario in
+            scenario.scenario.injections.contains { $0.event == .interrupt }
+                && scenario.violations.contains { ["live-frame-overwritten", "resumption"].contains($0.rule) }
+        }
+        #expect(isFound, "\(result.results.filter { $0.verdict == .violated }.map(\.scenario.name).prefix(5))")
+        #expect(findings(simulate(try Variant(kernel).table(), [pattern], nesting: 1)) == [])
+    }
+
+    /// The link at the top of the interrupt stack is where the entry code of each kernel puts it.
+    @Test(arguments: [
+        (
+            "linux-4.4", "idtentry-4.4/entry_64.s", "\tcmovzq\tPER_CPU_VAR(irq_stack_ptr)",
+            "\tmovq\tPER_CPU_VAR(irq_stack_ptr)"
+        ),
+        ("linux-6.1", "declare-idtentry/handlers.s", "\tjne\t.Lirq_same_stack_\\@\n", ""),
+    ])
+    func theInterruptStackIsNotStartedAnew(kernel: String, file: String, old: String, new: String) throws {
+        let kernels = try changed(file, old, new)
+        let table = try EntryTable.read(.object([JSON.Member("kernel", .string(kernel))]), kernels: kernels)
+        let result = table.simulate(
+            SimulationRequest(selection: ScenarioSelection(patterns: ["bare-metal-amd/*timer*/kernel-softirq/return"])),
+            kernels: kernels)
+        #expect(result.results.count == 1)
+        #expect(
+            result.results.allSatisfy { $0.violations.contains { $0.rule == "live-frame-overwritten" } },
+            "\(result.results.map(\.violations))")
+    }
+
+    /// A folder of the shipped kernels with a piece of a listing replaced, wherever it stands.
+    private func changed(_ file: String, _ old: String, _ new: String) throws -> KernelLibrary {
+        let kernels = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../kernels")
+        let folder = String(try #require(file.split(separator: "/").first))
+        var isThere = false
+        let names = try FileManager.default.contentsOfDirectory(atPath: kernels.appending(path: folder).path).sorted()
+        let files = try names.map { name -> (path: String, text: [UInt8]) in
+            let path = "\(folder)/\(name)"
+            let text = String(decoding: try Data(contentsOf: kernels.appending(path: path)), as: UTF8.self)
+            guard path == file else { return (path, Array(text.utf8)) }
+            isThere = text.contains(old)
+            return (path, Array(text.replacing(old, with: new).utf8))
+        }
+        #expect(isThere, "'\(old)' does not stand in \(file)")
+        return KernelLibrary(files: files)
+    }
+
     @Test func unchangedEntryCodeHoldsWithEverythingNested() throws {
         let table = try Variant("linux-6.1").table()
         for pattern in ["bare-metal-*/asm_exc_nmi/kernel/return", "bare-metal-intel/entry_SYSCALL_64/user/return"] {
             let result = simulate(table, [pattern], nesting: 1)
             #expect(findings(result) == [])
-            #expect(result.nestedRuns > 100)
+            #expect(result.nestedRuns > 20)
         }
     }
 
@@ -69,6 +133,41 @@ struct NestedTests {
         #expect(none.isSubset(of: one))
         #expect(one.isSubset(of: two))
         #expect(!one.isEmpty)
+    }
+
+    /// The word on the NMI stack belongs to no event, and is what one NMI leaves to the next.
+    @Test func anNMIThatLeavesItsMarkIsFoundByTheNext() throws {
+        var variant = try Variant("linux-6.1")
+        let pattern = "bare-metal-intel/asm_exc_divide_error/kernel/return"
+        #expect(findings(simulate(try variant.table(), [pattern], nesting: 2)) == [])
+        try variant.edit("asm_exc_nmi", "\tmovq\t$0, 5*8(%rsp)\n", "")
+        let table = try variant.table()
+        #expect(findings(simulate(table, [pattern], nesting: 1)) == [])
+        let two = simulate(table, [pattern], nesting: 2)
+        let lost = try #require(two.results.first { !$0.scenario.injections.isEmpty && $0.verdict == .violated })
+        #expect(lost.violations.map(\.rule).contains("progress"))
+        #expect(lost.scenario.injections.map(\.event) == [.nmi, .nmi])
+    }
+
+    /// A machine check between an NMI's own instructions and an NMI inside of it are no business of entry code's.
+    @Test func threeEventsInAnNMIHold() throws {
+        for (kernel, entry) in [("linux-6.1", "asm_exc_nmi"), ("linux-5.3", "nmi")] {
+            let result = simulate(
+                try Variant(kernel).table(), ["bare-metal-intel/\(entry)/kernel/return"], nesting: 3)
+            #expect(findings(result) == [], "\(kernel)")
+            #expect(result.nestedRuns > 1_000)
+        }
+    }
+
+    /// Up to 5.7 the C handler of #DB may meet another, for which `shift_ist` keeps the stack (`DB1`).
+    @Test func aSecondDebugExceptionNeedsAStackOfItsOwn() throws {
+        var variant = try Variant("linux-5.3")
+        let pattern = "bare-metal-intel/debug/kernel/return"
+        #expect(findings(simulate(try variant.table(), [pattern], nesting: 1)) == [])
+        try variant.entry("debug", "shift_ist", .null)
+        try variant.entry("debug", "ist_offset", .null)
+        let one = simulate(try variant.table(), [pattern], nesting: 1)
+        #expect(findings(one).contains { $0.contains("live-frame-overwritten") && $0.contains("debug@do_debug") })
     }
 
     @Test func aNestedScenarioRunsAgainByItsName() throws {

@@ -56,14 +56,19 @@ extension ScenarioRun {
         let ending = ending ?? .stepLimit
         closeFindings(ending)
         var verdict = Verdict.holds
-        if findings.dropFirst(first).contains(where: { $0.finding.rule.severity == .violation }) {
+        let doubtful = image.doubtfulRules
+        let counted = findings.dropFirst(first).filter { $0.finding.rule.severity == .violation }
+        // Rules about what C expects, for a kernel whose C expects something else: no verdict.
+        let isDoubtful = !counted.isEmpty && counted.allSatisfy { doubtful.contains($0.finding.rule.id) }
+        if !counted.isEmpty && !isDoubtful {
             verdict = .violated
-        } else if ending == .stepLimit || ending == .notUnderstood {
+        } else if isDoubtful || ending == .stepLimit || ending == .notUnderstood {
             verdict = .undecided
         }
         let consequence = hardCause == nil ? nil : self.consequence(ending)
         var violations: [Violation] = []
-        for (index, recorded) in findings.enumerated() where index >= first {
+        for (index, recorded) in findings.enumerated()
+        where index >= first && !doubtful.contains(recorded.finding.rule.id) {
             let isHard = index == hardCause
             violations.append(
                 violation(recorded, consequence: isHard ? consequence : latentConsequence(recorded), isHard: isHard))
@@ -72,7 +77,8 @@ extension ScenarioRun {
         return ScenarioResult(
             scenario: scenario, verdict: verdict, violations: violations, ending: ending, cost: machine.cost,
             steps: machine.stepNumber,
-            limit: verdict != .undecided ? nil : ending == .notUnderstood ? NotUnderstood.rule.id : "steps")
+            limit: verdict != .undecided
+                ? nil : ending == .notUnderstood || isDoubtful ? NotUnderstood.rule.id : "steps")
     }
 
     /// An ending that no finding explains is a finding of its own.

@@ -114,6 +114,8 @@ package struct ScenarioRun: Sendable {
     var interruptedRSP: UInt64 = 0
     /// Per-CPU words that the context holds otherwise than the kernel at rest.
     var contextWords: [UInt64: UInt64] = [:]
+    /// DR7 as the interrupted code has it.
+    var contextDebugControl: UInt64 = 0
     /// Where the #DB of a stepped program must come next.
     var awaitedTrap: UInt64?
     /// It has come.
@@ -125,6 +127,10 @@ package struct ScenarioRun: Sendable {
     /// Faults of IRETs that nothing asked for.
     var unwantedReturnFaults = 0
     var eventIsPending = false
+    /// The step before which an event comes while a routine of the PV kernel's runs; nil once it has, and elsewhere.
+    var arrival: UInt32?
+    /// It has reached its handler.
+    var hasTakenEvent = false
     /// Where the program must arrive once it runs again; nil to stop at once.
     var stopAddress: UInt64?
     var speculation: SpeculationMemo
@@ -165,6 +171,7 @@ package struct ScenarioRun: Sendable {
 
     /// Runs one scenario from the start.
     package mutating func execute(_ scenario: Scenario) -> ScenarioResult {
+        if scenario.probe.isParavirtCall { return executeParavirtCall(scenario) }
         reset(scenario)
         plan = scenario.injections
         setContext()
@@ -175,7 +182,7 @@ package struct ScenarioRun: Sendable {
         return result()
     }
 
-    private mutating func reset(_ scenario: Scenario) {
+    mutating func reset(_ scenario: Scenario) {
         self.scenario = scenario
         machine.memory.reset()
         machine.cpu = image.machine.cpu
@@ -199,6 +206,8 @@ package struct ScenarioRun: Sendable {
         deliveredNMIs = 0
         owesNMI = false
         eventIsPending = false
+        arrival = nil
+        hasTakenEvent = false
         activations.removeAll(keepingCapacity: true)
         path.removeAll(keepingCapacity: true)
         suspended.removeAll(keepingCapacity: true)
@@ -223,6 +232,7 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
+        if let arrival, activations.isEmpty, machine.stepNumber >= arrival { raisePendingEvent() }
         if eventIsPending && isAtSystemCall && image.isFastSystemCall(scenario.vector) {
             executeSystemCall()
             return
@@ -359,8 +369,15 @@ package struct ScenarioRun: Sendable {
     }
 
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
-    private mutating func earlierCause(than finding: Finding) -> Finding? {
-        let causes = [LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id]
+    mutating func earlierCause(than finding: Finding) -> Finding? {
+        let causes = [
+            LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id, UserReachableGate.rule.id,
+        ]
+        if finding.rule.id != UserReachableGate.rule.id, let current,
+            let gate = UserReachableGate.throughGate(self, current)
+        {
+            return gate
+        }
         if finding.rule.id == PtRegsFaithful.rule.id, let overwritten = LiveFrameOverwritten.byFurtherEvent(self) {
             return overwritten
         }
