@@ -242,6 +242,8 @@ extension ScenarioRun {
     private mutating func setContext32() {
         let low: [Register] = [.rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
         for register in low { machine[register] &= 0xFFFF_FFFF }
+        // A number that is negative as an int: it has 32 bits, and no sign to extend (fact F27).
+        machine[.rax] |= 0x8000_0000
         machine.cpu.cs = 0x23
         // SYSENTER keeps the flags. What clears NT, AC and TF clears DF as well, so that some programs have DF alone.
         if scenario.vector == Platform.sysenterVector && scenario.probe == .signal {
