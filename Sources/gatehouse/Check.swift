@@ -31,12 +31,7 @@ struct Check: ParsableCommand {
         let entryTable = try readTable(table, library)
         if let patch { return try checkPatch(patch, entryTable, library) }
         let request = selection.request
-        var start = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &start)
-        let result = entryTable.simulate(request, kernels: library, runner: ConcurrentRunner())
-        var end = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &end)
-        let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9
+        let (result, elapsed) = timed { entryTable.simulate(request, kernels: library, runner: ConcurrentRunner()) }
         if result.results.isEmpty && result.verdict != .invalid {
             throw CommandError(
                 "no scenario matches; 'gatehouse check \(shellWord(table)) --format wide' lists them all")
@@ -60,6 +55,16 @@ struct Check: ParsableCommand {
         case .undecided, .invalid: throw ExitCode(2)
         }
     }
+}
+
+/// What a piece of work came to, and the seconds that it took.
+func timed<Value>(_ work: () -> Value) -> (value: Value, seconds: Double) {
+    var start = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &start)
+    let value = work()
+    var end = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &end)
+    return (value, Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9)
 }
 
 extension Format: ExpressibleByArgument {}
@@ -87,12 +92,13 @@ extension Check {
             throw CommandError("\(path) makes no entry table of \(table):\n  " + lines.joined(separator: "\n  "))
         }
         let name = base.name ?? table
-        let (comparison, _, result) = try compare(
+        let (comparison, elapsed, result) = try compare(
             (name, base), ("\(name) + \(path)", head), selection.request, library)
         let report = Report(
             result: result, request: selection.request,
             configuration: Report.Configuration(
-                id: Digest(of: head.document.text.utf8).hex, name: comparison.head.name), kernel: head.kernel)
+                id: Digest(of: head.document.text.utf8).hex, name: comparison.head.name),
+            kernel: head.kernel, elapsed_seconds: elapsed)
         if format == .json {
             try writeOutput(
                 JSON.object([

@@ -44,9 +44,9 @@ struct Diff: ParsableCommand {
 func compare(
     _ base: (name: String, table: EntryTable), _ head: (name: String, table: EntryTable), _ request: SimulationRequest,
     _ library: KernelLibrary
-) throws -> (comparison: Comparison, base: SimulationResult, head: SimulationResult) {
+) throws -> (comparison: Comparison, elapsed_seconds: Double, head: SimulationResult) {
     let before = base.table.simulate(request, kernels: library, runner: ConcurrentRunner())
-    let after = head.table.simulate(request, kernels: library, runner: ConcurrentRunner())
+    let (after, elapsed) = timed { head.table.simulate(request, kernels: library, runner: ConcurrentRunner()) }
     if before.results.isEmpty && before.verdict != .invalid && after.results.isEmpty && after.verdict != .invalid {
         throw CommandError("no scenario of either table matches")
     }
@@ -56,5 +56,5 @@ func compare(
     let comparison = Comparison(
         base: side(base.name, base.table, before), before, head: side(head.name, head.table, after), after,
         changes: TableChange.all(from: base.table.document, to: head.table.document))
-    return (comparison, before, after)
+    return (comparison, elapsed, after)
 }
