@@ -68,7 +68,7 @@ struct UnknownValueTests {
             "linux-6.1", Self.path, [("ENTRY(xen_error_entry)\n", "ENTRY(xen_error_entry)\n\(check)")])
         let table = try EntryTable.read(try tree.makeTable().document)
         let result = table.simulate(SimulationRequest(selection: ScenarioSelection(patterns: ["xen-pv/*/return"])))
-        #expect(result.verdict == .holds, "\(result.results.first { $0.verdict != .holds }?.violations.first?.message ?? "")")
+        #expect(result.verdict == .holds, "\(result.results.first { $0.verdict != .holds }?.violations.first?.explanation ?? "")")
     }
 
     @Test func aCommentWithoutEndIsSaid() throws {
