@@ -112,7 +112,7 @@ extension Application {
     ) -> (response: HTTPResponse, body: ResponseBody)? {
         guard let access else { return nil }
         let decision = access.decide(
-            authorization: head.headerFields[.authorization], scope: scope(of: head), host: peer.network,
+            authorization: head.headerFields[.authorization], scope: scope(of: head), host: peer.host,
             now: MonotonicTime(milliseconds: Int64(environment.uptime_seconds() * 1000)))
         let problem: Problem
         switch decision {
@@ -135,7 +135,8 @@ extension Application {
             problem = Problem(
                 .rateLimited, "too many requests; try again after \(seconds) s", fields: [.retryAfter: "\(seconds)"])
         }
-        let (response, body) = answer(problem, to: head, from: peer, as: "(denied)")
+        metrics.count(head.method, "(denied)", problem.kind.status)
+        let (response, body) = Application.answer(problem, to: head)
         return (response, body.isEmpty ? .empty : .bytes(body))
     }
 

@@ -98,10 +98,7 @@ package final class Server: Sendable {
         state.withLock { state in
             switch state {
             case .created: return CountersSnapshot()
-            case .running(let threads, _):
-                var total = Self.total(threads)
-                total.heldBodyBytes = admission.bodies.heldBytes
-                return total
+            case .running(let threads, _): return Self.total(threads)
             case .stopped(let last): return last
             }
         }

@@ -22,7 +22,10 @@ extension HTTP1Connection {
 
     /// Answers 408 to a body that stalled or trickles.
     private func checkBody() {
-        if bodyPace.isTooSlow(limits, received: bodyReceived, now: now) { refuse(.bodyTimeout) }
+        let earned = Int64(bodyReceived) * 1000 / Int64(max(1, limits.bodyBytesPerSecond))
+        let isStalled = now.since(bodyProgress) > limits.bodyProgressMilliseconds
+        let isSlow = now.since(bodyBegan) > limits.bodyProgressMilliseconds + earned
+        if isStalled || isSlow { refuse(.bodyTimeout) }
     }
 
     /// Ends a connection that takes its answer not at all or too slowly, measured over whole windows of time.
@@ -63,9 +66,8 @@ extension StandardAnswer {
         case .headTimeout: .headTimeout
         case .bodyTooLarge: .requestBody
         case .headerListTooLarge, .targetTooLong: .headerList
-        case .tooManyPieces: .smallPieces
-        case .conflictingAuthority, .invalidAuthority, .malformedRequest, .methodUnknown, .codingUnknown,
-            .versionNotSupported, .unanswered, .tooMuchWaiting, .overloaded, .stopping:
+        case .conflictingAuthority, .malformedRequest, .methodUnknown, .codingUnknown, .versionNotSupported,
+            .unanswered, .tooMuchWaiting:
             .malformedHTTP1
         }
     }

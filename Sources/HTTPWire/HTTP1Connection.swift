@@ -61,8 +61,8 @@ package final class HTTP1Connection: ConnectionCodec {
     let opened: MonotonicTime
     var idleSince: MonotonicTime
     var headBegan: MonotonicTime?
-    @exclusivity(unchecked) var bodyPace: BodyPace
-    @exclusivity(unchecked) var smallPieces: TokenBucket
+    var bodyBegan: MonotonicTime
+    var bodyProgress: MonotonicTime
     @exclusivity(unchecked) var writeWindowBegan: MonotonicTime
     @exclusivity(unchecked) var writeWindowBytes = 0
 
@@ -73,8 +73,8 @@ package final class HTTP1Connection: ConnectionCodec {
         self.isSecure = isSecure
         opened = now
         idleSince = now
-        bodyPace = BodyPace(began: now)
-        smallPieces = TokenBucket(limits.smallPieces, now: now)
+        bodyBegan = now
+        bodyProgress = now
         writeWindowBegan = now
         scanner = HTTP1HeadScanner(limits: limits)
     }
@@ -133,13 +133,8 @@ package final class HTTP1Connection: ConnectionCodec {
                 offset += count
                 if case .done = reading { emit(.end(stream)) }
             case .chunked(var body):
-                let smallBefore = body.smallChunks
                 let step = body.next(in: bytes, &offset)
                 reading = .chunked(body)
-                if body.smallChunks != smallBefore && !smallPieces.take(now: now) {
-                    refuse(.tooManyPieces)
-                    continue
-                }
                 switch step {
                 case .data(let range): gotBody(UnsafeRawBufferPointer(rebasing: bytes[range]))
                 case .more: break
@@ -200,7 +195,8 @@ package final class HTTP1Connection: ConnectionCodec {
         writer.isVersion10 = head.isVersion10
         if !head.keepsAlive || isStopping || requests >= limits.requestsPerConnection { endsAfterAnswer = true }
         bodyReceived = 0
-        bodyPace = BodyPace(began: now)
+        bodyBegan = now
+        bodyProgress = now
         switch head.body {
         case .none: reading = .done
         case .length(let count):
@@ -215,8 +211,7 @@ package final class HTTP1Connection: ConnectionCodec {
 
     private func gotBody(_ bytes: UnsafeRawBufferPointer) {
         owesContinue = false
-        bodyPace.moved(now: now)
-        smallPieces.earn(bytes: bytes.count, perToken: limits.smallPieceBytes / 2)
+        bodyProgress = now
         bodyReceived += bytes.count
         if bodyReceived > limits.requestBodyBytes { return refuse(.bodyTooLarge) }
         emit(.body(stream, Array(bytes)))
@@ -338,10 +333,4 @@ package final class HTTP1Connection: ConnectionCodec {
     }
 
     package var isBusy: Bool { current != nil || writer.isBusy }
-
-    package var servesRequest: Bool {
-        if writer.isBusy { return true }
-        if case .done = reading { return true }
-        return false
-    }
 }

@@ -34,8 +34,7 @@ extension Hypervisor {
                 return .crashed(
                     DomainCrash(
                         reason: .returnFrameNotReadable, vector: error.vector, errorCode: error.errorCode,
-                        address: machine.instructionPointer(program)
-                    ).at(base &+ UInt64(index) * 8))
+                        address: machine.instructionPointer(program)))
             }
         }
         let frame = base &+ 4 * 8

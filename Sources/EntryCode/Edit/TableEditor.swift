@@ -4,12 +4,15 @@ import Assembler
 package struct TableEditor: Sendable {
     private let kernel: Kernel
     private let kernels: KernelLibrary
+    /// The platform whose listing is edited where a routine has no source of its own.
+    private let platform: Platform
     private var whole: JSON
 
     /// Starts from the table that a kernel ships with.
-    package init(_ kernel: Kernel, kernels: KernelLibrary = .shipped) {
+    package init(_ kernel: Kernel, platform: Platform, kernels: KernelLibrary = .shipped) {
         self.kernel = kernel
         self.kernels = kernels
+        self.platform = platform
         whole = kernel.document
     }
 
@@ -88,11 +91,11 @@ package struct TableEditor: Sendable {
                     "'\(name)' does not stand between ENTRY and END in a listing of \(kernel.name); a stub that a macro makes has the form 'listing'"
             )
         case .listing:
-            let listing: TableListing
+            let image: EntryImage
             do throws(TableFaults) {
                 let table = try EntryTable.read(whole, kernels: kernels)
                 do throws(InvalidConfiguration) {
-                    listing = try table.listing(kernels: kernels)
+                    image = try table.expand(for: platform, kernels: kernels)
                 } catch {
                     throw TableFaults(faults: error.findings.map { TableFault($0.pointer, $0.rule, $0.message) })
                 }
@@ -101,11 +104,22 @@ package struct TableEditor: Sendable {
                     code: "not-expanded",
                     message: "the table cannot be listed: \(error.faults.first?.message ?? "of no known reason")")
             }
-            guard let text = listing.text(of: name) else {
-                throw EditFault(code: "no-such-routine", message: "there is no routine '\(name)'")
+            guard let text = image.listing(ofRoutine: name) else {
+                throw EditFault(
+                    code: "no-such-routine", message: "there is no routine '\(name)' on \(platform.rawValue)")
             }
-            return text
+            return TableEditor.withoutAddresses(text)
         }
+    }
+
+    /// `gatehouse listing` shows addresses and sizes in comments, which change with every other edit.
+    private static func withoutAddresses(_ text: String) -> String {
+        var result = ""
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
+            result += line.firstRange(of: "\t# 0x").map { line[..<$0.lowerBound] } ?? line
+            result += "\n"
+        }
+        return result
     }
 
     private static func count(_ piece: String, in text: String) -> Int {

@@ -15,10 +15,8 @@ package struct Explorer: Sendable {
     package var results: [ScenarioResult] = []
     /// Every boundary is tried, whatever is known: what the shortcuts are compared with.
     package var isExhaustive = false
-    /// Why nothing more is tried.
-    package var cutShortBy: SearchLimit?
-    /// Of `runs`, those that whoever waits was told of.
-    var runsTold: UInt64 = 0
+    /// The limit on `runs` was reached.
+    package var isExhausted = false
 
     /// What became of an event in a state.
     enum Outcome: UInt8, Sendable {
