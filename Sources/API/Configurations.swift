@@ -38,7 +38,7 @@ extension Application {
         }
     }
 
-    private func requireJSON(_ request: Request) throws(Problem) {
+    func requireJSON(_ request: Request) throws(Problem) {
         let type =
             (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() }
             ?? ""

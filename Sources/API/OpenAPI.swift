@@ -42,7 +42,10 @@ enum OpenAPI {
         case "scenarios": return text("Pattern of scenario names with * and ?")
         case "xen": return choice("Release of Xen", XenRelease.supported)
         case "nesting":
-            return ("Events that may come while others are handled, at every instruction", nestingSchema)
+            return (
+                "Events that may come while others are handled, at every instruction; what the service's limits leave untried is counted in the report's cut_short",
+                nestingSchema
+            )
         case "rule": return choice("Only scenarios with a violation or a warning of this rule", Rule.all.map(\.id))
         case "stop_at_first":
             return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
@@ -302,9 +305,14 @@ enum OpenAPI {
 
     private static func successes(_ route: Route) -> [(status: String, description: String)] {
         switch (route.method, route.template) {
+        case (.delete, "/v1/simulations/{id}"):
+            [("204", "Removed; cancelled where it had not ended, and what runs of it ends at once")]
         case (.delete, _): [("204", "Removed")]
+        case (.get, "/v1/simulations/{id}"):
+            [("200", "The report; before the end the state, with 'progress' while it runs")]
         case (.post, "/v1/configurations"): [("201", "Kept"), ("200", "That content is there already")]
-        case (.post, "/v1/simulations"): [("201", "The report"), ("202", "Queued; Location has the result")]
+        case (.post, "/v1/simulations"):
+            [("201", "The report"), ("202", "Queued, or not done within Prefer: wait=N; Location has the result")]
         default: [("200", "The answer")]
         }
     }

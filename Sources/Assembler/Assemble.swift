@@ -70,7 +70,7 @@ extension Assembly {
             let file = addFile(source.name)
             enterText()
             role = source.role
-            if role == .kernel { kernelFiles.insert(file) }
+            if role == .kernel || role.isRemainder { kernelFiles.insert(file) }
             if !source.origins.isEmpty {
                 origins[file] = (source.origins, source.originFiles.map { addFile($0) })
             }

@@ -68,7 +68,10 @@ extension Assembly {
                 if isGlobal { symbols[index].isGlobal = true }
                 return try place(index, at: start)
             }
-            if open.isExplicit {
+            // The GNU assembler does not ask for an end: ENTRY is a label there.
+            if open.isExplicit, role == .kernel {
+                closeRoutine()
+            } else if open.isExplicit {
                 report(
                     .unclosedRoutine, "`\(names.string(open.name))` has no `END` before `\(names.string(name))`",
                     at: start)

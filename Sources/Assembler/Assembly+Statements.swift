@@ -55,7 +55,9 @@ extension Assembly {
         let text = names.string(name)
         if case .remainder(let excluded) = role, excluded.contains(text) {
             position = statementEnd(from: position)
-            return
+            // A row. In the middle of a routine it is code that the sources have in other words.
+            if current < 0 || discarding >= 0 { return }
+            throw fail(.unknownMacro, "the files that are given have no macro `\(text)`", at: start)
         }
         if isIgnored(text) {
             position = statementEnd(from: position)
@@ -85,6 +87,7 @@ extension Assembly {
     /// Annotations for tools other than the processor.
     private func isIgnored(_ text: String) -> Bool {
         text.hasPrefix("UNWIND_HINT") || text.hasPrefix("ANNOTATE_") || text.hasPrefix(".cfi_")
+            || text.hasPrefix("CFI_")
     }
 
     mutating func directive(_ directive: Directive, name: Int, at start: Int) throws(Fault) {
@@ -294,10 +297,19 @@ extension Assembly {
     }
 
     /// `; did you mean …?` with the nearest name of a kind, or nothing.
-    func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
+    mutating func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
+        // A search through all names: worth it for the first faults, a waste for hundreds of them.
+        let isReported = diagnostics.count < 8 && gaps.count < limits.gaps
+        guard isReported, text.utf8.count <= 40, hintBudget > 0 else { return "" }
+        if let known = hints[text] { return known }
+        hintBudget -= meanings.count
+        let hint = nearestMeaning(text, where: isCandidate).map { "; did you mean `\($0)`?" } ?? ""
+        hints[text] = hint
+        return hint
+    }
+
+    private func nearestMeaning(_ text: String, where isCandidate: (Meaning) -> Bool) -> String? {
         let wanted = Array(text.utf8)
-        // A search through all names: worth it for the first faults, a waste for a hundred of them.
-        guard wanted.count <= 40, diagnostics.count < 8 else { return "" }
         var best: (distance: Int, name: String)?
         let limit = max(1, wanted.count / 3)
         for (number, meaning) in meanings.enumerated() where isCandidate(meaning) {
@@ -309,7 +321,7 @@ extension Assembly {
             if let known = best, (known.distance, known.name) <= (distance, candidate) { continue }
             best = (distance, candidate)
         }
-        return best.map { "; did you mean `\($0.name)`?" } ?? ""
+        return best?.name
     }
 }
 

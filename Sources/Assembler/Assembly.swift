@@ -160,6 +160,10 @@ struct Assembly {
     /// `.byte 0xe9` was read: a jump whose displacement follows.
     var awaitsDisplacement = false
 
+    /// Names for which a near one was looked for, and how many names may still be looked at for that.
+    var hints: [String: String] = [:]
+    var hintBudget = 100_000
+
     var conditionals: [Conditional] = []
     var isSkipping = false
     var sections: [Section] = []

@@ -81,11 +81,12 @@ enum Directive: UInt8, Sendable {
                 ".byte", ".2byte", ".4byte", ".8byte", ".word", ".short", ".value", ".long", ".int", ".quad", ".octa",
                 ".ascii", ".asciz", ".string", ".float", ".double", ".uleb128", ".sleb128",
             ])
-        add(.layout, [".org", ".fill", ".skip", ".space", ".zero", ".nops", ".incbin", ".balignw", ".balignl"])
+        add(.layout, [".org", ".fill", ".skip", ".space", ".zero", ".nops", ".balignw", ".balignl"])
         add(
             .unsupported,
             [
-                ".include", ".intel_syntax", ".code32", ".code16", ".altmacro", ".noaltmacro", ".comm", ".lcomm",
+                ".include", ".incbin", ".intel_syntax", ".code32", ".code16", ".altmacro", ".noaltmacro", ".comm",
+                ".lcomm",
                 ".subsection", ".end",
             ])
         for kind in ["CODE", "FUNC"] {

@@ -69,11 +69,23 @@ package struct Program: Sendable {
         /// `file:line:column`.
         package var location: String
         package var message: String
+        /// What the symbol is taken for.
+        package var kind: Kind
 
-        package init(symbol: String? = nil, location: String, message: String) {
+        package enum Kind: Sendable, Hashable {
+            /// No symbol, or one that is called: a function without a model.
+            case code
+            /// Data that code only writes, or counts in without looking: a zeroed word decides nothing.
+            case zeroedWord
+            /// Data whose value decides something: it stands on a page that is not there.
+            case unknownData
+        }
+
+        package init(symbol: String? = nil, location: String, message: String, kind: Kind = .code) {
             self.symbol = symbol
             self.location = location
             self.message = message
+            self.kind = kind
         }
     }
 

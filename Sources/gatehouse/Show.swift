@@ -69,7 +69,7 @@ struct Trace: ParsableCommand {
     var xen: XenVersion?
 
     @Option(help: "json, text or ndjson.")
-    var format: Format = .text
+    var format: TraceFormat = .text
 
     @OptionGroup var source: KernelOptions
 
@@ -93,7 +93,6 @@ struct Trace: ParsableCommand {
         case .json: try writeOutput(report.json.prettyBytes)
         case .text: try writeOutput(report.text)
         case .ndjson: try writeOutput(report.ndjson)
-        case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
         }
     }
 }

@@ -142,6 +142,23 @@ struct TableReadingTests {
                 "/machine/stacks/task outside-stack",
             ]
         ),
+        // Two things at one place.
+        ("machine", "{\"per_cpu_base\": \"0xffffffff82200000\"}", ["/machine/per_cpu_base overlap"]),
+        (
+            "machine", "{\"stacks\": {\"nmi\": {\"base\": \"0xfffffe000000e000\", \"size\": 8192}}}",
+            ["/machine/stacks/nmi overlap"]
+        ),
+        (
+            "machine", "{\"stacks\": {\"mce\": {\"base\": \"0xffff88803ec00000\", \"size\": 4096}}}",
+            ["/machine/stacks/mce overlap"]
+        ),
+        (
+            "machine", "{\"code\": {\"do_int3\": {\"address\": \"0xfffffe0000009100\"}}}",
+            ["/machine/code/do_int3 overlap"]
+        ),
+        (
+            "machine", "{\"espfix\": {\"waddr\": \"0xffffffff82201040\"}}", ["/machine/espfix/waddr overlap"]
+        ),
         ("machine", "{\"stacks\": {\"tsak\": {}}}", ["/machine/stacks/tsak unknown-key"]),
         ("machine", "{\"stacks\": {\"nmi\": {\"base\": \"0xfffffe0000009000\"}}}", ["/machine/stacks/nmi missing-key"]),
         (

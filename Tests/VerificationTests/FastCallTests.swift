@@ -84,6 +84,7 @@ struct FastCallTests {
             // SYSRET goes to any 32-bit address with any flags but TF.
             let isHarmless = [
                 Probe.return, .sysretFlags, .badUserStack, .movSS, .pendingFlush, .otherTask, .signal, .modifyUserState,
+                .nestedTaskFlag, .alignmentFlag,
             ].contains(result.scenario.probe)
             #expect((result.verdict == .holds) == isHarmless, "\(result.scenario.name)")
         }
@@ -100,6 +101,7 @@ struct FastCallTests {
                 switch result.scenario.probe {
                 case .singleStep: "unexpected-fault"
                 case .signal: nil
+                case .nestedTaskFlag: "nested-task-flag"
                 default: "access-flag"
                 }
             #expect(result.violations.first?.rule == rule, "\(result.scenario.name)")
@@ -110,6 +112,47 @@ struct FastCallTests {
             // NT makes the IRET fault.
             #expect(result.violations.contains { $0.rule == "unexpected-fault" }, "\(result.scenario.name)")
         }
+    }
+
+    /// What SYSENTER lets through is looked at flag by flag: a program may have set one of them alone.
+    @Test(arguments: ["linux-4.15", "linux-5.3", "linux-5.8", "linux-6.1"])
+    func eachFlagAlone(kernel: String) throws {
+        let whole = "$(X86_EFLAGS_NT|X86_EFLAGS_AC|X86_EFLAGS_TF)"
+        let own = try rulesByProbe(try Variant(kernel))
+        /// The rule that breaks in each probe, and does not as shipped.
+        func broken(_ mask: String) throws -> [Probe: String] {
+            var variant = try Variant(kernel)
+            try variant.edit("entry_SYSENTER_compat", whole, mask)
+            var found: [Probe: String] = [:]
+            for (probe, rules) in try rulesByProbe(variant) {
+                found[probe] = rules.subtracting(own[probe] ?? []).sorted().first
+            }
+            return found
+        }
+        #expect(try broken("$(X86_EFLAGS_NT|X86_EFLAGS_TF)") == [.alignmentFlag: "access-flag"])
+        #expect(try broken("$(X86_EFLAGS_AC|X86_EFLAGS_TF)") == [.nestedTaskFlag: "nested-task-flag"])
+        #expect(try broken("$(X86_EFLAGS_NT|X86_EFLAGS_AC)") == [.singleStep: "unexpected-fault"])
+    }
+
+    /// Linux 4.4 clears AC in any case, and `do_debug` takes TF away at the first step.
+    @Test func onlyNTIsLookedAtWhereTheOthersAreGone() throws {
+        var variant = try Variant("linux-4.4")
+        let own = try rulesByProbe(variant)
+        #expect(!own.values.contains { $0.contains("nested-task-flag") || $0.contains("unexpected-fault") })
+        try variant.edit("entry_SYSENTER_compat", "\tjnz\tsysenter_fix_flags\n", "")
+        let found = try rulesByProbe(variant)
+        #expect(found[.nestedTaskFlag]?.contains("nested-task-flag") == true)
+        #expect(found[.alignmentFlag] == own[.alignmentFlag])
+        #expect(found[.singleStep] == own[.singleStep])
+    }
+
+    private func rulesByProbe(_ variant: Variant) throws -> [Probe: Set<String>] {
+        var found: [Probe: Set<String>] = [:]
+        for result in try variant.simulate("bare-metal-intel/entry_SYSENTER_compat/user-32/*").results {
+            found[result.scenario.probe] = Set(
+                result.violations.filter { $0.severity == .violation }.map(\.rule))
+        }
+        return found
     }
 
     @Test("IF as SYSENTER leaves it would let the program run with interrupts off")

@@ -103,6 +103,7 @@ extension EntryTable {
         reader.readMachine(standard["machine"] ?? .null, "/machine", into: &table)
         if let machine = members["machine"] { reader.readMachine(machine, "/machine", into: &table) }
         reader.checkStackPointers(members["machine"], table)
+        reader.checkOverlaps(members["machine"], standard: standard["machine"], table, kernel.generation)
         if let source = members["source"], let keys = reader.object(source, "/source", keys: sourceKeys) {
             for key in sourceKeys { _ = reader.string(keys[key], "/source/" + key) }
         }

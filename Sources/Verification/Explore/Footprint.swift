@@ -103,7 +103,8 @@ extension ScenarioRun {
             }
             machine.memory.adoptTouch(Int(index), isRead: isRead)
             let owner = machine.memory.owner(ofWord: Int(index))
-            if isRead, isHeir != nil, owner.rawValue == 0 || !machine.isLive(owner.activation), machine.memory.isStack(Int(index)),
+            if isRead, isHeir != nil, owner.rawValue == 0 || !machine.isLive(owner.activation),
+                machine.memory.isStack(Int(index)),
                 explorer?.inherits(index) == true
             {
                 isHeir = true
