@@ -111,7 +111,8 @@ struct CatalogueTests {
             "double-fault",
             "triple-fault", "nmi-masking", "interrupt-flag", "access-flag", "direction-flag",
             "nested-task-flag", "user-reachable-gate",
-            "register-hygiene", "speculation-barrier", "information-leak", "needless-hypervisor-entry",
+            "register-hygiene", "debug-registers", "speculation-barrier", "information-leak",
+            "needless-hypervisor-entry",
             "dangling-reference", "unreachable-entry", "progress",
         ] { #expect(ids.contains(id), "\(id)") }
     }

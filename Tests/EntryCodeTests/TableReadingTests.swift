@@ -232,6 +232,10 @@ struct TableReadingTests {
         let long = String(repeating: "a", count: 129)
         #expect(faults("xen", "{\"thunks\": [\"\(long)\"]}") == ["/xen/thunks/0 too-long"])
         #expect(faults("description", "\"\(String(repeating: "d", count: 4097))\"") == ["/description too-long"])
+        // A name too long to be told is not told.
+        #expect(faults("routines", "{\"\(long)\": \"nop\"}") == ["/routines too-long"])
+        #expect(faults("xen", "{\"\(long)\": 1}") == ["/xen unknown-key"])
+        #expect(faults("options", "{\"\(long)\": true}") == ["/options unknown-option"])
         let text = String(repeating: "n", count: 256 * 1024 + 1)
         #expect(faults("routines", "{\"a\": \"\(text)\"}") == ["/routines/a too-long"])
         let many = (0..<500).map { "\"k\($0)\": 1" }.joined(separator: ",")

@@ -118,7 +118,7 @@ struct NestedTests {
         for pattern in ["bare-metal-*/asm_exc_nmi/kernel/return", "bare-metal-intel/entry_SYSCALL_64/user/return"] {
             let result = simulate(table, [pattern], nesting: 1)
             #expect(findings(result) == [])
-            #expect(result.nestedRuns > 100)
+            #expect(result.nestedRuns > 20)
         }
     }
 
@@ -133,6 +133,41 @@ struct NestedTests {
         #expect(none.isSubset(of: one))
         #expect(one.isSubset(of: two))
         #expect(!one.isEmpty)
+    }
+
+    /// The word on the NMI stack belongs to no event, and is what one NMI leaves to the next.
+    @Test func anNMIThatLeavesItsMarkIsFoundByTheNext() throws {
+        var variant = try Variant("linux-6.1")
+        let pattern = "bare-metal-intel/asm_exc_divide_error/kernel/return"
+        #expect(findings(simulate(try variant.table(), [pattern], nesting: 2)) == [])
+        try variant.edit("asm_exc_nmi", "\tmovq\t$0, 5*8(%rsp)\n", "")
+        let table = try variant.table()
+        #expect(findings(simulate(table, [pattern], nesting: 1)) == [])
+        let two = simulate(table, [pattern], nesting: 2)
+        let lost = try #require(two.results.first { !$0.scenario.injections.isEmpty && $0.verdict == .violated })
+        #expect(lost.violations.map(\.rule).contains("progress"))
+        #expect(lost.scenario.injections.map(\.event) == [.nmi, .nmi])
+    }
+
+    /// A machine check between an NMI's own instructions and an NMI inside of it are no business of entry code's.
+    @Test func threeEventsInAnNMIHold() throws {
+        for (kernel, entry) in [("linux-6.1", "asm_exc_nmi"), ("linux-5.3", "nmi")] {
+            let result = simulate(
+                try Variant(kernel).table(), ["bare-metal-intel/\(entry)/kernel/return"], nesting: 3)
+            #expect(findings(result) == [], "\(kernel)")
+            #expect(result.nestedRuns > 1_000)
+        }
+    }
+
+    /// Up to 5.7 the C handler of #DB may meet another, for which `shift_ist` keeps the stack (`DB1`).
+    @Test func aSecondDebugExceptionNeedsAStackOfItsOwn() throws {
+        var variant = try Variant("linux-5.3")
+        let pattern = "bare-metal-intel/debug/kernel/return"
+        #expect(findings(simulate(try variant.table(), [pattern], nesting: 1)) == [])
+        try variant.entry("debug", "shift_ist", .null)
+        try variant.entry("debug", "ist_offset", .null)
+        let one = simulate(try variant.table(), [pattern], nesting: 1)
+        #expect(findings(one).contains { $0.contains("live-frame-overwritten") && $0.contains("debug@do_debug") })
     }
 
     @Test func aNestedScenarioRunsAgainByItsName() throws {

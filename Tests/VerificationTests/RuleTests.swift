@@ -9,7 +9,7 @@ struct RuleTests {
         "pt-regs-faithful", "error-code", "resumption", "unexpected-fault", "double-fault", "triple-fault",
         "nmi-masking",
         "interrupt-flag", "access-flag", "direction-flag", "nested-task-flag", "user-reachable-gate",
-        "register-hygiene",
+        "register-hygiene", "debug-registers",
         "speculation-barrier", "information-leak", "needless-hypervisor-entry", "dangling-reference",
         "unreachable-entry",
         "progress", "not-understood",

@@ -173,7 +173,7 @@ extension TableReader {
             return
         }
         for member in members {
-            let place = EntryCode.pointer("/options", member.key)
+            let place = self.place("/options", member.key)
             if !known.contains(member.key) {
                 unknown(member.key, place, "option", among: known)
                 continue
@@ -353,8 +353,15 @@ extension TableReader {
             return
         }
         for member in members {
-            let place = EntryCode.pointer("/routines", member.key)
-            if !isSymbol(member.key) || member.key.utf8.count > limits.nameLength_bytes {
+            let place = self.place("/routines", member.key)
+            if member.key.utf8.count > limits.nameLength_bytes {
+                fault(
+                    place, "too-long",
+                    "a routine's name has \(member.key.utf8.count) bytes; at most \(limits.nameLength_bytes) are accepted: '\(member.key.prefix(32))…'"
+                )
+                continue
+            }
+            if !isSymbol(member.key) {
                 fault(place, "not-a-symbol", "a routine is named by an assembler symbol")
                 continue
             }

@@ -97,7 +97,7 @@ private enum Schema {
             (
                 "routines",
                 map(
-                    "Code in AT&T syntax that replaces or adds a routine: its name and its text, ENTRY(name) to END(name).",
+                    "Code in AT&T syntax that replaces or adds a routine: its name and its text, ENTRY(name) to END(name). It counts on every platform and in every state of the kernel: what differs stands between .if and .endif, on PLATFORM_XEN_PV, CPU_VENDOR_INTEL, CPU_VENDOR_AMD and ALTERNATIVES_APPLIED, as a configuration's listing prints it. Where no line is left the kernel's own routine stays.",
                     limit: limits.routines, named: .object([JSON.Member("$ref", "#/$defs/symbol")]),
                     of: value("string", "AT&T text.", ("maxLength", .integer(Int64(limits.routineText_bytes)))))
             ),

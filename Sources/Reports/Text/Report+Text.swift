@@ -34,7 +34,24 @@ extension Report {
         if let known = knownSentence { facts.append(known) }
         if request.stopAtFirst { facts.append("It stopped at the first violated scenario.") }
         page.line(facts.joined(separator: " "))
+        writeCutShort(to: &page)
         if let id { page.line("Simulation \(id).") }
+    }
+
+    /// That verdicts stand on less than what was asked for; those that are violated, too.
+    private func writeCutShort(to page: inout TextPage) {
+        if cutShort.isEmpty { return }
+        let parts = cutShort.map { part in
+            let bound = limits.first { $0.name == part.limit }.map {
+                " of \($0.value)\(part.limit == "time" ? " s" : "")"
+            }
+            let reached = part.limit == "cancelled" ? "it was stopped" : "limit '\(part.limit)'\(bound ?? "") reached"
+            return "in \(counted(part.scenarios, "scenario")) (\(reached))"
+        }
+        let what = summary.nesting > 0 ? "the search for nested events was cut short" : "the simulation was cut short"
+        page.line(
+            "Not everything was tried: \(what) \(parts.joined(separator: ", ")). What was not tried there may break more."
+        )
     }
 
     /// How many violations are defects that the kernel is known for; nil where none is.
@@ -155,7 +172,8 @@ extension Report {
         page.line("Undecided:")
         for item in undecided.prefix(20) {
             let bound = limits.first { $0.name == item.limit }.map { " of \($0.value)" } ?? ""
-            page.line("\(item.scenario): limit '\(item.limit)'\(bound) reached", indent: 2, hanging: 4)
+            let reached = item.limit == "cancelled" ? "cancelled" : "limit '\(item.limit)'\(bound) reached"
+            page.line("\(item.scenario): \(reached)", indent: 2, hanging: 4)
         }
         if undecided.count > 20 { page.line("and \(undecided.count - 20) more", indent: 2) }
     }

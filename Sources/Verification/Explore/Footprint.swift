@@ -87,8 +87,9 @@ extension ScenarioRun {
     ///
     /// - Parameters:
     ///   - touched: Words that it accessed, as index times two, odd if read.
-    ///   - isSurprised: Set if it has read a word of a stack that is nobody's, and none before did.
-    mutating func footprint(_ touched: inout [Int32], _ isSurprised: inout Bool) -> Int32 {
+    ///   - isHeir: Set if it has read a word of a stack that is nobody's, and none before did; nil if that is nothing to
+    ///     go by, since the path has gone astray.
+    mutating func footprint(_ touched: inout [Int32], _ isHeir: inout Bool?) -> Int32 {
         touched.sort()
         var lists = Footprints.Lists()
         let accesses = machine.memory.tracking.accesses
@@ -102,10 +103,11 @@ extension ScenarioRun {
             }
             machine.memory.adoptTouch(Int(index), isRead: isRead)
             let owner = machine.memory.owner(ofWord: Int(index))
-            if isRead, owner.rawValue == 0 || !machine.isLive(owner.activation), machine.memory.isStack(Int(index)),
+            if isRead, isHeir != nil, owner.rawValue == 0 || !machine.isLive(owner.activation),
+                machine.memory.isStack(Int(index)),
                 explorer?.inherits(index) == true
             {
-                isSurprised = true
+                isHeir = true
             }
             if isRead || isNeeded(Int(index), of: owner, at: accesses) {
                 lists.appendWord(index, &machine)

@@ -107,9 +107,9 @@ extension ScenarioRun {
         var touched: [Int32] = []
         let isSurprised = endNested(event, depth, &touched)
         restore(snapshot)
-        var isHeir = false
+        var isHeir: Bool? = aftermath == .changed ? nil : false
         let footprint = footprint(&touched, &isHeir)
-        if isHeir {
+        if isHeir == true {
             // It may have changed just what the next would look at.
             if let own { futures.append(own) }
             defer { if own != nil { futures.removeLast() } }
@@ -160,7 +160,7 @@ extension ScenarioRun {
         }
         restore(snapshot)
         let after = depth > 1 ? futures.popLast() : nil
-        var isHeir = false
+        var isHeir: Bool?
         let footprint = footprint(&touched, &isHeir)
         if let after { futures.append(after) }
         if isProbing > 0 || isSilent > 0 {
@@ -179,7 +179,7 @@ extension ScenarioRun {
     }
 
     private mutating func beginNested(inside: Int) -> RunSnapshot? {
-        guard machine.memory.tracking.depth < MemoryTracking.levels else { return nil }
+        guard machine.memory.tracking.depth < MemoryTracking.levels, explorer?.cutShortBy == nil else { return nil }
         let snapshot = takeSnapshot()
         machine.memory.tracking.begin()
         explorer?.runs += 1

@@ -52,6 +52,7 @@ extension ScenarioRun {
         let isFirst = !activations[last].didExitWork
         activations[last].didExitWork = true
         guard scenario.probe == .pendingSignal, isFirst, last == 0 else { return }
+        takeWork()
         let regs = machine[.rdi]
         guard machine.memory.translate(regs) != nil else { return }
         signal(regs)
@@ -97,7 +98,14 @@ extension ScenarioRun {
             try finishHandler(body)
             return
         }
-        if body.function.model == .exitToUser { doExitWork() }
+        switch body.function.model {
+        case .exitToUser: doExitWork()
+        case .preempt, .mayPreempt: if !schedule(body.function) { return }
+        case .tableCall:
+            CFunctionCall.leave(&machine, result: makeTableCall())
+            return
+        default: break
+        }
         // Tracing may fault at any time; it matters to events that have a fault address to lose.
         let mayFault = activations.last?.event.vector == Vector.pageFault
         let result = try EntryHelpers.run(body.function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
@@ -137,7 +145,7 @@ extension ScenarioRun {
         switch activations.last?.event.vector {
         // Both handlers begin by reading what happened, and clear it.
         case Vector.machineCheck: machine.cpu.machineCheckInProgress = false
-        case Vector.debug: machine.cpu.dr6 = DebugStatus.none
+        case Vector.debug where function.register(of: .debugStatus) == nil: machine.cpu.dr6 = DebugStatus.none
         default: break
         }
         if let finding = Progress.handledTwice(&self) { record(finding) }
@@ -274,7 +282,7 @@ extension ScenarioRun {
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags | Flags.trap)
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
-        case .pendingSignal, .pendingFlush: break
+        case .pendingSignal, .pendingFlush, .tableCall, .unknownCall: break
         case .return, .nestedTaskFlag, .alignmentFlag, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .prefixedInterrupt, .hostInterrupt: break
         case .otherTask: runOtherTask()
@@ -287,7 +295,7 @@ extension ScenarioRun {
             edit(regs, PtRegs.rax, 0x7777)
             edit(regs, PtRegs.r11, 0x8888)
             edit(regs, PtRegs.flags, Flags.alwaysOne | Flags.interrupt | Flags.carry)
-        case .sigreturnBadSS:
+        case .sigreturnBadSS, .sigreturnTruncated:
             edit(regs, PtRegs.ss, 0x53)
             expectsReturnFault = true
         case .sigreturnBadCS:
@@ -299,6 +307,19 @@ extension ScenarioRun {
         case .sysretFlags:
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags ^ Flags.carry)
+        case .sysretBadRCX, .sysretRCXUpper, .sysretRCXLower:
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            let change: UInt64 =
+                switch scenario.probe {
+                case .sysretBadRCX: 0x1234 << 48
+                case .sysretRCXUpper: 0x10 << 32
+                default: 0x10
+                }
+            edit(regs, PtRegs.rcx, rip ^ change)
+        case .sysretResume:
+            let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad) | Flags.resume
+            edit(regs, PtRegs.flags, flags)
+            edit(regs, PtRegs.r11, flags)
         case .sysretBadRIP:
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)

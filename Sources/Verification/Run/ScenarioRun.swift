@@ -24,6 +24,8 @@ package enum Ending: Sendable, Hashable {
     case stepLimit
     /// The code came to what was not understood, or called a C function without a model.
     case notUnderstood
+    /// It was not begun: the simulation ended before.
+    case notRun
 }
 
 /// One violation or warning of a run.
@@ -42,8 +44,8 @@ package struct RunLimits: Sendable, Hashable {
     package var recurrences = 8
     /// Steps kept in a trace.
     package var traceSteps = 5_000
-    /// Nested events that are tried for the scenarios of one event.
-    package var nestedRuns: UInt64 = 50_000_000
+    /// Nested events that are tried in a whole simulation; each platform, and each mode of it, has its share.
+    package var nestedRuns: UInt64 = 10_000_000
 
     package init() {}
 }
@@ -112,6 +114,8 @@ package struct ScenarioRun: Sendable {
     var interruptedRSP: UInt64 = 0
     /// Per-CPU words that the context holds otherwise than the kernel at rest.
     var contextWords: [UInt64: UInt64] = [:]
+    /// DR7 as the interrupted code has it.
+    var contextDebugControl: UInt64 = 0
     /// Where the #DB of a stepped program must come next.
     var awaitedTrap: UInt64?
     /// It has come.
@@ -132,6 +136,8 @@ package struct ScenarioRun: Sendable {
     var speculation: SpeculationMemo
     /// The nested events that the table has entries for.
     let nestedEvents: [(event: NestedEvent, vector: UInt8, symbol: String)]
+    /// Whoever may want an end before everything was tried.
+    let control: SimulationControl?
     /// Texts of instructions that findings of earlier scenarios named.
     var instructionTexts: [Int32: String] = [:]
 
@@ -139,9 +145,10 @@ package struct ScenarioRun: Sendable {
     package var program: Program { _read { yield image.program } }
     package var layout: ImageLayout { _read { yield image.layout } }
 
-    package init(image: EntryImage, limits: RunLimits = RunLimits()) {
+    package init(image: EntryImage, limits: RunLimits = RunLimits(), control: SimulationControl? = nil) {
         self.image = image
         self.limits = limits
+        self.control = control
         machine = image.machine
         hypervisor = image.hypervisor
         scenario = Scenario(
@@ -362,7 +369,7 @@ package struct ScenarioRun: Sendable {
     }
 
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
-    private mutating func earlierCause(than finding: Finding) -> Finding? {
+    mutating func earlierCause(than finding: Finding) -> Finding? {
         let causes = [
             LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id, UserReachableGate.rule.id,
         ]
