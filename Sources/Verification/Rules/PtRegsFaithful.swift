@@ -181,7 +181,7 @@ enum PtRegsFaithful: Invariant {
     }
 
     /// Xen's RCX and R11 stand where Xen has put them, below the frame and its error code.
-    private static func hasGuestRegisters(_ run: ScenarioRun, _ activation: Activation) -> Bool {
+    static func hasGuestRegisters(_ run: ScenarioRun, _ activation: Activation) -> Bool {
         guard run.hypervisor != nil else { return false }
         let r11 = activation.frame &- (activation.event.pushesErrorCode ? 16 : 8)
         return [(r11, FrameSlot.r11), (r11 &- 8, FrameSlot.rcx)].allSatisfy { address, slot in
