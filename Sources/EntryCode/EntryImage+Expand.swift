@@ -235,6 +235,9 @@ struct Expansion {
         findUnusedRoutines(program)
         let fatal = findings.filter { !ConfigurationFinding.warnings.contains($0.rule) }
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
+        // Without a path that calls by the table itself, every call returns by what C has left.
+        let callsByTable = table.sources.map { $0.mentions("sys_call_table") || $0.mentions("CALL_SYS_CALL_TABLE") }
+        let returnsBySysret = generation.sysretTraps && callsByTable ?? true
         var doubtful: Set<String> = []
         if let own = table.sources, let conventions = generation.tree.conventions,
             own.isBefore(conventions.since)

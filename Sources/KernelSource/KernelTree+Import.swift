@@ -93,13 +93,6 @@ extension KernelTree {
         sources.set("assumed", .array(assumedList.map { .string($0) }))
         sources.set("release", (release ?? deducedRelease).map { .string($0.text) })
         document.set("sources", sources)
-        // The self test of int3 came with 5.2.
-        if isNew, let release = release ?? deducedRelease, release < KernelRelease(5, 2),
-            var machine = standard["machine"], machine["self_test"] != nil
-        {
-            machine.set("self_test", nil)
-            document.set("machine", machine)
-        }
         var result = TreeImport(document: document, kernel: kernel.name)
         result.notes = rows.notes + unusedChoices(own)
         result.read = files.map(\.path)
@@ -154,9 +147,23 @@ extension KernelTree {
         var isChanged = false
         var gates = result.document["idt"]?.arrayValue ?? []
         for index in gates.indices where isUndefined(gates[index]["entry"]) {
+            // A declaration names its vector: the stub that the files have for it.
+            let vector = gates[index]["vector"]
+            if let declared = (result.document["entries"]?.arrayValue ?? []).first(where: { row in
+                let name = row["vector"]?.stringValue.flatMap { KernelNames.vector($0) }
+                return name.map { JSON.integer(Int64($0)) } == vector && !isUndefined(row["symbol"])
+                    && row["symbol"] != gates[index]["entry"]
+            }) {
+                result.notes.append(
+                    "the gate of vector \(vector?.integerValue ?? 0) leads to \(declared["symbol"]?.stringValue ?? ""), which is declared for it: \(gates[index]["entry"]?.stringValue ?? "") is in none of the files"
+                )
+                gates[index].set("entry", declared["symbol"])
+                isChanged = true
+                continue
+            }
             guard
                 let own = (standard["idt"]?.arrayValue ?? []).first(where: {
-                    $0["vector"] == gates[index]["vector"] && !isUndefined($0["entry"])
+                    $0["vector"] == vector && !isUndefined($0["entry"])
                 })
             else { continue }
             result.notes.append(
@@ -174,7 +181,21 @@ extension KernelTree {
             let native = $0["native"]?.stringValue ?? ""
             return natives.contains(native) && !given.contains(native) && !isUndefined($0["entry"])
         }
-        if !lost.isEmpty || (isChanged && !needed.isEmpty) {
+        // A gate with another stub than the shipped kernel's, and a thunk for it: the row of the shipped one's stub.
+        var moved: [JSON] = []
+        let thunks = Set((xen["thunks"]?.arrayValue ?? []).compactMap(\.stringValue))
+        for gate in gates {
+            let entry = gate["entry"]?.stringValue ?? ""
+            guard !given.contains(entry), !needed.contains(where: { $0["native"] == gate["entry"] }),
+                thunks.contains(entry), !isUndefined(gate["entry"]),
+                let old = (standard["idt"]?.arrayValue ?? []).first(where: { $0["vector"] == gate["vector"] }),
+                var row = (standard["xen"]?["traps"]?.arrayValue ?? []).first(where: { $0["native"] == old["entry"] })
+            else { continue }
+            row.set("native", gate["entry"])
+            row.set("entry", .string("xen_" + entry))
+            moved.append(row)
+        }
+        if !lost.isEmpty || !moved.isEmpty || (isChanged && !needed.isEmpty) {
             for row in lost {
                 result.notes.append(
                     "the trap array's row of \(row["native"]?.stringValue ?? "") is left out: none of the files has that stub"
@@ -185,7 +206,12 @@ extension KernelTree {
                 result.notes.append(
                     "the trap array's row of \(row["native"]?.stringValue ?? "") is that of \(result.kernel)")
             }
-            traps += needed
+            for row in moved {
+                result.notes.append(
+                    "the trap array's row of \(row["native"]?.stringValue ?? "") is that of the stub that \(result.kernel) has in its place"
+                )
+            }
+            traps += needed + moved
             xen.set("traps", .array(traps))
             isChanged = true
         }

@@ -71,7 +71,8 @@ struct PatchSearchTests {
     @Test func textThatIsNoneIsNamed() throws {
         let document = try shipped("linux-6.1")
         let patch = head + hunk(10, [" a", "-b", " c"])
-        let wide = [0xFF, 0xFE] + patch.utf16.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }
+        var wide: [UInt8] = [0xFF, 0xFE]
+        for unit in patch.utf16 { wide += [UInt8(unit & 0xFF), UInt8(unit >> 8)] }
         #expect(PatchApplication.apply(wide, to: document).notes.contains { $0.contains("UTF-16") })
         let old = Array(patch.replacing("\n", with: "\r").utf8)
         #expect(PatchApplication.apply(old, to: document).notes.contains { $0.contains("CR alone") })

@@ -97,6 +97,14 @@
 #define GET_THREAD_INFO(reg) movq PER_CPU_VAR(kernel_stack), reg; subq $(THREAD_SIZE - KERNEL_STACK_OFFSET), reg
 #define THREAD_INFO(reg, off) (KERNEL_STACK_OFFSET + (off) - THREAD_SIZE)(reg)
 
+/* ---- asm/kaiser.h of 4.4 and 4.9: page tables are not isolated here -------------------------------- */
+
+#ifndef CONFIG_PAGE_TABLE_ISOLATION
+#define SWITCH_KERNEL_CR3
+#define SWITCH_KERNEL_CR3_NO_STACK
+#define SWITCH_USER_CR3
+#endif
+
 /* ---- asm/irq_vectors.h ------------------------------------------------------------- */
 
 /* The timer's gate is the first of the system vectors; the stub of the next one is assembled for all others. */

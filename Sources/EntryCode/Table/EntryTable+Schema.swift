@@ -122,7 +122,8 @@ private enum Schema {
                     JSON.Member("type", "array"),
                     JSON.Member(
                         "description",
-                        "Symbols that no file defines and that are taken for C functions without a model."),
+                        "Symbols that no file defines: C functions and data without a model. Calling the one or needing the value of the other ends a scenario as undecided."
+                    ),
                     JSON.Member("maxItems", 1024),
                     JSON.Member("items", .object([JSON.Member("$ref", "#/$defs/symbol")])),
                 ])
@@ -133,6 +134,12 @@ private enum Schema {
                     "Kconfig symbols that are no options: CONFIG_X.", limit: 256,
                     named: .object([JSON.Member("type", "string"), JSON.Member("maxLength", 100)]),
                     of: value("boolean", "Whether it is set."))
+            ),
+            (
+                "release",
+                value(
+                    "string", "Release of the kernel, as its Makefile says or its names show: some handlers were others.",
+                    ("pattern", "^[0-9]{1,2}\\.[0-9]{1,3}$"), ("examples", .array(["5.10"])))
             ),
         ])
 

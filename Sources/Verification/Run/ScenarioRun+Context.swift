@@ -242,6 +242,8 @@ extension ScenarioRun {
     private mutating func setContext32() {
         let low: [Register] = [.rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
         for register in low { machine[register] &= 0xFFFF_FFFF }
+        // A number that is negative as an int: it has 32 bits, and no sign to extend (fact F27).
+        machine[.rax] |= 0x8000_0000
         machine.cpu.cs = 0x23
         // SYSENTER keeps the flags. One of NT, AC and TF is enough to have all of them cleared, and DF as well: so some
         // programs have but one of them, and some DF alone.
