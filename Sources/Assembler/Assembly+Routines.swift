@@ -69,7 +69,9 @@ extension Assembly {
                 return try place(index, at: start)
             }
             // The GNU assembler does not ask for an end: ENTRY is a label there.
-            if open.isExplicit, role == .kernel { closeRoutine() } else if open.isExplicit {
+            if open.isExplicit, role == .kernel {
+                closeRoutine()
+            } else if open.isExplicit {
                 report(
                     .unclosedRoutine, "`\(names.string(open.name))` has no `END` before `\(names.string(name))`",
                     at: start)

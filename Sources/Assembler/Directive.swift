@@ -82,7 +82,8 @@ enum Directive: UInt8, Sendable {
         add(
             .unsupported,
             [
-                ".include", ".incbin", ".intel_syntax", ".code32", ".code16", ".altmacro", ".noaltmacro", ".comm", ".lcomm",
+                ".include", ".incbin", ".intel_syntax", ".code32", ".code16", ".altmacro", ".noaltmacro", ".comm",
+                ".lcomm",
                 ".subsection", ".end",
             ])
         for kind in ["CODE", "FUNC"] {

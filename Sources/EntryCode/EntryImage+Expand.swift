@@ -245,7 +245,9 @@ struct Expansion {
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
     private func setSyscall(_ machine: inout Machine, _ program: Program, entryStackEnd: UInt64) {
-        guard let entry = generation.roles["syscall_entry"], let address = entryAddress(of: entry, program) else { return }
+        guard let entry = generation.roles["syscall_entry"], let address = entryAddress(of: entry, program) else {
+            return
+        }
         machine.cpu.lstar = address
         // __USER32_CS and __KERNEL_CS.
         machine.cpu.star = 0x23 << 48 | 0x10 << 32

@@ -69,7 +69,9 @@ extension Expansion {
             return
         }
         let names = table.entries.map(\.symbol) + table.routines.map(\.name) + table.xen.thunks.map { "xen_" + $0 }
-        if let nearest = nearestName(to: name, among: names.filter { $0 != name }) { message += "; did you mean '\(nearest)'?" }
+        if let nearest = nearestName(to: name, among: names.filter { $0 != name }) {
+            message += "; did you mean '\(nearest)'?"
+        }
         dangling(pointer, message)
     }
 
@@ -105,8 +107,12 @@ extension Expansion {
                 address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
         }
         for trap in table.xen.traps where table.applies(trap.option) {
-            if entryAddress(of: trap.entry, program) == nil { danglingEntry(trap.pointer + "/entry", trap.entry, program) }
-            if !table.entries.contains(where: { $0.symbol == trap.native }) && entryAddress(of: trap.native, program) == nil {
+            if entryAddress(of: trap.entry, program) == nil {
+                danglingEntry(trap.pointer + "/entry", trap.entry, program)
+            }
+            if !table.entries.contains(where: { $0.symbol == trap.native })
+                && entryAddress(of: trap.native, program) == nil
+            {
                 danglingEntry(trap.pointer + "/native", trap.native, program)
             }
         }

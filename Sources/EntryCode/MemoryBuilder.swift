@@ -50,7 +50,8 @@ struct MemoryBuilder {
             ("mce", "#MC IST stack", area + 0x11000),
         ]
         var tops: [String: UInt64] = [
-            "task_stack_top": task.end, "kernel_stack": task.end &- 40, "entry_stack_top": entry.end, "current": Addresses.current,
+            "task_stack_top": task.end, "kernel_stack": task.end &- 40, "entry_stack_top": entry.end,
+            "current": Addresses.current,
             "espfix_stack": table.machine.espfixStack, "espfix_waddr": table.machine.espfixWritable,
         ]
         // The second #DB stack is gone with 5.8.

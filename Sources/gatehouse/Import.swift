@@ -79,7 +79,9 @@ private func readTree(_ directory: String) throws -> KernelTree {
 }
 
 /// A regular file below an open directory, step by step; nil where there is none.
-private func readFile(_ name: String, below root: Int32, _ directory: String, _ told: inout Set<String>) throws -> [UInt8]? {
+private func readFile(_ name: String, below root: Int32, _ directory: String, _ told: inout Set<String>) throws
+    -> [UInt8]?
+{
     var folder = root
     defer { if folder != root { close(folder) } }
     var sofar = directory
@@ -95,7 +97,9 @@ private func readFile(_ name: String, below root: Int32, _ directory: String, _ 
             var state = stat()
             let isLink = fstatat(folder, part, &state, AT_SYMLINK_NOFOLLOW) == 0 && state.st_mode & S_IFMT == S_IFLNK
             if isLink, told.insert(sofar).inserted { writeError("\(sofar): a link, not followed\n") }
-            if !isLink, error != ENOENT, error != ENOTDIR { throw CommandError("\(sofar): \(String(cString: strerror(error)))") }
+            if !isLink, error != ENOENT, error != ENOTDIR {
+                throw CommandError("\(sofar): \(String(cString: strerror(error)))")
+            }
             return nil
         }
         if folder != root { close(folder) }

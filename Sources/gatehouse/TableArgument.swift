@@ -40,7 +40,7 @@ private func readFile(_ path: String, _ library: KernelLibrary) throws -> [UInt8
     return try readAll(descriptor, path)
 }
 
-private func readAll(_ descriptor: Int32, _ path: String, limit_bytes: Int = fileLimit_bytes) throws -> [UInt8] {
+func readAll(_ descriptor: Int32, _ path: String, limit_bytes: Int = fileLimit_bytes) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {

@@ -44,7 +44,9 @@ struct PatchSearchTests {
         let text = try #require(document["sources"]?["files"]?[Self.path]?.stringValue)
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         let first = try #require(lines.firstIndex(of: "/* x */")) + 1
-        for (at, place) in [(first - 5, first), (first + 2, first + 3), (first + 5, first + 6), (first + 400, first + 6)] {
+        for (at, place) in [
+            (first - 5, first), (first + 2, first + 3), (first + 5, first + 6), (first + 400, first + 6),
+        ] {
             let outcome = PatchApplication.apply(Array((head + hunk(at, ["-/* x */", "+/* y */"])).utf8), to: document)
             let changed = try #require(outcome.document?["sources"]?["files"]?[Self.path]?.stringValue)
             let other = changed.split(separator: "\n", omittingEmptySubsequences: false)

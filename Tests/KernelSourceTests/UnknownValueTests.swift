@@ -29,8 +29,10 @@ struct UnknownValueTests {
         #expect(made.text.contains("data: \(Self.path):"))
         #expect(!made.text.contains("functions without a model: my_counter"))
         let results = try results(made)
-        #expect(!results.contains { $0.verdict == .violated }, "\(results.first { $0.verdict == .violated }?.scenario.name ?? "")")
-        let calls = results.filter { $0.scenario.name.contains("syscall/") }
+        #expect(
+            !results.contains { $0.verdict == .violated },
+            "\(results.first { $0.verdict == .violated }?.scenario.name ?? "")")
+        let calls = results.filter { $0.scenario.name.contains("/entry_SYSCALL_64/") }
         #expect(calls.contains { $0.verdict == .holds })
     }
 
@@ -45,8 +47,12 @@ struct UnknownValueTests {
         let made = try made(code)
         #expect(made.assumed.contains("my_state"))
         let results = try results(made)
-        #expect(!results.contains { $0.verdict == .violated }, "\(results.first { $0.verdict == .violated }?.scenario.name ?? "")")
-        let calls = results.filter { $0.scenario.name.contains("bare-metal") && $0.scenario.name.contains("syscall/") }
+        #expect(
+            !results.contains { $0.verdict == .violated },
+            "\(results.first { $0.verdict == .violated }?.scenario.name ?? "")")
+        let calls = results.filter {
+            $0.scenario.name.contains("bare-metal") && $0.scenario.name.contains("/entry_SYSCALL_64/")
+        }
         #expect(!calls.isEmpty && calls.allSatisfy { $0.verdict == .undecided && $0.limit == "not-understood" })
         // Only what comes by there.
         #expect(results.contains { $0.verdict == .holds })
@@ -55,9 +61,16 @@ struct UnknownValueTests {
     @Test func aWrongGSIsStillFound() throws {
         let tree = try GenerationTree.tree(
             "linux-6.1", Self.path,
-            [("ENTRY(entry_SYSCALL_64)\n\tswapgs\n", "ENTRY(entry_SYSCALL_64)\n\tincl\tPER_CPU_VAR(my_counter)\n\tswapgs\n")])
+            [
+                (
+                    "ENTRY(entry_SYSCALL_64)\n\tswapgs\n",
+                    "ENTRY(entry_SYSCALL_64)\n\tincl\tPER_CPU_VAR(my_counter)\n\tswapgs\n"
+                )
+            ])
         let results = try results(try tree.makeTable())
-        let calls = results.filter { $0.scenario.name.contains("bare-metal") && $0.scenario.name.contains("syscall/") }
+        let calls = results.filter {
+            $0.scenario.name.contains("bare-metal") && $0.scenario.name.contains("/entry_SYSCALL_64/")
+        }
         #expect(!calls.isEmpty && calls.allSatisfy { $0.verdict == .violated })
     }
 
@@ -68,7 +81,9 @@ struct UnknownValueTests {
             "linux-6.1", Self.path, [("ENTRY(xen_error_entry)\n", "ENTRY(xen_error_entry)\n\(check)")])
         let table = try EntryTable.read(try tree.makeTable().document)
         let result = table.simulate(SimulationRequest(selection: ScenarioSelection(patterns: ["xen-pv/*/return"])))
-        #expect(result.verdict == .holds, "\(result.results.first { $0.verdict != .holds }?.violations.first?.explanation ?? "")")
+        #expect(
+            result.verdict == .holds,
+            "\(result.results.first { $0.verdict != .holds }?.violations.first?.explanation ?? "")")
     }
 
     @Test func aCommentWithoutEndIsSaid() throws {

@@ -65,7 +65,9 @@ extension KernelTree {
     package static func tar(_ bytes: [UInt8], limits: SourceLimits = SourceLimits()) throws(TreeFault) -> KernelTree {
         var tree = KernelTree()
         var places = Places()
-        try TarReader.read(bytes, limits: limits, wants: { wanted(plain($0)) != nil || KernelFile.isMakefile(plain($0)) }) { name, content in
+        try TarReader.read(
+            bytes, limits: limits, wants: { wanted(plain($0)) != nil || KernelFile.isMakefile(plain($0)) }
+        ) { name, content in
             places.note(plain(name))
             tree.add(plain(name), Array(content))
         }
@@ -88,7 +90,8 @@ extension KernelTree {
             guard let twice else { return }
             throw TreeFault(
                 code: "two-trees",
-                message: "\(twice.first.prefix(100)) and \(twice.second.prefix(100)) are both \(twice.path): one tree only")
+                message:
+                    "\(twice.first.prefix(100)) and \(twice.second.prefix(100)) are both \(twice.path): one tree only")
         }
     }
 

@@ -75,7 +75,8 @@ extension ScenarioRun {
         return ScenarioResult(
             scenario: scenario, verdict: verdict, violations: violations, ending: ending, cost: machine.cost,
             steps: machine.stepNumber,
-            limit: verdict != .undecided ? nil : ending == .notUnderstood || isDoubtful ? NotUnderstood.rule.id : "steps")
+            limit: verdict != .undecided
+                ? nil : ending == .notUnderstood || isDoubtful ? NotUnderstood.rule.id : "steps")
     }
 
     /// An ending that no finding explains is a finding of its own.
