@@ -68,10 +68,11 @@ struct UnknownValueTests {
                 )
             ])
         let results = try results(try tree.makeTable())
+        // A program may have the kernel's own base: then it is the right one.
         let calls = results.filter {
-            $0.scenario.name.contains("bare-metal") && $0.scenario.name.contains("/entry_SYSCALL_64/")
+            $0.scenario.name.contains("bare-metal") && $0.scenario.name.hasSuffix("/entry_SYSCALL_64/user/return")
         }
-        #expect(!calls.isEmpty && calls.allSatisfy { $0.verdict == .violated })
+        #expect(calls.count == 2 && calls.allSatisfy { $0.verdict == .violated })
     }
 
     /// `asm/paravirt.h`: a guest of Xen reads its flag where Xen keeps it, PUSHF shows the hypervisor's.
@@ -87,7 +88,10 @@ struct UnknownValueTests {
     }
 
     @Test func aCommentWithoutEndIsSaid() throws {
-        let made = try made("/* a comment that nobody closes\n")
+        let kernel = try #require(KernelLibrary.shipped.kernel(named: "linux-6.1"))
+        var tree = try GenerationTree.tree(kernel)
+        tree.set(Self.path, (tree.text(Self.path) ?? []) + Array("/* nobody closes this\nENTRY(lost)\n".utf8))
+        let made = try tree.makeTable()
         #expect(made.notUnderstood.contains { $0.hasPrefix(Self.path + ":") && $0.contains("comment without its end") })
         #expect(!made.notUnderstood.contains { $0.contains("`error_entry`; did you mean `error_entry`") })
     }
