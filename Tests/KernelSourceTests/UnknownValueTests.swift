@@ -79,7 +79,7 @@ struct UnknownValueTests {
         let result = table.simulate(SimulationRequest(selection: ScenarioSelection(patterns: ["xen-pv/*/return"])))
         #expect(
             result.verdict == .holds,
-            "\(result.results.first { $0.verdict != .holds }?.violations.first?.message ?? "")")
+            "\(result.results.first { $0.verdict != .holds }?.violations.first?.explanation ?? "")")
     }
 
     @Test func aCommentWithoutEndIsSaid() throws {
