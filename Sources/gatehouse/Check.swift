@@ -58,16 +58,6 @@ struct Check: ParsableCommand {
     }
 }
 
-/// What a piece of work came to, and the seconds that it took.
-func timed<Value>(_ work: () -> Value) -> (value: Value, seconds: Double) {
-    var start = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &start)
-    let value = work()
-    var end = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &end)
-    return (value, Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9)
-}
-
 extension Format: ExpressibleByArgument {}
 
 // MARK: With a patch

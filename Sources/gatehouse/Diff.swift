@@ -54,5 +54,5 @@ func compare(
     let comparison = Comparison(
         base: side(base.name, base.table, before), before, head: side(head.name, head.table, after), after,
         changes: TableChange.all(from: base.table.document, to: head.table.document))
-    return (comparison, elapsed, after)
+    return (comparison, before, after)
 }
