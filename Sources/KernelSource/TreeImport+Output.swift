@@ -25,8 +25,9 @@ extension TreeImport {
         } else {
             text += "around them: \(kernel)\n"
         }
-        if !assumed.isEmpty {
-            text += "taken for C functions without a model: \(assumed.joined(separator: ", "))\n"
+        let functions = assumed.filter { name in !data.contains { $0.contains("`\(name)`,") } }
+        if !functions.isEmpty {
+            text += "taken for C functions without a model: \(functions.joined(separator: ", "))\n"
         }
         if !off.isEmpty { text += "taken as off: \(off.joined(separator: ", "))\n" }
         if !absentFeatures.isEmpty {

@@ -7,7 +7,8 @@ import Verification
 struct OlderKernelTests {
     private static let path = "arch/x86/entry/entry_64.S"
 
-    private func check(_ document: JSON, _ patterns: [String] = ["*/return", "*/self-test"]) throws -> SimulationResult {
+    private func check(_ document: JSON, _ patterns: [String] = ["*/return", "*/self-test"]) throws -> SimulationResult
+    {
         try EntryTable.read(document).simulate(SimulationRequest(selection: ScenarioSelection(patterns: patterns)))
     }
 
@@ -52,7 +53,8 @@ struct OlderKernelTests {
         let known = try check(try shipped("linux-5.2"))
         // int3 has no self test before 5.2, and its handler pushes nothing.
         #expect(!result.results.contains { $0.scenario.name.hasSuffix("/self-test") })
-        let verdicts = Dictionary(known.results.map { ($0.scenario.name, $0.verdict) }, uniquingKeysWith: { one, _ in one })
+        let verdicts = Dictionary(
+            known.results.map { ($0.scenario.name, $0.verdict) }, uniquingKeysWith: { one, _ in one })
         #expect(result.results.allSatisfy { verdicts[$0.scenario.name] == $0.verdict })
         let calls = try check(made.document, ["*/int3/kernel/emulate-call"])
         #expect(calls.results.isEmpty)
@@ -117,7 +119,8 @@ struct OlderKernelTests {
 
     @Test(arguments: [
         ((3, 16), "linux-4.4"), ((4, 9), "linux-4.4"), ((4, 14), "linux-4.15"), ((4, 19), "linux-4.15"),
-        ((5, 0), "linux-5.2"), ((5, 4), "linux-5.3"), ((5, 10), "linux-5.8"), ((5, 15), "linux-6.1"), ((6, 12), "linux-6.1"),
+        ((5, 0), "linux-5.2"), ((5, 4), "linux-5.3"), ((5, 10), "linux-5.8"), ((5, 15), "linux-6.1"),
+        ((6, 12), "linux-6.1"),
     ])
     func theMakefileChoosesTheGeneration(_ version: (Int, Int), _ name: String) throws {
         var tree = KernelTree()
@@ -130,7 +133,9 @@ struct OlderKernelTests {
         var tree = KernelTree()
         tree.add(
             "arch/x86/kernel/idt.c",
-            Array("static const struct idt_data ist_idts[] = {\n\tISTG(X86_TRAP_MC,\t&machine_check,\tMCE_STACK),\n};\n".utf8))
+            Array(
+                "static const struct idt_data ist_idts[] = {\n\tISTG(X86_TRAP_MC,\t&machine_check,\tMCE_STACK),\n};\n"
+                    .utf8))
         let document = try tree.makeTable(kernel: "linux-4.15").document
         let gate = try #require((document["idt"]?.arrayValue ?? []).first)
         #expect(gate["entry"] == "machine_check" && gate["ist"] == 4)

@@ -12,7 +12,8 @@ struct PartialTreeTests {
             SimulationRequest(selection: ScenarioSelection(patterns: ["*/return", "*/sigreturn-bad-cs", "*/oops"])))
         #expect(
             result.verdict == .holds || result.verdict == .undecided,
-            "\(result.verdict) \(result.findings.prefix(3)) \(result.results.first { $0.verdict == .violated }?.scenario.name ?? "")")
+            "\(result.verdict) \(result.findings.prefix(3)) \(result.results.first { $0.verdict == .violated }?.scenario.name ?? "")"
+        )
         return result.results
     }
 

@@ -25,7 +25,7 @@ struct PatchSearchTests {
     @Test(arguments: ["-\tnowhere", "-\tswapgs"])
     func emptyLinesAreSearchedInBounds(_ last: String) throws {
         let document = try base(String(repeating: "\n", count: 150_000))
-        let lines = [String](repeating: " ", count: 40) + [last] + [String](repeating: " ", count: 3)
+        let lines = [String](repeating: " ", count: 40) + [last, "+\tother"]
         let patch = head + String(repeating: hunk(5000, lines), count: 200)
         var outcome = PatchOutcome()
         let time = ContinuousClock().measure { outcome = PatchApplication.apply(Array(patch.utf8), to: document) }

@@ -138,7 +138,8 @@ private enum Schema {
             (
                 "release",
                 value(
-                    "string", "Release of the kernel, as its Makefile says or its names show: some handlers were others.",
+                    "string",
+                    "Release of the kernel, as its Makefile says or its names show: some handlers were others.",
                     ("pattern", "^[0-9]{1,2}\\.[0-9]{1,3}$"), ("examples", .array(["5.10"])))
             ),
         ])
