@@ -64,7 +64,7 @@ extension ScenarioRun {
         let index = machine.cpu.index
         machine[.rsp] = body.stackPointer &- CFunctionCall.frame_bytes
         // All that may come with interrupts off may come with them on as well.
-        if startsSoftirqs(body) { CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor) }
+        if startsSoftirqs(body) { setSoftirqs(running: true) }
         suspended.append((activations.count, body))
         considerNestedEvents(in: body)
         suspended.removeLast()
@@ -93,7 +93,7 @@ extension ScenarioRun {
     }
 
     private mutating func finishBody(_ body: Body) throws(Fault) {
-        if startsSoftirqs(body) { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
+        if startsSoftirqs(body) { setSoftirqs(running: false) }
         if body.isHandler {
             try finishHandler(body)
             return

@@ -27,6 +27,16 @@ extension ScenarioRun {
         setContextBytes(value, at: count, size_bytes: 4)
     }
 
+    /// Softirqs run with interrupts on, and nobody schedules in one (Linux 6.1 `kernel/softirq.c`, `__do_softirq`).
+    mutating func setSoftirqs(running: Bool) {
+        CFunctionCall.setInterrupts(enabled: running, &machine, &hypervisor)
+        guard let place = layout.preemptCount else { return }
+        let bit: UInt64 = 0x100 << ((place & 7) * 8)
+        let word = machine.memory.peek(place) ?? 0
+        let wanted = running ? word | bit : word & ~bit
+        if wanted != word { machine.memory.poke(wanted, at: place, step: machine.stepNumber) }
+    }
+
     /// Another task runs, with interrupts on; false where the kernel dies of it instead.
     mutating func schedule(_ function: CFunction) -> Bool {
         guard isHandlingEvent, let place = layout.preemptCount else { return true }
