@@ -24,7 +24,10 @@ enum ErrorCode: Invariant {
         let found = run.machine[place]
         if found == wanted || !takesErrorCode(run, activation) { return nil }
         // Where Xen's registers still stand below the frame no word of it is where it should be.
-        if PtRegsFaithful.hasGuestRegisters(run, activation), let misplaced = PtRegsFaithful.misplaced(&run, activation) { return misplaced }
+        if PtRegsFaithful.hasGuestRegisters(run, activation), let misplaced = PtRegsFaithful.misplaced(&run, activation)
+        {
+            return misplaced
+        }
         return Finding(
             rule,
             "\(run.here) receives error code \(hexadecimal(found, digits: 4)); \(run.eventName(activation)) came with \(hexadecimal(wanted, digits: 4))"
