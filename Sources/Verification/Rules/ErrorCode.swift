@@ -23,11 +23,6 @@ enum ErrorCode: Invariant {
         guard let place = run.functionAtRIP?.register(of: .errorCode) else { return nil }
         let found = run.machine[place]
         if found == wanted || !takesErrorCode(run, activation) { return nil }
-        // Where Xen's registers still stand below the frame no word of it is where it should be.
-        if PtRegsFaithful.hasGuestRegisters(run, activation), let misplaced = PtRegsFaithful.misplaced(&run, activation)
-        {
-            return misplaced
-        }
         return Finding(
             rule,
             "\(run.here) receives error code \(hexadecimal(found, digits: 4)); \(run.eventName(activation)) came with \(hexadecimal(wanted, digits: 4))"

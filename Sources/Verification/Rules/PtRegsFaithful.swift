@@ -174,20 +174,10 @@ enum PtRegsFaithful: Invariant {
             guard let words = distance(of: address &+ 16, &run, activation), words != 0 else { return nil }
             return Finding(
                 rule,
-                "the stub of \(run.eventName(activation)) saves RDI at \(hexadecimal(address)); the words above it become pt_regs->orig_ax, ip, cs, flags, sp and ss, but the frame of the event stands \(abs(words) * 8) bytes \(words > 0 ? "above" : "below") them\(hasGuestRegisters(run, activation) ? ": RCX and R11, which Xen has pushed below it, were not taken off, as a thunk does" : "")"
+                "the stub of \(run.eventName(activation)) saves RDI at \(hexadecimal(address)); the words above it become pt_regs->orig_ax, ip, cs, flags, sp and ss, but the frame of the event stands \(abs(words) * 8) bytes \(words > 0 ? "above" : "below") them"
             )
         }
         return nil
-    }
-
-    /// Xen's RCX and R11 stand where Xen has put them, below the frame and its error code.
-    static func hasGuestRegisters(_ run: ScenarioRun, _ activation: Activation) -> Bool {
-        guard run.hypervisor != nil else { return false }
-        let r11 = activation.frame &- (activation.event.pushesErrorCode ? 16 : 8)
-        return [(r11, FrameSlot.r11), (r11 &- 8, FrameSlot.rcx)].allSatisfy { address, slot in
-            guard let owner = run.machine.memory.owner(at: address) else { return false }
-            return owner.kind == .hardwareFrame && owner.slot == slot.rawValue && owner.activation == activation.number
-        }
     }
 
     /// How many words above a place that should hold RIP the frame's RIP, CS and RFLAGS are found; nil if nowhere near.

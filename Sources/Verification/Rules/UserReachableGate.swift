@@ -28,7 +28,12 @@ enum UserReachableGate: Invariant {
                 "the program's \(Console.vectorMnemonic(vector)), for which the kernel has registered no entry, reaches \(run.here)"
             )
         }
-        if run.scenario.probe == .softwareInterrupt { return throughGate(run, activation) }
+        if run.scenario.probe == .softwareInterrupt {
+            guard activation.event.source == .software else { return nil }
+            return Finding(
+                rule,
+                "INT \(vector) from user mode reaches \(run.here): the gate of vector \(vector) has DPL 3")
+        }
         if run.image.isFastSystemCall(vector), activation.event.vector != vector, !activation.isReturnFault,
             activation.event.source == .fault
         {
@@ -43,14 +48,5 @@ enum UserReachableGate: Invariant {
             rule,
             "the program's INT \(vector) becomes \(Console.vectorMnemonic(activation.event.vector)) with error code \(hexadecimal(UInt64(activation.event.errorCode), digits: 4)): the gate of vector \(vector) cannot be reached from user mode"
         )
-    }
-    /// The program's INT n has gone through a gate that is not for programs: the cause of whatever its stub makes of it.
-    static func throughGate(_ run: ScenarioRun, _ activation: Activation) -> Finding? {
-        guard run.scenario.probe == .softwareInterrupt, activation.number == 1, activation.event.source == .software,
-            activation.fromUser
-        else { return nil }
-        let vector = run.scenario.vector
-        return Finding(
-            rule, "INT \(vector) from user mode reaches \(run.here): the gate of vector \(vector) has DPL 3")
     }
 }

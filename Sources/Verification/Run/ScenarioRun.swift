@@ -370,14 +370,7 @@ package struct ScenarioRun: Sendable {
 
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
     mutating func earlierCause(than finding: Finding) -> Finding? {
-        let causes = [
-            LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id, UserReachableGate.rule.id,
-        ]
-        if finding.rule.id != UserReachableGate.rule.id, let current,
-            let gate = UserReachableGate.throughGate(self, current)
-        {
-            return gate
-        }
+        let causes = [LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id]
         if finding.rule.id == PtRegsFaithful.rule.id, let overwritten = LiveFrameOverwritten.byFurtherEvent(self) {
             return overwritten
         }
