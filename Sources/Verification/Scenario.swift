@@ -173,6 +173,13 @@ extension EntryImage {
                 }
             }
         }
+        // What 64-bit programs count on is missed where it is not there; that it is refused as it should be is another question.
+        if platform.isXen && standIns.contains(Platform.syscallVector) && table.xen.callbacks["syscall"] == nil {
+            result.append(
+                Scenario(
+                    platform: platform, event: "syscall", vector: Platform.syscallVector, context: .user,
+                    probe: .refusedCall, reason: reason(vector: 0, context: .user, probe: .refusedCall)))
+        }
         for vector in layout.userOtherInterrupt.keys.sorted() {
             result.append(
                 Scenario(

@@ -40,10 +40,10 @@ struct ContextTests {
         try variant.edit("entry_SYSCALL_64", comparison, "")
         try variant.edit("entry_SYSCALL_64", comparison, "")
         for half in ["upper", "lower"] {
-            for (name, rule) in try broken(variant, "bare-metal-amd/*/user/sysret-rcx-\(half)-half") {
-                #expect(rule == "resumption", "\(name)")
-            }
-            #expect(!(try broken(variant, "bare-metal-amd/*/user/sysret-rcx-\(half)-half").isEmpty))
+            let name = "bare-metal-amd/entry_SYSCALL_64/user/sysret-rcx-\(half)-half"
+            // Old kernels have defects that any event shows.
+            #expect(try !Variant(kernel).run(name).violations.map(\.rule).contains("resumption"))
+            #expect(try variant.run(name).violations.map(\.rule).contains("resumption"))
         }
     }
 
@@ -148,11 +148,11 @@ struct ContextTests {
         let found = try broken(variant, "*/entry_SYSCALL_64/user/return")
         #expect(Set(found.values) == ["pt-regs-faithful"] && found.count == 3)
         var short = try Variant("linux-6.1")
-        try short.edit("entry_INT80_compat", "\tmovl\t%eax, %eax\n", "\tmovslq\t%eax, %rax\n")
+        try short.edit("entry_INT80_compat", "\tmovl\t%eax, %eax", "\tmovslq\t%eax, %rax")
         let extended = try broken(short, "*/entry_INT80_compat/user-32/return")
         #expect(Set(extended.values) == ["pt-regs-faithful"] && extended.count == 3, "\(extended)")
         var later = try Variant("linux-6.1")
-        try later.edit("entry_SYSCALL_64", "\tmovslq\t%eax, %rsi\n", "\tmovl\t%eax, %esi\n")
+        try later.edit("entry_SYSCALL_64", "\tmovslq\t%eax, %rsi", "\tmovl\t%eax, %esi")
         #expect(try broken(later, "*/entry_SYSCALL_64/*").isEmpty)
         try later.edit("spurious_interrupt", "\tIDTENTRY_IRQ_BODY __spurious_interrupt\n", spurious)
         let signed = try broken(later, "bare-metal-*/spurious_entries_start/*/return")

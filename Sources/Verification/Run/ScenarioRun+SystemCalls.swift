@@ -17,7 +17,7 @@ extension ScenarioRun {
             return
         }
         let vector = scenario.vector
-        let isRefused = image.refusedCalls.contains(vector)
+        let isRefused = scenario.probe == .refusedCall
         // Where the instruction itself faults, the fault is the scenario's event.
         eventIsPending = isRefused
         let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
