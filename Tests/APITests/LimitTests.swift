@@ -105,8 +105,8 @@ import Testing
         #expect(check < 2, "a check beside them took \(check) s")
         for path in ["/v1/simulations", "/v1/rules", "/livez", "/readyz", paths[0], "/v1/kernels/linux-5.2"] {
             let seconds = try elapsed {
-                let answer = try slow.get(path)
-                #expect(answer.status == 200, "\(path)")
+                let reply = try slow.get(path)
+                #expect(reply.status == 200, "\(path)")
             }
             #expect(seconds < 2, "GET \(path) took \(seconds) s")
         }
