@@ -196,7 +196,7 @@ import Testing
         process.standardError = FileHandle.nullDevice
         try process.run()
         _ = try slow.wait("/metrics") { $0.text.contains("gatehouse_simulations_running 1\n") }
-        // Not SIGTERM: a child inherits that it is ignored where a test has made it so.
+        // Not SIGTERM: a child of a thread that takes no signals inherits that.
         kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
         let seconds = try elapsed {
