@@ -19,11 +19,11 @@ struct ConsoleTests {
         #expect(absent[1].hasSuffix(" x86_64/entry.S#create_bounce_frame"))
         let last = try #require(absent.last)
         #expect(last.hasPrefix("(XEN) RIP:    e033:[<ffffffff8") && last.hasSuffix(">]"), "\(last)")
-        let overflow = try Variant("linux-6.1").run("xen-pv/asm_exc_page_fault/kernel-bad-stack/oops")
-        let lines = overflow.violations.first?.console ?? []
-        if !lines.isEmpty {
-            #expect(lines.contains { $0.hasSuffix("x86_64/entry.S#domain_crash_page_fault_6x8") }, "\(lines)")
-        }
+        var bad = try Variant("linux-6.1")
+        bad.write("xen_error_entry", "xorl\t%esp, %esp", "pushq\t%rax")
+        let lost = try console(bad, "xen-pv/asm_exc_divide_error/kernel/return")
+        #expect(lost.first == "(XEN) Pagetable walk from fffffffffffffff8:", "\(lost)")
+        #expect(lost.contains { $0.hasSuffix(" x86_64/entry.S#domain_crash_page_fault_6x8") }, "\(lost)")
     }
 
     @Test func aFrameThatCannotBeReadIsTheReturnsAffair() throws {
@@ -59,6 +59,7 @@ struct ConsoleTests {
         try variant.edit("paranoid_entry", "movq\t%rax, error_entry(%rip)", "movq\t%rax, 0x1000")
         let absent = try console(variant, "bare-metal-amd/machine_check/kernel/return")
         #expect(absent.contains("#PF: error_code(0x0002) - not-present page"), "\(absent)")
+        #expect(absent.first == "BUG: unable to handle page fault for address: 0000000000001000", "\(absent)")
     }
 
     @Test("the broken table of movss-bp-ist breaks by its defect alone")

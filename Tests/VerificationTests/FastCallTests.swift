@@ -16,6 +16,11 @@ struct FastCallTests {
         }
     }
 
+    /// What changes nothing that SYSRET could not give.
+    private static let returnsBySysret: Set<Probe> = [
+        .return, .sysretFlags, .movSS, .pendingFlush, .otherTask, .nestedTaskFlag, .alignmentFlag,
+    ]
+
     private static let calls = ["*/entry_SYSENTER_compat/*", "*/entry_SYSCALL_compat/*"]
 
     private func results(_ variant: Variant, _ patterns: [String] = FastCallTests.calls) throws -> [ScenarioResult] {
@@ -131,7 +136,11 @@ struct FastCallTests {
         }
         #expect(try broken("$(X86_EFLAGS_NT|X86_EFLAGS_TF)") == [.alignmentFlag: "access-flag"])
         #expect(try broken("$(X86_EFLAGS_AC|X86_EFLAGS_TF)") == [.nestedTaskFlag: "nested-task-flag"])
-        #expect(try broken("$(X86_EFLAGS_NT|X86_EFLAGS_AC)") == [.singleStep: "unexpected-fault"])
+        // Of 4.15 a stepped SYSENTER breaks as shipped, and before that (paranoid_exit and the page tables).
+        let isStepped = own[.singleStep] == []
+        #expect(isStepped == (kernel != "linux-4.15"))
+        #expect(
+            try broken("$(X86_EFLAGS_NT|X86_EFLAGS_AC)") == (isStepped ? [.singleStep: "unexpected-fault"] : [:]))
     }
 
     /// Linux 4.4 clears AC in any case, and `do_debug` takes TF away at the first step.
@@ -176,7 +185,7 @@ struct FastCallTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("entry_SYSCALL_compat", "\txorl\t%r10d, %r10d\n\tswapgs\n", "\tswapgs\n")
         try expect(variant, "information-leak") {
-            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
+            $0.platform != .xenPV && Self.returnsBySysret.contains($0.probe)
         }
     }
 
@@ -185,7 +194,7 @@ struct FastCallTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("entry_SYSCALL_compat", "\tswapgs\n\tsysretl\n", "\tsysretl\n")
         try expect(variant, "user-gs-base") {
-            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
+            $0.platform != .xenPV && Self.returnsBySysret.contains($0.probe)
         }
     }
 
@@ -196,7 +205,7 @@ struct FastCallTests {
             "entry_SYSCALL_compat", "\tSWITCH_TO_USER_CR3_NOSTACK scratch_reg=%r8 scratch_reg2=%r9\n", "")
         try expect(variant, "user-page-table") {
             $0.platform == .bareMetalIntel
-                && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
+                && Self.returnsBySysret.contains($0.probe)
         }
     }
 

@@ -70,7 +70,7 @@ struct NestedTests {
             SimulationRequest(selection: ScenarioSelection(patterns: [pattern]), nesting: 1), kernels: kernels)
         let isFound = result.results.contains { scenario in
             scenario.scenario.injections.contains { $0.event == .interrupt }
-                && scenario.violations.contains { ["live-frame-overwritten", "resumption"].contains($0.rule) }
+                && scenario.violations.contains { ["live-frame-overwritten", "pt-regs-faithful"].contains($0.rule) }
         }
         #expect(isFound, "\(result.results.filter { $0.verdict == .violated }.map(\.scenario.name).prefix(5))")
         #expect(findings(simulate(try Variant(kernel).table(), [pattern], nesting: 1)) == [])
@@ -165,7 +165,7 @@ struct NestedTests {
         let pattern = "bare-metal-intel/debug/kernel/return"
         #expect(findings(simulate(try variant.table(), [pattern], nesting: 1)) == [])
         try variant.entry("debug", "shift_ist", .null)
-        try variant.entry("debug", "ist_offset", .null)
+        try variant.entry("debug", "ist_offset", 0)
         let one = simulate(try variant.table(), [pattern], nesting: 1)
         #expect(findings(one).contains { $0.contains("live-frame-overwritten") && $0.contains("debug@do_debug") })
     }

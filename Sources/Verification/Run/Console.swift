@@ -49,7 +49,11 @@ package enum Console {
         let suffix = "[#1] \(preempt)SMP \(isolation)"
         var lines: [String] = []
         if vector == Vector.pageFault {
-            let address = CFunctionCall.faultAddress(run.machine, run.hypervisor)
+            // Where the entry code reads CR2 it hands it over, whatever tracing does to the register afterwards.
+            let isHandedOver = run.image.table.options["READ_CR2_IN_ENTRY"] ?? false
+            let own = run.current.flatMap { $0.event.vector == vector ? $0.event.address : nil }
+            let address =
+                (isHandedOver ? own : nil) ?? CFunctionCall.faultAddress(run.machine, run.hypervisor)
             lines.append("BUG: unable to handle page fault for address: \(hex(address))")
             let mode = errorCode & 4 != 0 ? "user" : "supervisor"
             let access = errorCode & 16 != 0 ? "instruction fetch" : errorCode & 2 != 0 ? "write access" : "read access"
