@@ -112,7 +112,7 @@ extension Application {
     ) -> (response: HTTPResponse, body: ResponseBody)? {
         guard let access else { return nil }
         let decision = access.decide(
-            authorization: head.headerFields[.authorization], scope: scope(of: head), host: peer.host,
+            authorization: head.headerFields[.authorization], scope: scope(of: head), host: peer.network,
             now: MonotonicTime(milliseconds: Int64(environment.uptime_seconds() * 1000)))
         let problem: Problem
         switch decision {
@@ -135,8 +135,7 @@ extension Application {
             problem = Problem(
                 .rateLimited, "too many requests; try again after \(seconds) s", fields: [.retryAfter: "\(seconds)"])
         }
-        metrics.count(head.method, "(denied)", problem.kind.status)
-        let (response, body) = Application.answer(problem, to: head)
+        let (response, body) = answer(problem, to: head, from: peer, as: "(denied)")
         return (response, body.isEmpty ? .empty : .bytes(body))
     }
 

@@ -13,10 +13,14 @@ package protocol WorkQueue: AnyObject, Sendable {
 
     /// Pieces of work that wait.
     var waiting: Int { get }
+
+    /// Whether what is submitted now has to wait.
+    var isBusy: Bool { get }
 }
 
 extension WorkQueue {
     package var waiting: Int { 0 }
+    package var isBusy: Bool { false }
 }
 
 /// One answered request, for whoever keeps an access log. Nothing of it is a secret: no query, no body, no token.
@@ -25,7 +29,7 @@ package struct RequestRecord: Sendable {
     package var method: String
     /// Without the query.
     package var path: String
-    /// The template of the route; `(none)` where there was none.
+    /// The template of the route; `(none)` where there was none, `(denied)` and `(refused)` where it was not asked.
     package var route: String
     package var status: Int
     package var bytes: Int
@@ -78,6 +82,8 @@ package struct APILimits: Sendable, Hashable {
     package var patterns = 32
     /// A request that waited longer for a thread is answered 503: whoever sent it has given up, or will.
     package var queue_seconds = 60.0
+    /// What a simulation may take; what it has not decided by then is undecided.
+    package var simulation_seconds = 120
     /// Bytes of finished answers kept in memory for repeated GETs.
     package var cache_bytes = 8 << 20
 
@@ -91,6 +97,8 @@ package final class Application: RequestHandler {
     package let queue: any WorkQueue
     /// Requests that only read or write the store, so that they do not wait for simulations.
     package let shortQueue: any WorkQueue
+    /// Simulations with nested events: some take minutes, and what takes milliseconds must not wait for them.
+    package let longQueue: any WorkQueue
     package let environment: Environment
     package let limits: APILimits
     package let kernels: KernelLibrary
@@ -100,18 +108,23 @@ package final class Application: RequestHandler {
     package let access: AccessControl?
     let cache: AnswerCache
     let metrics = APIMetrics()
+    let running = RunningSimulations()
     private let routerBox = Mutex<Router?>(nil)
     private let draining = Atomic<Bool>(false)
 
-    /// - Parameter shortQueue: for short requests; nil for the same queue as for what computes.
+    /// - Parameters:
+    ///   - shortQueue: For short requests; nil for the same queue as for what computes.
+    ///   - longQueue: For simulations with nested events; nil likewise.
     package init(
-        store: ResultStore, queue: any WorkQueue, shortQueue: (any WorkQueue)? = nil, environment: Environment,
+        store: ResultStore, queue: any WorkQueue, shortQueue: (any WorkQueue)? = nil,
+        longQueue: (any WorkQueue)? = nil, environment: Environment,
         limits: APILimits = APILimits(), access: AccessControl? = nil,
         kernels: KernelLibrary = .shipped, version: String
     ) {
         self.store = store
         self.queue = queue
         self.shortQueue = shortQueue ?? queue
+        self.longQueue = longQueue ?? queue
         self.environment = environment
         self.limits = limits
         self.access = access.flatMap { $0.isOpen ? nil : $0 }
@@ -139,17 +152,22 @@ package final class Application: RequestHandler {
     /// A finished answer is sent from the event loop itself.
     package func preparedAnswer(to head: HTTPRequest) -> PreparedAnswer? { cache.answer(to: head) }
 
-    /// A body that is too large by its own account is not read; where it would go to no route, that is said.
+    /// What the head decides is said before the body is read: no such route or method, a type that is not taken, too long by its
+    /// own account.
     package func refusal(of head: HTTPRequest) -> (response: HTTPResponse, body: ResponseBody)? {
-        let limit_bytes = bodyLimit_bytes(
-            path: (head.path ?? "").prefix { $0 != "?" }, contentType: head.headerFields[.contentType])
-        guard let length = head.headerFields[.contentLength].flatMap(Int.init), length > limit_bytes else { return nil }
-        var problem = Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
         do throws(Problem) {
-            _ = try router.find(try Request(head, body: []))
-        } catch { problem = error }
-        let (response, body) = Application.answer(problem, to: head)
-        return (response, body.isEmpty ? .empty : .bytes(body))
+            let request = try Request(head, body: [])
+            let (route, _) = try router.find(request)
+            try checkType(request, route)
+            let limit_bytes = bodyLimit_bytes(path: request.path[...], contentType: request.fields[.contentType])
+            guard let length = request.fields[.contentLength].flatMap({ Int($0) }), length > limit_bytes else {
+                return nil
+            }
+            throw Problem(.contentTooLarge, "the body has \(length) bytes; at most \(limit_bytes) are read")
+        } catch {
+            let (response, body) = answer(error, to: head, from: nil, as: "(refused)")
+            return (response, body.isEmpty ? .empty : .bytes(body))
+        }
     }
 
     package func handle(_ incoming: IncomingRequest, responder: Responder) {
@@ -188,7 +206,13 @@ package final class Application: RequestHandler {
                 return respond(responder, Finished(HTTPResponse(status: .serviceUnavailable), []))
             }
             if environment.uptime_seconds() - start > limits.queue_seconds { return refuse(incoming, responder) }
-            respond(responder, answer(incoming, since: start))
+            var isWaitHopeless = false
+            if queue === self.queue, longQueue !== queue, let request = try? Request(incoming), isLong(request) {
+                let waits = Preferences(request.fields[.prefer]).wait_seconds != nil
+                isWaitHopeless = waits && longQueue.isBusy
+                if !isWaitHopeless { return enqueue(incoming, responder, on: longQueue, since: start) }
+            }
+            respond(responder, answer(incoming, since: start, responder, isWaitHopeless: isWaitHopeless))
         }
         if !accepted { refuse(incoming, responder) }
     }
@@ -203,8 +227,7 @@ package final class Application: RequestHandler {
 
     private func refuse(_ incoming: IncomingRequest, _ responder: Responder) {
         let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
-        metrics.count(incoming.head.method, "(refused)", problem.kind.status)
-        let (response, body) = Application.answer(problem, to: incoming.head)
+        let (response, body) = answer(problem, to: incoming.head, from: incoming.peer, as: "(refused)")
         respond(responder, Finished(response, body))
     }
 
@@ -228,22 +251,48 @@ package final class Application: RequestHandler {
         return (answer.response, answer.stream?.collect() ?? answer.body)
     }
 
-    private func answer(_ incoming: IncomingRequest, since start: Double) -> Finished {
+    /// - Parameter responder: Who may be answered early, and may give up; nil where that is nobody.
+    private func answer(
+        _ incoming: IncomingRequest, since start: Double, _ responder: Responder? = nil, isWaitHopeless: Bool = false
+    ) -> Finished {
         let head = incoming.head
         let id = requestID(head)
         var route = "(none)"
-        var finished = answer(incoming, id: id, route: &route)
+        var early: (@Sendable (Answer) -> Void)?
+        if let responder {
+            early = { [self] answer in
+                var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
+                response.headerFields[.requestID] = id
+                respond(responder, Finished(response, answer.body))
+            }
+        }
+        var finished = answer(incoming, id: id, route: &route) { request in
+            request.answerEarly = early
+            request.isWaitHopeless = isWaitHopeless
+            if let responder { request.isGivenUp = { responder.isCancelled } }
+        }
         finished.response.headerFields[.requestID] = id
         let response = finished.response
         let seconds = environment.uptime_seconds() - start
         metrics.count(head.method, route, response.status.code, seconds: seconds)
+        logAnswer(
+            head, id: id, route: route, response.status.code, bytes: finished.body.count, seconds: seconds,
+            incoming.peer)
+        return finished
+    }
+
+    /// A line of the access log, where there is one.
+    func logAnswer(
+        _ head: HTTPRequest, id: String, route: String, _ status: Int, bytes: Int, seconds: Double,
+        _ peer: PeerAddress?
+    ) {
         environment.logRequest?(
             RequestRecord(
                 id: id, method: head.method.rawValue, path: Application.instance(head), route: route,
-                status: response.status.code, bytes: finished.body.count, seconds: seconds,
-                peer: incoming.peer.description,
-                token: head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
-        return finished
+                status: status, bytes: bytes, seconds: seconds, peer: peer?.description ?? "-",
+                // What is no known token is not repeated, not even its public part.
+                token: status == 401
+                    ? nil : head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
     }
 
     /// What is sent: a finished body, or one that is made meanwhile.
@@ -260,11 +309,18 @@ package final class Application: RequestHandler {
     }
 
     private func answer(
-        _ incoming: IncomingRequest, id: String, route template: inout String
+        _ incoming: IncomingRequest, id: String, route template: inout String, prepare: (inout Request) -> Void
     ) -> Finished {
         let generation = cache.generation
         do throws(Problem) {
-            let request = try Request(incoming)
+            var request = try Request(incoming)
+            prepare(&request)
+            if request.method == .options && request.path == "*" {
+                // About the service and not a resource of it (RFC 9110 section 9.3.7).
+                template = "*"
+                return Finished(
+                    HTTPResponse(status: .noContent, headerFields: [.allow: "GET, HEAD, POST, DELETE, OPTIONS"]), [])
+            }
             let (route, values) = try router.find(request)
             template = route.template
             var answer = try dispatch(request, route, values)
@@ -331,6 +387,18 @@ package final class Application: RequestHandler {
     /// What a problem names as its occurrence: the path, without the query.
     private static func instance(_ head: HTTPRequest) -> String {
         String((head.path ?? "/").prefix { $0 != "?" }.prefix(512))
+    }
+
+    /// The answer to a request that comes to no handler: counted, logged and with an id like any other.
+    func answer(
+        _ problem: Problem, to head: HTTPRequest, from peer: PeerAddress?, as route: String
+    ) -> (response: HTTPResponse, body: [UInt8]) {
+        let id = requestID(head)
+        metrics.count(head.method, route, problem.kind.status)
+        var (response, body) = Application.answer(problem, to: head, id: id)
+        response.headerFields[.requestID] = id
+        logAnswer(head, id: id, route: route, problem.kind.status, bytes: body.count, seconds: 0, peer)
+        return (response, body)
     }
 
     /// The answer to a request that failed, in the form that its `Accept` asks for; HEAD gets the fields only.

@@ -48,6 +48,16 @@ extension Application {
         }
     }
 
+    /// Throws where a route does not take a body of the declared type.
+    func checkType(_ request: Request, _ route: Route) throws(Problem) {
+        guard route.method == .post else { return }
+        switch (route.template, BodyKind(request.fields[.contentType])) {
+        case ("/v1/configurations", .form), ("/v1/configurations", .tar), ("/v1/checks", .patch): return
+        case ("/v1/configurations/{ref}/patches", _): try requirePatch(request)
+        default: try requireJSON(request)
+        }
+    }
+
     /// The body without its content coding; a patch or an archive may be gzip data itself.
     func plainBody(_ request: Request, limit_bytes: Int) throws(Problem) -> [UInt8] {
         let isEncoded: Bool

@@ -38,7 +38,7 @@ extension Application {
         }
     }
 
-    private func requireJSON(_ request: Request) throws(Problem) {
+    func requireJSON(_ request: Request) throws(Problem) {
         let type =
             (request.fields[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingSpaces.lowercased() }
             ?? ""
@@ -229,21 +229,21 @@ extension Application {
     func configurationListing(_ request: Request, _ reference: String) throws(Problem) -> Answer {
         try request.allow(["platform", "routine"])
         let format = try request.format(among: [.text])
-        let platform = try request.choice("platform", Platform.self) ?? .bareMetalIntel
+        let platform = try request.choice("platform", Platform.self)
         let table = try resolve(reference)
         let routine = try request.parameter("routine")
-        let image: EntryImage
+        let listing: TableListing
         do throws(InvalidConfiguration) {
-            image = try table.expand(for: platform, kernels: kernels)
+            listing = try table.listing(for: platform, kernels: kernels)
         } catch { throw Problem(error) }
-        guard
-            let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image)
-        else {
+        guard let text = routine.map({ listing.text(of: $0) }) ?? listing.text else {
             throw Problem(.notFound, "there is no such routine in this table")
         }
         return Answer(
             .ok, format, [UInt8](text.utf8),
-            fields: [.eTag: "\"\(table.digest.hex.prefix(32))-\(platform.rawValue)-\(routine ?? "")-\(modelVersion)\""])
+            fields: [
+                .eTag: "\"\(table.digest.hex.prefix(32))-\(platform?.rawValue ?? "")-\(routine ?? "")-\(modelVersion)\""
+            ])
     }
 
     func listConfigurations(_ request: Request) throws(Problem) -> Answer {

@@ -201,7 +201,9 @@ extension Application {
         let queues = [
             MetricFamily("gatehouse_queue_depth", .gauge, "Requests that wait for a thread.")
                 .with(Double(queue.waiting), [("queue", "computing")])
-                .with(Double(shortQueue.waiting), [("queue", "short")]),
+                .with(Double(shortQueue.waiting), [("queue", "short")])
+                .with(Double(longQueue.waiting), [("queue", "long")]),
+            MetricFamily("gatehouse_simulations_running", .gauge, "Simulations that run.").with(Double(running.count)),
             MetricFamily("gatehouse_cached_bytes", .gauge, "Finished answers in memory.").with(
                 Double(cache.size_bytes)),
         ]

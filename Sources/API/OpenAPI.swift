@@ -11,7 +11,9 @@ enum OpenAPI {
     ])
 
     /// What a query parameter is, where its name does not say it all.
-    private static func parameterSchema(_ name: String) -> (description: String, schema: JSON) {
+    private static func parameterSchema(
+        _ name: String, _ template: String
+    ) -> (description: String, schema: JSON) {
         func text(_ description: String) -> (String, JSON) { (description, .object([JSON.Member("type", "string")])) }
         func choice(_ description: String, _ values: [String]) -> (String, JSON) {
             (
@@ -31,16 +33,23 @@ enum OpenAPI {
             return text("Id, unique prefix of 8 or more digits, or name; a shipped name means the shipped table")
         case "verdict": return choice("Only this verdict", StoredVerdict.allCases.map(\.rawValue))
         case "state": return choice("Only this state", StoredState.allCases.map(\.rawValue))
+        case "platform" where template.hasSuffix("/listing"):
+            return choice(
+                "Only the code of this platform, which replaces code there alone; otherwise one text for all of them",
+                Platform.allCases.map(\.rawValue))
         case "platform": return choice("One platform", Platform.allCases.map(\.rawValue))
         case "platforms": return text("Platforms, separated by commas")
         case "scenarios": return text("Pattern of scenario names with * and ?")
         case "xen": return choice("Release of Xen", XenRelease.supported)
         case "nesting":
-            return ("Events that may come while others are handled, at every instruction", nestingSchema)
+            return (
+                "Events that may come while others are handled, at every instruction; what the service's limits leave untried is counted in the report's cut_short",
+                nestingSchema
+            )
         case "rule": return choice("Only scenarios with a violation or a warning of this rule", Rule.all.map(\.id))
         case "stop_at_first":
             return ("Stop after the first violated scenario", .object([JSON.Member("type", "boolean")]))
-        case "routine": return text("One routine of the listing")
+        case "routine": return text("One routine of the listing, as the member routines of a table takes it")
         case "verbose": return text("List every check")
         default: return text("")
         }
@@ -264,7 +273,7 @@ enum OpenAPI {
                 ? (
                     "Form of the answer, before Accept",
                     JSON.object([JSON.Member("type", "string"), JSON.Member("enum", .array(formats))])
-                ) : parameterSchema(name)
+                ) : parameterSchema(name, route.template)
             parameters.append(
                 .object([
                     JSON.Member("name", .string(name)), JSON.Member("in", "query"),
@@ -296,9 +305,14 @@ enum OpenAPI {
 
     private static func successes(_ route: Route) -> [(status: String, description: String)] {
         switch (route.method, route.template) {
+        case (.delete, "/v1/simulations/{id}"):
+            [("204", "Removed; cancelled where it had not ended, and what runs of it ends at once")]
         case (.delete, _): [("204", "Removed")]
+        case (.get, "/v1/simulations/{id}"):
+            [("200", "The report; before the end the state, with 'progress' while it runs")]
         case (.post, "/v1/configurations"): [("201", "Kept"), ("200", "That content is there already")]
-        case (.post, "/v1/simulations"): [("201", "The report"), ("202", "Queued; Location has the result")]
+        case (.post, "/v1/simulations"):
+            [("201", "The report"), ("202", "Queued, or not done within Prefer: wait=N; Location has the result")]
         default: [("200", "The answer")]
         }
     }

@@ -13,13 +13,18 @@ struct PatchedTable {
 }
 
 extension Application {
+    /// What kind of patch the body is by its declared type.
+    @discardableResult
+    func requirePatch(_ request: Request) throws(Problem) -> Mail.Form? {
+        if case .patch(let form)? = BodyKind(request.fields[.contentType]) { return form }
+        throw Problem(
+            .unsupportedMediaType, "a patch is sent as one of \(BodyKind.patchTypes)",
+            fields: [.acceptPost: BodyKind.patchTypes])
+    }
+
     /// Applies the body to the table that a reference means.
     func patch(_ request: Request, _ reference: String) throws(Problem) -> PatchedTable {
-        guard case .patch(let form)? = BodyKind(request.fields[.contentType]) else {
-            throw Problem(
-                .unsupportedMediaType, "a patch is sent as one of \(BodyKind.patchTypes)",
-                fields: [.acceptPost: BodyKind.patchTypes])
-        }
+        let form = try requirePatch(request)
         let base = try resolve(reference)
         let body = try plainBody(request, limit_bytes: limits.source.input_bytes)
         let outcome = PatchApplication.apply(
@@ -76,10 +81,13 @@ extension Application {
         let order = try SimulationOrder(query: request, limits: limits)
         let patched = try patch(request, reference)
         let name = try submittedName(request, patched.head)
-        let before = patched.base.simulate(order.request, kernels: kernels, runner: ConcurrentRunner())
+        let control = control(for: request)
+        let before = try simulating(control) { () throws(Problem) in
+            patched.base.simulate(order.request, kernels: kernels, runner: runner(for: order), control: control)
+        }
         let kept = try runAndKeep(
             patched.head, order, scenarios: .parameter("scenarios"), name: name,
-            renames: try request.parameter("name") != nil)
+            renames: try request.parameter("name") != nil, self.control(for: request))
         let comparison = Comparison(
             base: side(patched.base.name ?? reference, patched.base, before), before,
             head: side(name ?? "\(patched.base.name ?? reference) with the patch", patched.head, kept.result),
@@ -115,7 +123,14 @@ extension Application {
             let table = try resolve(reference)
             tables.append((table.name ?? reference, table))
         }
-        let results = tables.map { $0.table.simulate(order.request, kernels: kernels, runner: ConcurrentRunner()) }
+        var results: [SimulationResult] = []
+        for (_, table) in tables {
+            let control = control(for: request)
+            results.append(
+                try simulating(control) { () throws(Problem) in
+                    table.simulate(order.request, kernels: kernels, runner: runner(for: order), control: control)
+                })
+        }
         if results.allSatisfy({ $0.results.isEmpty && $0.verdict != .invalid }) {
             throw Problem.noScenario(order, scenarios: .parameter("scenarios"))
         }

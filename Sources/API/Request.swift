@@ -13,6 +13,12 @@ package struct Request: Sendable {
     package var query: [(name: String, value: String)]
     package var fields: HTTPFields
     package var body: [UInt8]
+    /// Whether nobody waits for the answer any more.
+    package var isGivenUp: @Sendable () -> Bool = { false }
+    /// Sends an answer before the handler is done; what it returns must then be that same answer.
+    package var answerEarly: (@Sendable (Answer) -> Void)?
+    /// The threads for what takes long are taken: who would wait for an answer only so long gets one at once.
+    package var isWaitHopeless = false
 
     /// Takes a request apart; throws `malformed-request` for a path or query that cannot be decoded.
     package init(_ incoming: IncomingRequest) throws(Problem) { try self.init(incoming.head, body: incoming.body) }

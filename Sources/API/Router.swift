@@ -56,6 +56,7 @@ package struct Router: Sendable {
 
     /// The route and the values of its template's names.
     package func find(_ request: Request) throws(Problem) -> (Route, [String: String]) {
+        if request.method == .connect { throw Problem(.notImplemented, "this service is no proxy") }
         var allowed: [String] = []
         for candidate in compiled {
             guard let values = Router.match(candidate.segments, request.segments) else { continue }

@@ -12,7 +12,8 @@ struct SimulationOrder: Sendable {
         var members: [JSON.Member] = [
             JSON.Member("platforms", .array(request.selection.platforms.map { .string($0.rawValue) })),
             JSON.Member("scenarios", .array(request.selection.patterns.map { .string($0) })),
-            JSON.Member("nesting", 0), JSON.Member("stop_at_first", .bool(request.stopAtFirst)),
+            JSON.Member("nesting", .integer(Int64(request.nesting))),
+            JSON.Member("stop_at_first", .bool(request.stopAtFirst)),
         ]
         if let xen = request.xen { members.append(JSON.Member("xen", .string(xen.rawValue))) }
         return .object(members)

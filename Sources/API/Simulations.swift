@@ -16,16 +16,19 @@ extension Application {
         return SimulationID(at: environment.now(), using: &source)
     }
 
-    /// Simulates and makes the report.
+    /// Simulates and makes the report; nil where it was stopped: what came of it is worth nothing.
     func run(
-        _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder
-    ) -> (report: Report, outcome: SimulationOutcome, result: SimulationResult) {
+        _ table: EntryTable, digest: Digest, name: String?, id: SimulationID, _ order: SimulationOrder,
+        _ control: SimulationControl
+    ) -> (report: Report, outcome: SimulationOutcome, result: SimulationResult)? {
         let start = environment.uptime_seconds()
-        let result = table.simulate(order.request, kernels: kernels, runner: ConcurrentRunner())
+        let result = table.simulate(order.request, kernels: kernels, runner: runner(for: order), control: control)
         let elapsed = environment.uptime_seconds() - start
+        if control.reason == .cancelled { return nil }
         let report = Report(
             result: result, request: order.request, configuration: Report.Configuration(id: digest.hex, name: name),
-            kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339)
+            kernel: table.kernel, id: id.text, elapsed_seconds: elapsed, created: environment.now().rfc3339,
+            timeLimit_seconds: limits.simulation_seconds)
         let summary = report.summary
         metrics.countScenarios([
             "holds": summary.holds, "violated": summary.violated, "undecided": summary.undecided,
@@ -57,13 +60,23 @@ extension Application {
     /// own where nothing is given: a table that was found by reference keeps the names it has.
     func runAndKeep(
         _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
-        renames: Bool = false
-    ) throws(Problem) -> (
-        id: SimulationID, report: Report, bytes: [UInt8], records: [[UInt8]], result: SimulationResult
-    ) {
-        let digest = table.digest
+        renames: Bool = false, _ control: SimulationControl
+    ) throws(Problem) -> Kept {
         let id = newSimulationID()
-        let (report, outcome, result) = run(table, digest: digest, name: name ?? table.name, id: id, order)
+        let product = try simulating(control) { () throws(Problem) in
+            run(table, digest: table.digest, name: name ?? table.name, id: id, order, control)
+        }
+        return try keep(
+            table, order, scenarios: place, name: name, renames: renames, id: id, product)
+    }
+
+    /// Keeps what came of a simulation; throws as `runAndKeep`.
+    func keep(
+        _ table: EntryTable, _ order: SimulationOrder, scenarios place: Problem.Item.Place, name: String?,
+        renames: Bool = false, id: SimulationID,
+        _ product: (report: Report, outcome: SimulationOutcome, result: SimulationResult)?
+    ) throws(Problem) -> Kept {
+        guard let (report, outcome, result) = product else { throw Application.stopped }
         if report.summary.scenarios == 0 && report.verdict != Verdict.invalid.rawValue {
             throw Problem.noScenario(order, scenarios: place)
         }
@@ -77,10 +90,20 @@ extension Application {
             try perform(
                 .insertSimulation(
                     NewSimulation(
-                        id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
+                        id: id, configuration: table.digest, request: order.json.text, modelVersion: modelVersion,
                         createdAt: environment.now()), outcome: outcome))
         } catch { throw Problem(error) }
-        return (id, report, outcome.report, outcome.scenarios.map(\.record), result)
+        return Kept(
+            id: id, report: report, bytes: outcome.report, records: outcome.scenarios.map(\.record), result: result)
+    }
+
+    /// What was simulated and kept.
+    struct Kept {
+        var id: SimulationID
+        var report: Report
+        var bytes: [UInt8]
+        var records: [[UInt8]]
+        var result: SimulationResult
     }
 
     static let reportFormats: [Format] = [.json, .text, .wide, .csv, .ndjson]
@@ -132,7 +155,7 @@ extension Application {
         let name = try submittedName(request, table)
         let kept = try runAndKeep(
             table, order, scenarios: .parameter("scenarios"), name: name,
-            renames: try request.parameter("name") != nil)
+            renames: try request.parameter("name") != nil, control(for: request))
         return try reportAnswer(
             .ok, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
     }
@@ -180,13 +203,26 @@ extension Application {
 
         let table = if let inline { inline } else { try resolve(reference ?? "") }
         let preferences = Preferences(request.fields[.prefer])
-        // Nothing is done within no time; any longer wait is given by answering when it is done.
-        if preferences.respondsAsync || preferences.wait_seconds == 0 {
-            return try startLater(
-                table, order, name: inline?.name, applied: preferences.respondsAsync ? "respond-async" : "wait=0")
+        if preferences.respondsAsync || preferences.wait_seconds == 0 || request.isWaitHopeless {
+            let applied = preferences.respondsAsync ? "respond-async" : preferences.wait_seconds == 0 ? "wait=0" : nil
+            return try startLater(table, order, name: inline?.name, applied: applied)
         }
         let start = environment.uptime_seconds()
-        let kept = try runAndKeep(table, order, scenarios: .pointer("/scenarios"), name: inline?.name)
+        if let seconds = preferences.wait_seconds, let early = request.answerEarly {
+            let outcome = try runAndWait(
+                table, order, name: inline?.name, seconds: Double(seconds), request, answerEarly: early)
+            switch outcome {
+            case .early(let answer): return answer
+            case .kept(let kept):
+                var answer = try reportAnswer(
+                    .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes,
+                    records: { kept.records })
+                answer.fields[.preferenceApplied] = "wait=\(seconds)"
+                return answer
+            }
+        }
+        let kept = try runAndKeep(
+            table, order, scenarios: .pointer("/scenarios"), name: inline?.name, control(for: request))
         var answer = try reportAnswer(
             .created, format, id: kept.id, report: { kept.report }, bytes: kept.bytes, records: { kept.records })
         // A wait that was exceeded was not applied, and must not be said to be (RFC 7240, section 3).
@@ -197,7 +233,7 @@ extension Application {
     }
 
     private func startLater(
-        _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String
+        _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String?
     ) throws(Problem) -> Answer {
         // Before anything is promised: a 202 has no way to say it later but by failing.
         if !order.selectsAny(of: table, kernels: kernels) {
@@ -214,6 +250,7 @@ extension Application {
                         id: id, configuration: digest, request: order.json.text, modelVersion: modelVersion,
                         createdAt: environment.now())))
         } catch { throw Problem(error) }
+        let queue = order.request.nesting > 0 ? longQueue : queue
         let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name ?? table.name) }
         if !accepted {
             // Only what has ended can be removed; left queued, it would keep its configuration from being removed.
@@ -221,27 +258,57 @@ extension Application {
             _ = try? perform(.deleteSimulation(id))
             throw Problem(.overloaded, "too many simulations wait; try again", fields: [.retryAfter: "1"])
         }
+        var answer = Application.acceptedAnswer(id, .queued)
+        answer.fields[.preferenceApplied] = applied
+        return answer
+    }
+
+    /// 202: where the result of a simulation will be.
+    static func acceptedAnswer(_ id: SimulationID, _ state: StoredState) -> Answer {
         let location = "/v1/simulations/\(id.text)"
         let body = JSON.object([
-            JSON.Member("id", .string(id.text)), JSON.Member("state", "queued"),
+            JSON.Member("id", .string(id.text)), JSON.Member("state", .string(state.rawValue)),
             JSON.Member("links", .object([JSON.Member("self", .string(location))])),
         ])
-        return Answer(
-            .accepted, .json, body.bytes,
-            fields: [.location: location, .retryAfter: "1", .preferenceApplied: applied])
+        return Answer(.accepted, .json, body.bytes, fields: [.location: location, .retryAfter: "1"])
     }
 
     private func finishLater(
         _ id: SimulationID, _ table: EntryTable, _ digest: Digest, _ order: SimulationOrder, name: String?
     ) {
+        let control = control(for: nil)
+        let number = running.begin(control, now: environment.uptime_seconds())
+        defer { running.end(number) }
         do throws(StoreError) {
+            // Before the state says that it runs: who cancels it then finds it.
+            running.name(number, id)
+            if running.isStopping {
+                try perform(.failSimulation(id, failure: "interrupted", at: environment.now()))
+                return
+            }
             try perform(.startSimulation(id, at: environment.now()))
-            let (_, outcome, _) = run(table, digest: digest, name: name, id: id, order)
-            try perform(.finishSimulation(id, outcome))
-        } catch {
-            // Cancelled meanwhile, or the store is gone: the start after this one marks what never ended.
-            environment.log("simulation \(id.text) ended without a result: \(error.code.rawValue)")
+            let product = run(table, digest: digest, name: name, id: id, order, control)
+            try finish(id, product?.outcome)
+        } catch { logUnfinished(id, error) }
+    }
+
+    /// Keeps what came of a simulation that was kept when it began, unless it was stopped.
+    func finish(_ id: SimulationID, _ outcome: SimulationOutcome?) throws(StoreError) {
+        guard let outcome else {
+            // Either it is cancelled already, or the service stops.
+            if running.isStopping {
+                try perform(.failSimulation(id, failure: "interrupted", at: environment.now()))
+            }
+            return
         }
+        try perform(.finishSimulation(id, outcome))
+    }
+
+    /// A simulation has no result. Cancelled is what its client wanted; else the store is in trouble, and the next start
+    /// marks what never ended.
+    func logUnfinished(_ id: SimulationID, _ error: StoreError) {
+        if error.code == .simulationEnded || error.code == .notFound { return }
+        environment.log("simulation \(id.text) ended without a result: \(error.code.rawValue)")
     }
 
     // MARK: Reading
@@ -251,7 +318,7 @@ extension Application {
         do throws(StoreError) { return try store.simulation(id) } catch { throw Problem(error) }
     }
 
-    static func json(_ simulation: StoredSimulation) -> JSON {
+    func json(_ simulation: StoredSimulation) -> JSON {
         let id = simulation.id.text
         func count(_ value: Int) -> JSON { .integer(Int64(value)) }
         var members: [JSON.Member] = [
@@ -276,6 +343,7 @@ extension Application {
             JSON.Member("created", .string(simulation.createdAt.rfc3339)),
         ]
         if let finished = simulation.finishedAt { members.append(JSON.Member("finished", .string(finished.rfc3339))) }
+        if let progress = progress(of: simulation) { members.append(JSON.Member("progress", progress)) }
         if let failure = simulation.failure { members.append(JSON.Member("failure", .string(failure))) }
         members.append(
             JSON.Member(
@@ -295,9 +363,10 @@ extension Application {
             // No report yet, or none to come: its state, in every form that was asked for.
             var fields: HTTPFields = [.cacheControl: "no-store"]
             if !stored.state.isEnd { fields[.retryAfter] = "1" }
-            let body = Application.json(stored)
+            let body = json(stored)
             if format == .json || format == .ndjson { return Answer(.ok, .json, body.bytes, fields: fields) }
-            let line = "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? "")\n"
+            let line =
+                "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? progressText(of: stored))\n"
             return Answer(.ok, .text, [UInt8](line.utf8), fields: fields)
         }
         if format == .ndjson { return try recordStream(of: stored.id) }
@@ -366,7 +435,7 @@ extension Application {
         let text = page.items.map { item in
             "\(item.id.text)  \(item.createdAt.rfc3339)  \(item.state.rawValue)  \(item.verdict?.rawValue ?? "-")  \(item.configurationName ?? String(item.configuration.hex.prefix(16)))\n"
         }.joined()
-        return list(request, format, page.items.map(Application.json), next: page.next, text: text)
+        return list(request, format, page.items.map(json), next: page.next, text: text)
     }
 
     func deleteSimulation(_ request: Request, _ text: String) throws(Problem) -> Answer {
@@ -380,6 +449,7 @@ extension Application {
                 try perform(.deleteSimulation(stored.id))
             } else {
                 try perform(.cancelSimulation(stored.id, at: environment.now()))
+                running.stop(stored.id)
             }
         } catch { throw Problem(error) }
         cache.clear()

@@ -70,7 +70,7 @@ extension Assembly {
             let file = addFile(source.name)
             enterText()
             role = source.role
-            if role == .kernel { kernelFiles.insert(file) }
+            if role == .kernel || role.isRemainder { kernelFiles.insert(file) }
             if !source.origins.isEmpty {
                 origins[file] = (source.origins, source.originFiles.map { addFile($0) })
             }
@@ -81,6 +81,7 @@ extension Assembly {
         role = .listing
         for index in overrides.indices where !overrides[index].isUsed && !isStopped {
             enterText()
+            if !appliesHere(index) { continue }
             do throws(Fault) {
                 try runOverride(index, name: overrides[index].name, isGlobal: true, at: 0)
             } catch {

@@ -8,7 +8,8 @@ extension Assembly {
         if let undefined = undefinedSymbol(value) {
             let number = symbols[Int(undefined)].name
             let name = number >= 0 ? names.string(number) : "numeric label"
-            let hint = suggestion(name) { $0.symbol >= 0 && symbols[Int($0.symbol)].kind == .absolute }
+            let known = symbols
+            let hint = suggestion(name) { $0.symbol >= 0 && known[Int($0.symbol)].kind == .absolute }
             throw fail(.undefinedSymbol, "undefined symbol `\(name)`\(hint)", at: start)
         }
         throw fail(.notConstant, "the value must be known here; it depends on an address", at: start)

@@ -4,21 +4,22 @@ extension Assembly {
     /// Fills in what waited for addresses.
     mutating func applyFixups(_ offsets: [Int]) {
         var reported = Set<UInt64>()
+        var uses: [(symbol: Int, fixup: Int)] = []
         for index in fixups.indices {
             let fixup = fixups[index]
             do throws(ResolutionFault) {
                 let value = try resolve(fixup.value, offsets, depth: 0)
                 apply(fixup, value, offsets)
             } catch {
-                if let symbol = gapSymbol(error, fixup), let gapAddress {
-                    noteUndefined(symbol, fixup, &reported)
-                    apply(fixup, gapAddress, offsets)
+                if let symbol = gapSymbol(error, fixup), gapAddress != nil {
+                    uses.append((symbol, index))
                 } else {
                     report(error, fixup, &reported)
                 }
             }
             if isStopped { return }
         }
+        fillGaps(uses, offsets)
     }
 
     /// The symbol that nothing defines, where the sources of a kernel use it.
@@ -28,17 +29,6 @@ extension Assembly {
         case .undefined(let index), .discarded(let index): return symbols[index].name >= 0 ? index : nil
         default: return nil
         }
-    }
-
-    private mutating func noteUndefined(_ index: Int, _ fixup: Fixup, _ reported: inout Set<UInt64>) {
-        guard reported.insert(UInt64(index) << 32 | 0xFFFF_FFFF).inserted, gaps.count < limits.gaps else { return }
-        let name = names.string(symbols[index].name)
-        let routine = names.string(routines[Int(owners[fixup.item])].name)
-        let place = origin(of: kernelPlace(fixup.location) ?? fixup.location)
-        gaps.append(
-            Program.Gap(
-                symbol: name, location: "\(fileName(place.file)):\(place.line):\(place.column)",
-                message: "undefined symbol `\(name)` in routine `\(routine)`"))
     }
 
     /// The rows of the exception table; one that names nothing is a gap.
@@ -56,7 +46,7 @@ extension Assembly {
         return rows
     }
 
-    private mutating func apply(_ fixup: Fixup, _ value: Int64, _ offsets: [Int]) {
+    mutating func apply(_ fixup: Fixup, _ value: Int64, _ offsets: [Int]) {
         let group = groups[Int(routines[Int(owners[fixup.item])].group)]
         let length = Int(instructions[fixup.item].length)
         let next = Int64(bitPattern: group.address) &+ Int64(offsets[fixup.item] + length)

@@ -44,6 +44,14 @@ extension Assembly {
             awaitsDisplacement = true
             return
         }
+        // 0F 1F: a no-operation with an operand.
+        if first == 0x0F, peek == Byte.comma {
+            position += 1
+            if try constantExpression() == 0x1F {
+                position = statementEnd(from: position)
+                return statementText("nop")
+            }
+        }
         guard first == 0x6A, peek == Byte.comma else {
             position = statementEnd(from: position)
             throw fail(

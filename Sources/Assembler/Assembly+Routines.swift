@@ -68,7 +68,10 @@ extension Assembly {
                 if isGlobal { symbols[index].isGlobal = true }
                 return try place(index, at: start)
             }
-            if open.isExplicit {
+            // The GNU assembler does not ask for an end: ENTRY is a label there.
+            if open.isExplicit, role == .kernel {
+                closeRoutine()
+            } else if open.isExplicit {
                 report(
                     .unclosedRoutine, "`\(names.string(open.name))` has no `END` before `\(names.string(name))`",
                     at: start)
@@ -85,7 +88,7 @@ extension Assembly {
             discardStart = location(at: start)
             return
         }
-        if let override = overrides.firstIndex(where: { !$0.isUsed && isSame($0.name, name) }) {
+        if let override = overrides.firstIndex(where: { !$0.isUsed && isSame($0.name, name) }), appliesHere(override) {
             closeRoutine()
             try runOverride(override, name: name, isGlobal: isGlobal, at: start)
             discarding = name
@@ -169,6 +172,41 @@ extension Assembly {
 
     // MARK: Overrides
 
+    /// Whether an override says anything here: one whose lines all stand in conditionals that do not hold leaves the
+    /// routine as it is. It is asked for once.
+    mutating func appliesHere(_ index: Int) -> Bool {
+        let source = input.overrides[overrides[index].index]
+        let file = addFile("routines/" + source.name)
+        let known = diagnostics.count
+        let saved = (exitRequested, isStopped, probe)
+        probe = Probe()
+        run(stripped(source, file: file), file: file, line: 1, expansion: -1, frame: Frame())
+        let applies =
+            (probe?.foundStatement ?? true) || !(probe?.foundConditional ?? false) || diagnostics.count > known
+        // What is wrong is reported when the text is assembled.
+        diagnostics.removeSubrange(known...)
+        (exitRequested, isStopped, probe) = saved
+        if !applies { overrides[index].isUsed = true }
+        return applies
+    }
+
+    /// Passes over a statement that is looked for and not assembled; false for a conditional, which is.
+    mutating func isPassedOver() throws(Fault) -> Bool {
+        let start = position
+        if bytes[start] == Byte.dot {
+            let directive = meanings[try identifier()].directive
+            position = start
+            if directive.opensConditional || directive == .elseIf || directive == .otherwise || directive == .endIf {
+                probe?.foundConditional = true
+                return false
+            }
+        }
+        probe?.foundStatement = true
+        exitRequested = true
+        position = end
+        return true
+    }
+
     /// Assembles the text that replaces a routine, as if it stood where the routine starts.
     mutating func runOverride(_ index: Int, name: Int, isGlobal: Bool, at start: Int) throws(Fault) {
         overrides[index].isUsed = true
@@ -183,7 +221,13 @@ extension Assembly {
         try openRoutine(name, isExplicit: true, isGlobal: isGlobal, isOverride: true, at: start)
         let file = addFile("routines/" + source.name)
         let text = stripped(source, file: file)
+        let (instructionsBefore, faultsBefore) = (instructions.count, diagnostics.count)
         run(text, file: file, line: 1, expansion: parent, frame: Frame())
+        if instructions.count == instructionsBefore, diagnostics.count == faultsBefore, !isStopped {
+            report(
+                .emptyRoutine, "`\(source.name)` has no instruction; leave it out to keep the kernel's own",
+                Location(file: file, line: 1, column: 1, expansion: -1))
+        }
         finishText(isOverride: true)
         (numeric, scope, outerScope, macroDepth, section) = saved
     }

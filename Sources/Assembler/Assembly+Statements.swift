@@ -3,6 +3,7 @@ import Machine
 extension Assembly {
     /// Assembles the statement at the position, which is at its first byte; labels before it included.
     mutating func statement() throws(Fault) {
+        if probe != nil, try isPassedOver() { return }
         while true {
             let start = position
             let first = bytes[start]
@@ -54,7 +55,9 @@ extension Assembly {
         let text = names.string(name)
         if case .remainder(let excluded) = role, excluded.contains(text) {
             position = statementEnd(from: position)
-            return
+            // A row. In the middle of a routine it is code that the sources have in other words.
+            if current < 0 || discarding >= 0 { return }
+            throw fail(.unknownMacro, "the files that are given have no macro `\(text)`", at: start)
         }
         if isIgnored(text) {
             position = statementEnd(from: position)
@@ -84,11 +87,13 @@ extension Assembly {
     /// Annotations for tools other than the processor.
     private func isIgnored(_ text: String) -> Bool {
         text.hasPrefix("UNWIND_HINT") || text.hasPrefix("ANNOTATE_") || text.hasPrefix(".cfi_")
+            || text.hasPrefix("CFI_")
     }
 
     mutating func directive(_ directive: Directive, name: Int, at start: Int) throws(Fault) {
         switch directive {
         case .none, .ignored, .warning: position = statementEnd(from: position)
+        case .alignment: try align(name, at: start)
         case .global: try markGlobal()
         case .set, .equiv:
             guard Byte.isNameStart(peek) else { throw fail(.syntaxError, "expected a symbol", at: position) }
@@ -133,6 +138,36 @@ extension Assembly {
         default: try conditional(directive, name: name, at: start)
         }
     }
+
+    /// `.p2align 4`, `.balign 16`: code is not moved, and what no object file can ask for is refused.
+    ///
+    /// What the kernel's own sources do with it has no say in a verdict.
+    private mutating func align(_ name: Int, at start: Int) throws(Fault) {
+        if role != .listing || discarding >= 0 {
+            position = statementEnd(from: position)
+            return
+        }
+        skipBlanks()
+        if isAtStatementEnd { return }
+        let value = try constantExpression()
+        position = statementEnd(from: position)
+        let text = names.string(name)
+        let limit = Int64(Assembly.alignment_bytes)
+        if text.contains("p2align") {
+            let most = Int64(limit.trailingZeroBitCount)
+            if value < 0 || value > most {
+                throw fail(
+                    .outOfRange, "`\(text) \(value)`: an alignment is at most 2^\(most) bytes, a large page", at: start)
+            }
+        } else if value < 0 || value > limit || value & (value - 1) != 0 {
+            throw fail(
+                .outOfRange, "`\(text) \(value)`: an alignment is a power of two, at most \(limit) bytes, a large page",
+                at: start)
+        }
+    }
+
+    /// The largest page that kernel text is mapped by.
+    private static let alignment_bytes = 2 << 20
 
     // MARK: Symbols
 
@@ -262,10 +297,19 @@ extension Assembly {
     }
 
     /// `; did you mean …?` with the nearest name of a kind, or nothing.
-    func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
+    mutating func suggestion(_ text: String, where isCandidate: (Meaning) -> Bool) -> String {
+        // A search through all names: worth it for the first faults, a waste for hundreds of them.
+        let isReported = diagnostics.count < 8 && gaps.count < limits.gaps
+        guard isReported, text.utf8.count <= 40, hintBudget > 0 else { return "" }
+        if let known = hints[text] { return known }
+        hintBudget -= meanings.count
+        let hint = nearestMeaning(text, where: isCandidate).map { "; did you mean `\($0)`?" } ?? ""
+        hints[text] = hint
+        return hint
+    }
+
+    private func nearestMeaning(_ text: String, where isCandidate: (Meaning) -> Bool) -> String? {
         let wanted = Array(text.utf8)
-        // A search through all names: worth it for the first faults, a waste for a hundred of them.
-        guard wanted.count <= 40, diagnostics.count < 8 else { return "" }
         var best: (distance: Int, name: String)?
         let limit = max(1, wanted.count / 3)
         for (number, meaning) in meanings.enumerated() where isCandidate(meaning) {
@@ -277,7 +321,7 @@ extension Assembly {
             if let known = best, (known.distance, known.name) <= (distance, candidate) { continue }
             best = (distance, candidate)
         }
-        return best.map { "; did you mean `\($0.name)`?" } ?? ""
+        return best?.name
     }
 }
 

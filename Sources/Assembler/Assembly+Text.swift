@@ -64,7 +64,7 @@ extension Assembly {
                     position = statementEnd(from: position)
                     hasLockPrefix = false
                     hasRepeatPrefix = false
-                    if role == .kernel { emitGap() }
+                    if role == .kernel || role.isRemainder { emitGap() }
                 }
             }
         }

@@ -99,6 +99,13 @@ struct RoutineDraft: Sendable {
     var location: Location
 }
 
+/// What there is in a text that is looked through.
+struct Probe: Sendable {
+    /// A statement other than a conditional would be assembled.
+    var foundStatement = false
+    var foundConditional = false
+}
+
 /// One assembly in progress. `Assembly+….swift` hold its parts in the order of the data: text, statements, operands, layout.
 ///
 /// A struct with stored arrays: every part is a mutating method, so there is neither reference counting nor
@@ -153,6 +160,10 @@ struct Assembly {
     /// `.byte 0xe9` was read: a jump whose displacement follows.
     var awaitsDisplacement = false
 
+    /// Names for which a near one was looked for, and how many names may still be looked at for that.
+    var hints: [String: String] = [:]
+    var hintBudget = 100_000
+
     var conditionals: [Conditional] = []
     var isSkipping = false
     var sections: [Section] = []
@@ -184,6 +195,9 @@ struct Assembly {
     var overrides: [(name: Int, index: Int, isUsed: Bool)] = []
     /// The implicit routine passed over last: its `END` may still come.
     var lastDiscarded = -1
+
+    /// Present while a text is looked through and nothing of it assembled.
+    var probe: Probe?
 
     var operands: [Operand] = [Operand](repeating: Operand(), count: 3)
     var operandCount = 0

@@ -18,6 +18,8 @@ package struct AssemblyInput: Sendable {
     package var limits: Limits
     /// A routine: references of the sources of a kernel to what nothing defines lead there, and are noted.
     package var gapRoutine: String?
+    /// Where data lies that those sources access and nothing defines.
+    package var gapData = GapData()
     /// Labels of jumps that the kernel rewrites as it boots, and where they lead then.
     package var rewrittenJumps: [String: String] = [:]
 
@@ -36,4 +38,20 @@ package struct AssemblyInput: Sendable {
         self.overrides = overrides
         self.limits = limits
     }
+}
+
+/// Places for data without a definition: for per-CPU variables offsets from the base, for others addresses.
+package struct GapData: Sendable {
+    /// Where words are that decide nothing, `word_bytes` apart, on one page.
+    package var words: (perCPU: UInt64, other: UInt64) = (0, 0)
+    /// Where data is that decides something, a page for each symbol.
+    package var unknown: (perCPU: UInt64, other: UInt64) = (0, 0)
+
+    package static let word_bytes: UInt64 = 64
+    /// Symbols of one kind that get a place of their own; further ones share the last.
+    package static let words_count = 64
+    package static let unknown_count = 256
+    package static let page_bytes: UInt64 = 4096
+
+    package init() {}
 }

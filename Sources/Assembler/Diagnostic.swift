@@ -70,6 +70,7 @@ package enum DiagnosticCode: String, Sendable, CaseIterable {
     case unclosedRoutine = "unclosed-routine"
     case mismatchedEnd = "mismatched-end"
     case duplicateOverride = "duplicate-override"
+    case emptyRoutine = "empty-routine"
     case overlappingPlacement = "overlapping-placement"
     case userError = "user-error"
     case notOneInstruction = "not-one-instruction"

@@ -1,8 +1,10 @@
 /// What a directive, or a kernel linkage macro that acts like one, makes the assembler do.
 enum Directive: UInt8, Sendable {
     case none
-    /// Accepted without effect: alignment, symbol types, unwind annotations.
+    /// Accepted without effect: symbol types, unwind annotations.
     case ignored
+    /// Accepted without effect if an object file could ask for it.
+    case alignment
     /// Marks symbols as global: branches to them stay long, as the GNU assembler leaves them to the linker.
     case global
     case set, equiv
@@ -33,11 +35,12 @@ enum Directive: UInt8, Sendable {
         add(
             .ignored,
             [
-                ".type", ".size", ".align", ".balign", ".p2align", ".code64", ".extern", ".hidden", ".local",
+                ".type", ".size", ".code64", ".extern", ".hidden", ".local",
                 ".internal",
                 ".protected", ".file", ".loc", ".ident", ".att_syntax", ".arch", ".reloc", ".symver", ".print",
             ])
         add(.ignored, ["UNWIND_HINT_REGS", "UNWIND_HINT_EMPTY", "ANNOTATE_RETPOLINE_SAFE", "_ASM_NOKPROBE"])
+        add(.alignment, [".align", ".balign", ".p2align"])
         add(.exceptionRow, [".extable"])
         add(.global, [".globl", ".global", ".weak"])
         add(.set, [".set", ".equ"])
@@ -78,11 +81,12 @@ enum Directive: UInt8, Sendable {
                 ".byte", ".2byte", ".4byte", ".8byte", ".word", ".short", ".value", ".long", ".int", ".quad", ".octa",
                 ".ascii", ".asciz", ".string", ".float", ".double", ".uleb128", ".sleb128",
             ])
-        add(.layout, [".org", ".fill", ".skip", ".space", ".zero", ".nops", ".incbin", ".balignw", ".balignl"])
+        add(.layout, [".org", ".fill", ".skip", ".space", ".zero", ".nops", ".balignw", ".balignl"])
         add(
             .unsupported,
             [
-                ".include", ".intel_syntax", ".code32", ".code16", ".altmacro", ".noaltmacro", ".comm", ".lcomm",
+                ".include", ".incbin", ".intel_syntax", ".code32", ".code16", ".altmacro", ".noaltmacro", ".comm",
+                ".lcomm",
                 ".subsection", ".end",
             ])
         for kind in ["CODE", "FUNC"] {

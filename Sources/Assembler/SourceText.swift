@@ -23,6 +23,11 @@ package struct SourceText: Sendable, Hashable {
         case definitions(without: Set<String>)
         /// The rest of such a text: routines, but for the names that are given.
         case remainder(without: Set<String>)
+
+        var isRemainder: Bool {
+            if case .remainder = self { return true }
+            return false
+        }
     }
 
     /// Takes bytes as they are.

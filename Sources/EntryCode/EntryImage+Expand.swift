@@ -66,12 +66,28 @@ struct Expansion {
         if platform.usesPageTableIsolation(options: table.options) {
             generation.roles.merge(generation.rolesWithIsolation) { _, isolated in isolated }
         }
+        if let own = table.sources {
+            // Kernels had other names for them.
+            for (role, name) in generation.tree.olderNames {
+                guard let known = generation.roles[role], !own.mentions(known), own.mentions(name) else { continue }
+                generation.roles[role] = name
+            }
+            if generation.roles["unknown_trap"] == nil, own.mentions("exc_xen_unknown_trap") {
+                generation.roles["unknown_trap"] = "xen_asm_exc_xen_unknown_trap"
+            }
+        }
         self.table = table
         self.isPatched = isPatched
         sources = table.sources.map { SourceExpansion($0, options: table.options, generation: generation) }
         let exceptions = Expansion.vectors(table, standard)
         let taken = Set(exceptions.map(\.vector))
-        let devices = Expansion.deviceVectors(table, platform, generation).filter { !taken.contains($0.vector) }
+        // Of arrays of stubs the first is assembled; labels of others are in the listings alone.
+        let hasOwnStubs = sources?.excluded.contains("irq_entries_start") ?? false
+        let devices = Expansion.deviceVectors(table, platform, generation, standard).filter {
+            !taken.contains($0.vector)
+                && (!hasOwnStubs || platform.isXen || generation.routineNames.contains($0.entry)
+                    || table.sources?.mentions($0.entry) ?? true)
+        }
         deviceVectors = Set(devices.map(\.vector))
         var all = exceptions + devices
         let others = Expansion.standIns(table, platform, generation).filter { !taken.contains($0.vector) }
@@ -85,19 +101,34 @@ struct Expansion {
         self.platform = platform
         self.generation = generation
         functions = generation.functions
-        if sources != nil {
+        if let own = table.sources {
+            var others = generation.tree.functions
+            for change in generation.tree.changes.sorted(by: { $0.since < $1.since }) {
+                if let release = own.release, release >= change.since, release < change.before {
+                    others += change.functions
+                }
+            }
+            for function in others {
+                functions.removeAll { $0.name == function.name }
+                functions.append(function)
+            }
             functions.append(CFunction(name: Expansion.gapRoutine, model: .notUnderstood, size_bytes: 16))
         }
     }
 
-    /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not.
+    /// The vectors of the table's gates; then exceptions that the processor raises whether they have a gate or not, and INT 0x80,
+    /// which 32-bit programs execute whether it has one or not.
     private static func vectors(_ table: EntryTable, _ standard: JSON) -> [(vector: UInt8, entry: String)] {
         var names: [UInt8: String] = [:]
         // Where a vector has two rows the later one is loaded over the first, as Linux does for KVM guests.
-        for row in table.idt where table.applies(row.option) { names[row.vector] = row.entry }
+        // #VC comes to guests of SEV-ES alone, which no platform here is.
+        let isGuestsOnly = table.sources != nil
+        for row in table.idt where table.applies(row.option) && !(isGuestsOnly && row.vector == 29) {
+            names[row.vector] = row.entry
+        }
         for row in standard["idt"]?.arrayValue ?? [] {
             // 9 and 15 are not raised by any processor that runs 64-bit code (SDM vol. 3, table 6-1).
-            guard let number = row["vector"]?.integerValue, number < 32, number != 9, number != 15,
+            guard let number = row["vector"]?.integerValue, number < 32 || number == 0x80, number != 9, number != 15,
                 table.applies(row["option"]?.stringValue), let entry = row["entry"]?.stringValue
             else { continue }
             if names[UInt8(number)] == nil { names[UInt8(number)] = entry }
@@ -106,10 +137,12 @@ struct Expansion {
     }
 
     private static func deviceVectors(
-        _ table: EntryTable, _ platform: Platform, _ generation: Generation
+        _ table: EntryTable, _ platform: Platform, _ generation: Generation, _ standard: JSON
     ) -> [(vector: UInt8, entry: String)] {
         if !platform.isXen { return generation.interrupts.map { ($0.vector, $0.entry) } }
-        return table.xen.callbacks["event"].map { [(Platform.callbackVector, $0)] } ?? []
+        // Events come whether something is registered for them or not.
+        let entry = table.xen.callbacks["event"] ?? standard["xen"]?["callbacks"]?["event"]?.stringValue
+        return entry.map { [(Platform.callbackVector, $0)] } ?? []
     }
 
     /// SYSCALL, SYSENTER and the failsafe callback, where processor, kernel and hypervisor have them.
@@ -118,8 +151,10 @@ struct Expansion {
     ) -> [(vector: UInt8, entry: String)] {
         var found: [(vector: UInt8, entry: String)] = []
         func add(_ vector: UInt8, _ role: String, callback: String, isPossible: Bool) {
-            // A PV guest has what it has registered a callback for, whatever the host's processor.
-            if platform.isXen ? table.xen.callbacks[callback] == nil : !isPossible { return }
+            // A PV guest has what it has registered a callback for, whatever the host's processor. Programs of 64 bits and Xen
+            // count on theirs; without those for 32 bits the vDSO does with INT 0x80 (Linux 5.2 xen_enable_syscall).
+            let isPromised = callback == "syscall" || callback == "failsafe"
+            if platform.isXen ? table.xen.callbacks[callback] == nil && !isPromised : !isPossible { return }
             if let entry = generation.roles[role] { found.append((vector, entry)) }
         }
         add(Platform.syscallVector, "syscall_entry", callback: "syscall", isPossible: true)
@@ -190,11 +225,25 @@ struct Expansion {
             fillIDT(&machine, program)
             setSyscall(&machine, program, entryStackEnd: layout.entryStack.end)
             setReturnGuard(&machine, program)
+            // The stack that the gate names, whatever the table calls it.
+            let slot = UInt64(machine.idt[Int(Vector.nmi)].ist)
+            if slot != 0, let top = try? machine.load(machine.cpu.tssBase &+ 28 &+ 8 &* slot, .quad) {
+                layout.nmiStackTop = top
+            }
         }
         findUnreachable(program)
         findUnusedRoutines(program)
         let fatal = findings.filter { !ConfigurationFinding.warnings.contains($0.rule) }
         if !fatal.isEmpty { throw InvalidConfiguration(findings: findings) }
+        // Without a path that calls by the table itself, every call returns by what C has left.
+        let callsByTable = table.sources.map { $0.mentions("sys_call_table") || $0.mentions("CALL_SYS_CALL_TABLE") }
+        let returnsBySysret = generation.sysretTraps && callsByTable ?? true
+        var doubtful: Set<String> = []
+        if let own = table.sources, let conventions = generation.tree.conventions,
+            own.isBefore(conventions.since)
+        {
+            doubtful = conventions.rules
+        }
         return EntryImage(
             platform: platform, table: table, program: program, machine: machine, hypervisor: hypervisor,
             functions: functions, layout: layout, roles: generation.roles, console: generation.console,
@@ -202,21 +251,23 @@ struct Expansion {
             refusedCalls: refusedCalls,
             bootsUnpatched: generation.bootsUnpatched, sysretTraps: generation.sysretTraps,
             debugNests: generation.debugNests,
-            isPatched: isPatched, findings: findings)
+            isPatched: isPatched, doubtfulRules: doubtful, findings: findings)
     }
 
     /// The registers that SYSCALL reads, as `syscall_init` writes them (Linux 5.2 `arch/x86/kernel/cpu/common.c`).
     private func setSyscall(_ machine: inout Machine, _ program: Program, entryStackEnd: UInt64) {
-        guard let entry = generation.roles["syscall_entry"], let address = program.address(of: entry) else { return }
+        guard let entry = generation.roles["syscall_entry"], let address = entryAddress(of: entry, program) else {
+            return
+        }
         machine.cpu.lstar = address
         // __USER32_CS and __KERNEL_CS.
         machine.cpu.star = 0x23 << 48 | 0x10 << 32
         machine.cpu.syscallMask =
             Flags.trap | Flags.direction | Flags.interrupt | Flags.iopl | Flags.alignmentCheck | Flags.nestedTask
-        if let entry = generation.roles["syscall32_entry"], let address = program.address(of: entry) {
+        if let entry = generation.roles["syscall32_entry"], let address = entryAddress(of: entry, program) {
             machine.cpu.cstar = address
         }
-        if let entry = generation.roles["sysenter_entry"], let address = program.address(of: entry) {
+        if let entry = generation.roles["sysenter_entry"], let address = entryAddress(of: entry, program) {
             machine.cpu.sysenterCS = 0x10
             machine.cpu.sysenterESP = entryStackEnd
             machine.cpu.sysenterEIP = address
@@ -300,8 +351,9 @@ struct Expansion {
             if entry.readCR2 { line += " read_cr2=1" }
             rows.append((line, entry.pointer))
         }
-        if !areThunksGiven, table.options["XEN_PV"] ?? true {
-            for (index, thunk) in table.xen.thunks.enumerated() {
+        if table.options["XEN_PV"] ?? true {
+            for (index, thunk) in table.xen.thunks.enumerated()
+            where !areThunksGiven || sources?.thunks.contains(thunk) == false {
                 rows.append(("xen_pv_trap \(thunk)", "/xen/thunks/\(index)"))
             }
         }
@@ -475,6 +527,8 @@ struct Expansion {
             overrides: table.routines.map { SourceText(name: $0.name, text: $0.text) })
         if sources != nil {
             input.gapRoutine = Expansion.gapRoutine
+            input.gapData.words = (Addresses.gapWordsPerCPU, Addresses.gapWords)
+            input.gapData.unknown = (Addresses.gapDataPerCPU, Addresses.gapData)
             input.rewrittenJumps = generation.tree.rewrittenJumps[platform.rawValue] ?? [:]
         }
         return input
@@ -501,6 +555,14 @@ extension Expansion {
     /// sources had it when they were imported.
     private mutating func noteGaps(_ program: Program) {
         guard let sources, let own = table.sources else { return }
+        if let conventions = generation.tree.conventions, own.isBefore(conventions.since) {
+            findings.append(
+                ConfigurationFinding(
+                    rule: ConfigurationFinding.notUnderstood, pointer: "",
+                    message:
+                        "kernels before \(conventions.since.text) hand events to C in other ways, which are not modelled: what breaks \(conventions.rules.sorted().joined(separator: ", ")) alone has no verdict",
+                    location: own.files.first { $0.path.hasSuffix("entry_64.S") }?.path ?? ""))
+        }
         for problem in sources.problems {
             findings.append(
                 ConfigurationFinding(
@@ -515,7 +577,15 @@ extension Expansion {
                         location: gap.location))
                 continue
             }
-            if own.assumed.contains(symbol) { continue }
+            if own.assumed.contains(symbol) {
+                if gap.kind == .unknownData {
+                    findings.append(
+                        ConfigurationFinding(
+                            rule: ConfigurationFinding.notUnderstood, pointer: "", message: gap.message,
+                            location: gap.location))
+                }
+                continue
+            }
             findings.append(
                 ConfigurationFinding(
                     rule: "dangling-reference", pointer: "", message: gap.message, location: gap.location))
@@ -525,9 +595,8 @@ extension Expansion {
     /// Roles that the kernel's own code has under a local name: `gs_change` is `.Lgs_change` there.
     private mutating func useLocalNames(_ program: Program) {
         guard sources != nil else { return }
-        for (role, name) in generation.roles
-        where program.address(of: name) == nil && program.address(of: ".L" + name) != nil {
-            generation.roles[role] = ".L" + name
+        for (role, name) in generation.roles where program.address(of: name) == nil {
+            if program.address(of: ".L" + name) != nil { generation.roles[role] = ".L" + name }
         }
     }
 }
@@ -563,5 +632,11 @@ enum Addresses {
     static let userStackPointer32: UInt64 = 0xFFFB_3E5C
     static let userVDSO32: UInt64 = 0xF7FC_8560
     static let kernelData: UInt64 = 0xFFFF_FFFF_82F0_0000
+    /// Data that the sources of a tree access and nothing models: a page of words that decide nothing, and behind it
+    /// pages that are not mapped. Per-CPU variables have offsets from the base.
+    static let gapWords: UInt64 = 0xFFFF_FFFF_82F4_0000
+    static let gapData: UInt64 = 0xFFFF_FFFF_82F4_1000
+    static let gapWordsPerCPU: UInt64 = 0x0010_0000
+    static let gapDataPerCPU: UInt64 = 0x0010_1000
     static let current: UInt64 = 0xFFFF_FFFF_8221_2780
 }

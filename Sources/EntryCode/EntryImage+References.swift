@@ -19,9 +19,34 @@ extension Expansion {
         }
     }
 
+    /// Where a name of a row leads. One that the sources did not have when they were imported leads to code without a model.
+    func entryAddress(of name: String, _ program: Program) -> UInt64? {
+        if let known = program.address(of: name) { return known }
+        guard let sources = table.sources, sources.assumed.contains(name) else { return nil }
+        return program.address(of: Expansion.gapRoutine)
+    }
+
+    /// The names that rows and registers of the platform lead to.
+    var namesInRows: Set<String> {
+        var names = Set(table.idt.filter { table.applies($0.option) }.map(\.entry))
+        if platform.isXen {
+            if !(table.options["XEN_PV"] ?? true) { return [] }
+            for trap in table.xen.traps where table.applies(trap.option) { names.formUnion([trap.native, trap.entry]) }
+            names.formUnion(table.xen.callbacks.values)
+        } else {
+            for role in ["syscall_entry", "syscall32_entry", "sysenter_entry"] {
+                if role != "syscall_entry", table.options["IA32_EMULATION"] == false { continue }
+                // Kernels had other names for them.
+                if let name = generation.roles[role], generation.tree.olderNames[role] == nil { names.insert(name) }
+            }
+        }
+        names.subtract(table.entries.filter { !table.applies($0.option) }.map(\.symbol))
+        return names
+    }
+
     mutating func fillIDT(_ machine: inout Machine, _ program: Program) {
         for row in table.idt where table.applies(row.option) {
-            guard let address = program.address(of: row.entry) else {
+            guard let address = entryAddress(of: row.entry, program) else {
                 danglingEntry(row.pointer + "/entry", row.entry, program)
                 continue
             }
@@ -44,7 +69,9 @@ extension Expansion {
             return
         }
         let names = table.entries.map(\.symbol) + table.routines.map(\.name) + table.xen.thunks.map { "xen_" + $0 }
-        if let nearest = nearestName(to: name, among: names) { message += "; did you mean '\(nearest)'?" }
+        if let nearest = nearestName(to: name, among: names.filter { $0 != name }) {
+            message += "; did you mean '\(nearest)'?"
+        }
         dangling(pointer, message)
     }
 
@@ -55,7 +82,7 @@ extension Expansion {
         var hypervisor = Hypervisor(version: release)
         hypervisor.quirks = table.xen.quirks
         for row in table.idt where table.applies(row.option) {
-            guard let native = program.address(of: row.entry) else {
+            guard let native = entryAddress(of: row.entry, program) else {
                 danglingEntry(row.pointer + "/entry", row.entry, program)
                 continue
             }
@@ -63,7 +90,7 @@ extension Expansion {
             var istOkay = false
             var isKnown = true
             if let trap = table.xen.traps.first(where: { $0.native == row.entry && table.applies($0.option) }) {
-                guard let converted = program.address(of: trap.entry) else {
+                guard let converted = entryAddress(of: trap.entry, program) else {
                     danglingEntry(trap.pointer + "/entry", trap.entry, program)
                     continue
                 }
@@ -80,13 +107,17 @@ extension Expansion {
                 address: address, privilege: row.dpl, masksEvents: row.isInterruptGate)
         }
         for trap in table.xen.traps where table.applies(trap.option) {
-            if program.address(of: trap.entry) == nil { danglingEntry(trap.pointer + "/entry", trap.entry, program) }
-            if !table.entries.contains(where: { $0.symbol == trap.native }) && program.address(of: trap.native) == nil {
+            if entryAddress(of: trap.entry, program) == nil {
+                danglingEntry(trap.pointer + "/entry", trap.entry, program)
+            }
+            if !table.entries.contains(where: { $0.symbol == trap.native })
+                && entryAddress(of: trap.native, program) == nil
+            {
                 danglingEntry(trap.pointer + "/native", trap.native, program)
             }
         }
         for (key, name) in table.xen.callbacks.sorted(by: { $0.key < $1.key }) {
-            guard let address = program.address(of: name) else {
+            guard let address = entryAddress(of: name, program) else {
                 danglingEntry("/xen/callbacks/" + key, name, program)
                 continue
             }

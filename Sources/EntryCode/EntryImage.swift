@@ -36,6 +36,8 @@ package struct EntryImage: Sendable {
     package var debugNests = false
     /// The code is that after alternatives were applied.
     package var isPatched = true
+    /// Rules about conventions of C that this kernel does not have: what breaks them alone has no verdict.
+    package var doubtfulRules: Set<String> = []
     /// Gates and trap-table rows that lead nowhere, thunks that nothing uses: warnings of the configuration.
     package var findings: [ConfigurationFinding]
 }
@@ -74,6 +76,14 @@ package struct ImageLayout: Sendable {
     /// Where the kernel notes that the user's translations must be flushed, one bit for each PCID; nil without PCID and
     /// page-table isolation.
     package var userFlushMask: UInt64?
+    /// Where the kernel counts what forbids preemption.
+    package var preemptCount: UInt64?
+    /// A byte that is 1 during a hypercall which may be preempted.
+    package var preemptibleCall: UInt64?
+    /// Where the kernel remembers what DR7 should be.
+    package var debugControl: UInt64?
+    /// The word that keeps system calls from the fast path, and what goes with it.
+    package var fastCalls: (work: UInt64, calls: Generation.FastCalls)?
     /// Exception table: address of the instruction to that of its fixup.
     package var fixups: [UInt64: UInt64] = [:]
     /// The function that loads GS with a selector for C; nil where the kernel has none that faults.
@@ -105,6 +115,8 @@ package struct ImageLayout: Sendable {
     /// INT n with a prefix, by vector; SYSCALL as the last instruction that user memory has room for.
     package var userPrefixed: [UInt8: UInt64] = [:]
     package var userLastCall: UInt64 = 0
+    /// Stretches of data that nothing models: a page fault there says nothing about the code.
+    package var unmodelled: [(base: UInt64, end: UInt64)] = []
     /// Bytes of stack that a C function on the way of an event takes; 0 where its words are all that counts.
     package var functionStack_bytes: UInt64 = 0
     /// First address behind the code of SYSENTER that a debugger may step through.

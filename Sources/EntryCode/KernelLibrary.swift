@@ -20,12 +20,20 @@ package struct CFunction: Sendable, Hashable {
     package var disablesInterrupts = false
     /// It is called with interrupts on and leaves them on: the fast path of system calls up to 4.15.
     package var interruptsOn = false
+    /// It ends with softirqs, which run with interrupts on (`irq_exit`).
+    package var runsSoftirqs = false
     /// The ways in which it may change what a breakpoint of the kernel does; nil for all.
     package var emulates: Set<String>?
     /// The mode that its events come from; nil for either.
     package var origin: Origin?
     /// Lines that it prints when an event arrives that it is not made for.
     package var says: [String] = []
+    /// It promises that no breakpoint is enabled while it runs.
+    package var needsBreakpointsOff = false
+    /// The number of a system call is an int to it; otherwise all of RAX counts.
+    package var numberIsInt = false
+    /// Bits of the vector that it looks at.
+    package var vectorBits: UInt64 = 8
     /// What its argument points at, for models that copy `pt_regs`.
     package var layout = RegistersLayout.returnAddress
 
@@ -37,8 +45,10 @@ package struct CFunction: Sendable, Hashable {
         case address
         /// The number of a system call.
         case number
-        /// The vector, in the low eight bits.
+        /// The vector, in the low bits.
         case vector
+        /// DR6, as far as it says what happened: a bit for each breakpoint, BS.
+        case debugStatus = "debug-status"
     }
 
     package enum Origin: String, Sendable, Hashable, CaseIterable { case user, kernel }
@@ -104,12 +114,27 @@ package struct Generation: Sendable {
     package var exceptionTable: [(routine: String, fault: String, fixup: String)] = []
     /// What says that the interrupt stack is in use; nil where nothing does.
     package var interruptStackInUse: InUse?
+    /// The system calls that entry code makes itself, where no work waits for the task.
+    package var fastCalls: FastCalls?
     /// 16 bits, one for each PCID whose user half must be flushed at the next return; nil where nothing is put off.
     package var userFlushMask: PerCPUWord?
     /// The int3 self test runs before alternatives are applied (fact F10): its code is an expansion of its own.
     package var bootsUnpatched = false
     /// The files of a kernel tree that the listings stand for.
     package var tree = TreeDescription()
+
+    /// The fast path of system calls, up to 4.15.
+    package struct FastCalls: Sendable, Hashable {
+        /// Zero where nothing keeps a call from it.
+        package var work: PerCPUWord
+        /// What says in `work` that a signal waits.
+        package var signal: UInt64
+        /// The option without which no task has work at the start.
+        package var option: String
+        /// Numbers of a call that needs no more than its arguments, and of one that looks at `pt_regs`.
+        package var plain: UInt64
+        package var whole: UInt64
+    }
 
     /// A per-CPU variable, and what it holds while something is in use.
     package struct InUse: Sendable, Hashable {
@@ -209,24 +234,7 @@ package struct KernelLibrary: Sendable {
                 generation.listings.append(SourceText(name: "\(folder)/\(name)", bytes: text))
             }
             generation.routineNames = KernelLibrary.routineNames(generation.listings)
-            for member in root["c_functions"]?.objectValue ?? [] {
-                guard let text = member.value["model"]?.stringValue, let model = HandlerModel(rawValue: text) else {
-                    faults.append("\(folder)/kernel.json: \(member.key) has no known model")
-                    continue
-                }
-                guard let events = KernelLibrary.vectors(member.value["events"]?.arrayValue ?? []) else {
-                    faults.append("\(folder)/kernel.json: \(member.key) has events that are not vectors")
-                    continue
-                }
-                var function = CFunction(
-                    name: member.key, model: model,
-                    size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
-                    readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax")
-                if let fault = KernelLibrary.readConventions(member.value, into: &function) {
-                    faults.append("\(folder)/kernel.json: \(member.key) has \(fault)")
-                }
-                generation.functions.append(function)
-            }
+            generation.functions = KernelLibrary.functions(root["c_functions"], folder, &faults)
             for (key, path) in [
                 ("task_stack_top", \Generation.taskStackTop), ("entry_stack_top", \Generation.entryStackTop),
             ] {
@@ -250,6 +258,14 @@ package struct KernelLibrary: Sendable {
                 generation.userFlushMask = Generation.PerCPUWord(
                     variable: variable, offset: UInt64(clamping: word["offset"]?.integerValue ?? 0))
             }
+            if let calls = root["fast_calls"] {
+                func number(_ key: String) -> UInt64 { UInt64(clamping: calls[key]?.integerValue ?? 0) }
+                generation.fastCalls = Generation.FastCalls(
+                    work: Generation.PerCPUWord(
+                        variable: calls["variable"]?.stringValue ?? "", offset: number("offset")),
+                    signal: number("signal"), option: calls["option"]?.stringValue ?? "", plain: number("plain"),
+                    whole: number("whole"))
+            }
             generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
             generation.debugNests = root["debug_nests"]?.boolValue ?? false
             for vector in root["debug_idt_vectors"]?.arrayValue ?? [] {
@@ -259,7 +275,7 @@ package struct KernelLibrary: Sendable {
                 }
                 generation.debugTableVectors |= 1 << UInt32(number)
             }
-            generation.tree = KernelLibrary.tree(root["tree"], generation.listings, files)
+            generation.tree = KernelLibrary.tree(root["tree"], folder, generation.listings, files, &faults)
             generation.current = root["current"]?.stringValue ?? generation.current
             if let words = root["console"] { generation.console = ConsoleWords(words) }
             generation.bootsUnpatched = root["boots_unpatched"]?.boolValue ?? false
@@ -338,6 +354,30 @@ package struct KernelLibrary: Sendable {
         self.faults = faults
     }
 
+    /// C functions and their models.
+    private static func functions(_ value: JSON?, _ folder: String, _ faults: inout [String]) -> [CFunction] {
+        var found: [CFunction] = []
+        for member in value?.objectValue ?? [] {
+            guard let text = member.value["model"]?.stringValue, let model = HandlerModel(rawValue: text) else {
+                faults.append("\(folder)/kernel.json: \(member.key) has no known model")
+                continue
+            }
+            guard let events = KernelLibrary.vectors(member.value["events"]?.arrayValue ?? []) else {
+                faults.append("\(folder)/kernel.json: \(member.key) has events that are not vectors")
+                continue
+            }
+            var function = CFunction(
+                name: member.key, model: model,
+                size_bytes: UInt64(clamping: member.value["size"]?.integerValue ?? 16), events: events,
+                readsVectorFromOrigAX: member.value["vector_in"]?.stringValue == "orig_ax")
+            if let fault = KernelLibrary.readConventions(member.value, into: &function) {
+                faults.append("\(folder)/kernel.json: \(member.key) has \(fault)")
+            }
+            found.append(function)
+        }
+        return found
+    }
+
     /// Known defects by kernel.
     private static func knownDefects(
         _ text: [UInt8]?, _ folder: String, _ faults: inout [String]
@@ -362,9 +402,36 @@ package struct KernelLibrary: Sendable {
 
     /// What the sources of a tree find around them: of this generation, and of the folder `tree`.
     private static func tree(
-        _ root: JSON?, _ listings: [SourceText], _ files: [(path: String, text: [UInt8])]
+        _ root: JSON?, _ folder: String, _ listings: [SourceText], _ files: [(path: String, text: [UInt8])],
+        _ faults: inout [String]
     ) -> TreeDescription {
         var tree = TreeDescription()
+        tree.functions = functions(root?["functions"], folder, &faults)
+        for change in root?["changes"]?.arrayValue ?? [] {
+            let since = change["since"]?.stringValue.flatMap { KernelRelease($0) }
+            let before = change["before"]?.stringValue.flatMap { KernelRelease($0) }
+            if since == nil && before == nil {
+                faults.append("\(folder)/kernel.json has a change of a tree without the release that it came with")
+                continue
+            }
+            tree.changes.append(
+                (
+                    since ?? KernelRelease(0, 0), before ?? KernelRelease(999, 0),
+                    functions(change["functions"], folder, &faults)
+                ))
+        }
+        if let value = root?["conventions"] {
+            let rules = (value["rules"]?.arrayValue ?? []).compactMap(\.stringValue)
+            if let since = value["since"]?.stringValue.flatMap({ KernelRelease($0) }), !rules.isEmpty {
+                tree.conventions = (since, Set(rules))
+            } else {
+                faults.append("\(folder)/kernel.json: conventions of C have a release and rules")
+            }
+        }
+        for role in root?["roles"]?.objectValue ?? [] { tree.olderNames[role.key] = role.value.stringValue }
+        for define in root?["defines"]?.objectValue ?? [] {
+            tree.header += Array("#define \(define.key) \(define.value.stringValue ?? "")\n".utf8)
+        }
         for member in root?["files"]?.objectValue ?? [] {
             tree.homes[member.key] = Set((member.value.arrayValue ?? []).compactMap(\.stringValue))
         }
@@ -381,7 +448,7 @@ package struct KernelLibrary: Sendable {
             }
             return embedded.map { $0.text.withUTF8Buffer { [UInt8]($0) } } ?? []
         }
-        tree.header = shared("tree/tree.h")
+        tree.header += shared("tree/tree.h")
         tree.macros = SourceText(name: "tree/tree.s", bytes: shared("tree/tree.s"))
         for listing in listings + [tree.macros] { tree.features.formUnion(KernelLibrary.definedFeatures(listing.text)) }
         return tree
@@ -430,7 +497,11 @@ package struct KernelLibrary: Sendable {
         function.takesNumberFromRAX = value["number_in"]?.stringValue == "rax"
         function.readsCR2 = value["reads_cr2"]?.boolValue ?? false
         function.disablesInterrupts = value["interrupts_off_at_return"]?.boolValue ?? false
+        function.needsBreakpointsOff = value["breakpoints_off"]?.boolValue ?? false
+        function.numberIsInt = value["number"]?.stringValue == "int"
+        function.vectorBits = min(UInt64(clamping: value["vector_bits"]?.integerValue ?? 8), 64)
         function.interruptsOn = value["interrupts_on"]?.boolValue ?? false
+        function.runsSoftirqs = value["runs_softirqs"]?.boolValue ?? false
         if let ways = value["emulates"]?.arrayValue {
             let names = ways.compactMap(\.stringValue)
             guard names.count == ways.count, names.allSatisfy({ ["call", "jump", "push"].contains($0) }) else {
@@ -516,7 +587,15 @@ package enum HandlerModel: String, Sendable, Hashable, CaseIterable {
     case sysenterCall = "sysenter-call"
     case debugStackSetZero = "debug-stack-set-zero"
     case debugStackReset = "debug-stack-reset"
+    /// `preempt_schedule_irq`: another task runs meanwhile. It dies where that is forbidden.
     case preempt
+    /// The same if nothing forbids it: it looks by itself.
+    case mayPreempt = "may-preempt"
+    /// A hypercall with the number of a debug register, and a value.
+    case getDebugRegister = "get-debug-register"
+    case setDebugRegister = "set-debug-register"
+    /// A system call by way of `sys_call_table`: arguments in registers, the result in RAX.
+    case tableCall = "table-call"
     case doubleFault = "double-fault"
     case xenEventCheck = "xen-event-check"
     /// Code that was not understood, or a C function without a model: no verdict can be given about what comes here.

@@ -1,3 +1,4 @@
+import Assembler
 import Machine
 
 /// Maps the memory of an image and fills in what the kernel has set up before the first event.
@@ -49,7 +50,8 @@ struct MemoryBuilder {
             ("mce", "#MC IST stack", area + 0x11000),
         ]
         var tops: [String: UInt64] = [
-            "task_stack_top": task.end, "entry_stack_top": entry.end, "current": Addresses.current,
+            "task_stack_top": task.end, "kernel_stack": task.end &- 40, "entry_stack_top": entry.end,
+            "current": Addresses.current,
             "espfix_stack": table.machine.espfixStack, "espfix_waddr": table.machine.espfixWritable,
         ]
         // The second #DB stack is gone with 5.8.
@@ -100,6 +102,8 @@ struct MemoryBuilder {
                 name: "user stack of a 32-bit program", kind: .userStack, base: Addresses.userStackPage32,
                 size_bytes: 4096), Self.user)
 
+        declareReadOnly(&memory, area)
+
         let perCPU = Dictionary(generation.perCPU.map { ($0.name, $0.offset) }, uniquingKeysWith: { first, _ in first })
         tops["per_cpu_base"] = perCPUBase
         fill(generation.perCPU, at: perCPUBase, &memory, perCPUBase, symbols: tops, perCPU)
@@ -136,12 +140,18 @@ struct MemoryBuilder {
             usesPageTableIsolation: isolates, userGSBase: 0, kernelCR3: kernelCR3,
             userCR3: isolates || platform.isXen ? kernelCR3 | userHalf : kernelCR3, espfixWindow: window)
 
+        layout.unmodelled = mapGaps(&memory, perCPUBase)
         layout.userPrefixed = interruptSites("user_prefixed_")
         layout.userLastCall = program.address(of: "user_last_call") ?? 0
         if table.options["KCSAN"] ?? false { layout.functionStack_bytes = CFunctionCall.instrumentedFrame_bytes }
         layout.interruptStackInUse = generation.interruptStackInUse.map {
             (perCPUBase &+ offset($0.word, perCPU), $0.size_bytes, $0.value)
         }
+        func place(_ name: String) -> UInt64? { perCPU[name].map { perCPUBase &+ $0 } }
+        layout.preemptCount = place("__preempt_count")
+        layout.preemptibleCall = place("xen_in_preemptible_hcall")
+        layout.debugControl = place("cpu_dr7")
+        layout.fastCalls = generation.fastCalls.map { (perCPUBase &+ offset($0.work, perCPU), $0) }
         if isolates && hasPCID, let word = generation.userFlushMask {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)
         }
@@ -170,6 +180,31 @@ struct MemoryBuilder {
         fillDescriptors(&machine)
         machine.memory.freeze()
         return (machine, layout)
+    }
+
+    /// Code is mapped without the right to write, that of C for the kernel alone; so are IDT and GDT where the
+    /// `cpu_entry_area` has them (Linux 5.2 `arch/x86/mm/init_64.c`, mark_rodata_ro; `arch/x86/mm/cpu_entry_area.c`).
+    private func declareReadOnly(_ memory: inout Memory, _ area: UInt64) {
+        let isolates = platform.usesPageTableIsolation(options: table.options)
+        let kernelOnly: PageAttributes = isolates ? .kernelMap : [.kernelMap, .userMap]
+        let huge: UInt64 = 1 << 21
+        let entryCode = program.routines.filter { $0.address >> 63 != 0 && !isModel($0) }
+        let code = program.routines.filter { $0.address >> 63 != 0 }
+        if let first = code.map(\.address).min(), let last = code.map({ $0.address &+ $0.size_bytes }).max() {
+            let base = first & ~(huge - 1)
+            // Up to the stacks: what lies there between regions is other data of the kernel.
+            let end = table.machine.stacks.values.map(\.base).filter { $0 > base }.min().map { min($0, last) } ?? last
+            if end &- base < 1 << 26 { memory.declareReadOnly(from: base, size_bytes: end &- base, kernelOnly) }
+        }
+        for routine in entryCode {
+            memory.declareReadOnly(from: routine.address, size_bytes: routine.size_bytes, Self.bothReadOnly)
+        }
+        let hasTables = table.machine.guards.contains { $0.base == area + 0x1000 } && !platform.isXen
+        if hasTables { memory.declareReadOnly(from: area, size_bytes: 0x2000, Self.bothReadOnly) }
+    }
+
+    private func isModel(_ routine: Program.Routine) -> Bool {
+        program.instructions.indices.contains(routine.first) && program.instructions[routine.first].opcode == .model
     }
 
     /// Where stepping through SYSENTER's entry code ends (Linux 5.2 `arch/x86/kernel/traps.c`, `is_sysenter_singlestep`).
@@ -215,6 +250,25 @@ struct MemoryBuilder {
             Region(
                 name: "kernel data", kind: .kernelData, base: Addresses.kernelData, size_bytes: (end &+ 4095) & ~4095),
             Self.kernel)
+    }
+
+    /// Maps the words that decide nothing; returns all stretches in which an access that faults is no finding.
+    private func mapGaps(_ memory: inout Memory, _ base: UInt64) -> [(base: UInt64, end: UInt64)] {
+        guard table.sources != nil else { return [] }
+        var found: [(base: UInt64, end: UInt64)] = []
+        for (words, kind) in [
+            (Addresses.gapWords, Region.Kind.kernelData), (base &+ Addresses.gapWordsPerCPU, .perCPU),
+        ] {
+            if program.gaps.contains(where: { $0.kind == .zeroedWord }) {
+                memory.map(
+                    Region(
+                        name: "data without a model", kind: kind, base: words, size_bytes: GapData.page_bytes),
+                    Self.kernel)
+            }
+            found.append((words, words &+ UInt64(GapData.unknown_count + 1) * GapData.page_bytes))
+        }
+        if let address = program.address(of: Expansion.gapRoutine) { found.append((address, address &+ 16)) }
+        return found
     }
 
     private mutating func fill(

@@ -10,6 +10,14 @@ package struct TreeDescription: Sendable {
     /// Definitions for the preprocessor and for the assembler that stand for headers.
     package var header: [UInt8] = []
     package var macros = SourceText(name: "tree/tree.s", bytes: [])
+    /// C functions that the sources of kernels call and the listings do not.
+    package var functions: [CFunction] = []
+    /// The release before which C expects other things than the models do, and the rules that ask for them.
+    package var conventions: (since: KernelRelease, rules: Set<String>)?
+    /// Names that older kernels have for the roles of `symbols`.
+    package var olderNames: [String: String] = [:]
+    /// Functions that are others from a release on, or before one.
+    package var changes: [(since: KernelRelease, before: KernelRelease, functions: [CFunction])] = []
     /// Features that listings and headers define: `X86_FEATURE_…`, `X86_BUG_…`.
     package var features: Set<String> = []
 }
@@ -25,6 +33,8 @@ struct SourceExpansion {
     var off: Set<String> = []
     /// Features that nothing defines: absent.
     var absentFeatures: Set<String> = []
+    /// Names behind `xen_pv_trap` in the files.
+    var thunks: Set<String> = []
     /// Files of the tree that were included and are not there.
     var missing: Set<String> = []
 
@@ -53,10 +63,22 @@ struct SourceExpansion {
             included.formUnion(unit.included)
             finish(unit)
         }
+        let entries = "arch/x86/include/asm/idtentry.h"
+        if let names = tree.homes[entries], sources.text(entries) != nil, !included.contains(entries) {
+            // Its macros come with the file that includes it: alone it gives rows.
+            excluded.subtract(names)
+            included.insert(entries)
+        }
         for file in sources.files where file.path.hasSuffix(".h") && !included.contains(file.path) {
             var unit = primed
             texts.insert((file.path, unit.process(files[file.path] ?? [], named: file.path)), at: 0)
             finish(unit)
+        }
+        for file in sources.files where file.path.contains("/xen/") {
+            for line in file.text.split(separator: "\n") where line.hasPrefix("xen_pv_trap") {
+                let words = line.split { $0 == " " || $0 == "\t" }
+                if words.count >= 2 { thunks.insert(String(words[1])) }
+            }
         }
         for (path, text) in texts {
             var source = SourceText(name: path, bytes: text.text)
@@ -123,6 +145,10 @@ extension EntryTable {
         package var statements: [String] = []
         /// Symbols that nothing defines.
         package var undefined: Set<String> = []
+        /// Those of them that are data, `file:line:column: message`, each once.
+        package var data: [String] = []
+        /// Names in rows of the table that no code has.
+        package var undefinedRows: Set<String> = []
         package var off: Set<String> = []
         package var absentFeatures: Set<String> = []
     }
@@ -147,14 +173,20 @@ extension EntryTable {
                 }
                 let gaps: [Program.Gap]
                 do throws(AssemblyFailure) {
-                    gaps = try assemble(expansion.assemblyInput()).gaps
+                    let program = try assemble(expansion.assemblyInput())
+                    gaps = program.gaps
+                    for name in expansion.namesInRows where program.address(of: name) == nil {
+                        inspection.undefinedRows.insert(name)
+                    }
                 } catch {
                     for diagnostic in error.diagnostics { note(diagnostic.description) }
                     continue
                 }
                 for gap in gaps {
                     if let symbol = gap.symbol {
-                        inspection.undefined.insert(symbol)
+                        if inspection.undefined.insert(symbol).inserted, gap.kind != .code {
+                            inspection.data.append("\(gap.location): \(gap.message)")
+                        }
                     } else {
                         note("\(gap.location): \(gap.message)")
                     }

@@ -6,14 +6,16 @@ import HTTPWire
 final class Connection {
     let id: UInt64
     let peer: PeerAddress
+    /// The connections and bodies of its address.
+    let share: NetworkShare
     private let socket: Descriptor
-    private unowned let loop: EventLoop
+    unowned let loop: EventLoop
     private(set) var codec: ServerConnection
     private let tls: TLSSession?
     /// The time by which TLS must be set up; nil once it is, and for a connection in the clear.
     private var handshakeBy: MonotonicTime?
     /// The time of the wake-up that is being served.
-    private(set) var now: MonotonicTime
+    var now: MonotonicTime
 
     private var readEvent: Event?
     private var writeEvent: Event?
@@ -24,37 +26,53 @@ final class Connection {
     private var sentWhileWaiting = 0
     /// Reading goes on when the protocol can use more.
     private var isReadPaused = false
-    private var isClosed = false
+    var isClosed = false
     /// Set when the protocol is over: what is left is written, then discarded bytes are read until the peer closes.
     private var endingSince: MonotonicTime?
     private var isShutDown = false
+    /// What came since, and when last.
+    private var lingered = 0
+    private var lingeredAt: MonotonicTime
+    /// A guard against floods or a connection error ended it: what still comes is worth little.
+    var wasFlood = false
+    /// It had a complete request.
+    var hasAsked = false
+    /// TLS has failed: what was said about it is on its way, and what comes is not looked at any more.
+    private var isDrained = false
     private var isPumping = false
     private var dateSeconds = 0
 
     /// Requests whose body is still coming.
-    private var uploads: [StreamID: Upload] = [:]
+    var uploads: [StreamID: Upload] = [:]
     /// Requests whose handler answers later, to be told of cancellation.
-    private var pending: [StreamID: Pending] = [:]
+    var pending: [StreamID: Pending] = [:]
 
-    private struct Upload {
+    struct Upload {
         var head: HTTPRequest
         var body: [UInt8] = []
+        let held: HeldBody
+        /// How much came since when: looked at while memory for bodies is scarce.
+        var windowBegan: MonotonicTime
+        var windowBytes = 0
     }
 
-    private struct Pending {
+    struct Pending {
         weak var responder: Responder?
     }
 
     init(
-        id: UInt64, socket: Descriptor, tls: TLSSession?, peer: PeerAddress, loop: EventLoop, now: MonotonicTime
+        id: UInt64, socket: Descriptor, tls: TLSSession?, peer: PeerAddress, share: NetworkShare, loop: EventLoop,
+        now: MonotonicTime
     ) {
         self.id = id
         self.socket = socket
         self.tls = tls
         self.peer = peer
+        self.share = share
         self.loop = loop
         self.now = now
         waitingSince = now
+        lingeredAt = now
         codec = ServerConnection(scratch: loop.scratch, now: now)
         if tls != nil {
             handshakeBy = MonotonicTime(milliseconds: now.milliseconds + loop.limits.wire.prefaceMilliseconds)
@@ -90,18 +108,40 @@ final class Connection {
         for _ in 0..<4 {
             guard let count = receive() else { return }
             loop.counters.received(count)
-            if endingSince != nil { continue }
+            if endingSince != nil {
+                guard linger(count, now: now) else { return }
+                continue
+            }
+            // Before anything is answered: an answer to a bad head has a date too (RFC 9110 section 6.6.1).
+            stampDate()
             codec.receive(UnsafeRawBufferPointer(rebasing: loop.input[..<count]), now: now)
             pump(now: now)
             if isClosed || waiting != nil || isReadPaused { return }
             if count < loop.input.count && tls == nil { return }
         }
-        if tls?.hasPending == true { readEvent?.fire() }
+        if tls?.hasPending == true, !isDrained { readEvent?.fire() }
+    }
+
+    /// Drops what comes after the end; false when that was too much.
+    private func linger(_ count: Int, now: MonotonicTime) -> Bool {
+        lingered += count
+        lingeredAt = now
+        let isGenerous = codec.mayEndBeforeABody && !wasFlood
+        let limit = isGenerous ? loop.limits.lingerBytes : loop.limits.lingerBytesAfterFlood
+        guard lingered > limit else { return true }
+        close()
+        return false
+    }
+
+    private func stampDate() {
+        guard dateSeconds != loop.dateSeconds else { return }
+        dateSeconds = loop.dateSeconds
+        codec.date = loop.date
     }
 
     /// Reads into the loop's buffer; nil when there is nothing more now, or ever.
     private func receive() -> Int? {
-        guard let tls else {
+        guard let tls, !isDrained else {
             while true {
                 let count = recv(socket.number, loop.input.baseAddress, loop.input.count, 0)
                 if count > 0 { return count }
@@ -115,10 +155,34 @@ final class Connection {
         case .wantsRead: return nil
         // Only a renegotiation would want it, and there is none.
         case .wantsWrite: return nil
-        case .ended, .failed:
+        case .ended:
             close()
             return nil
+        case .failed:
+            drain()
+            return nil
         }
+    }
+
+    /// Ends a connection whose TLS has failed once the peer had a moment to read why.
+    ///
+    /// OpenSSL has written an alert. Closing with unread input, such as the request that a client of TLS 1.3 sends with its
+    /// last flight, makes the kernel send RST, which overtakes the alert.
+    private func drain() {
+        isDrained = true
+        isShutDown = true
+        handshakeBy = nil
+        endingSince = now
+        lingeredAt = now
+        waiting = nil
+        writeEvent?.deactivate()
+        shutdown(socket.number, Int32(SHUT_WR))
+        // Whoever works for it works for nobody.
+        uploads = [:]
+        let cancelled = pending
+        pending = [:]
+        for entry in cancelled.values { entry.responder?.markCancelled() }
+        readEvent?.activate()
     }
 
     private func writable() {
@@ -138,6 +202,7 @@ final class Connection {
             readEvent?.activate()
             codec = ServerConnection(
                 scratch: loop.scratch, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
+            codec.date = loop.date
             if loop.isStopping { codec.beginStop(now: now) }
             pump(now: now)
             // What came together with the end of the handshake is announced by nobody.
@@ -149,7 +214,8 @@ final class Connection {
         case .ended, .failed:
             loop.counters.tripped(.tlsHandshake)
             if tls.wasCleartext { sendCleartextHint() }
-            close()
+            drain()
+            readEvent?.fire()
         }
     }
 
@@ -160,24 +226,21 @@ final class Connection {
             """
             HTTP/1.1 400 Bad Request\r
             connection: close\r
+            date: \(String(decoding: loop.date, as: UTF8.self))\r
             content-type: text/plain\r
             content-length: \(body.utf8.count)\r
             \r
             \(body)
             """.utf8)
         _ = answer.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-        shutdown(socket.number, Int32(SHUT_WR))
     }
 
     /// Hands out events and writes output until neither is left, then acts on the protocol's end.
     func pump(now: MonotonicTime) {
-        guard !isClosed, !isPumping else { return }
+        guard !isClosed, !isPumping, !isDrained else { return }
         isPumping = true
         self.now = now
-        if dateSeconds != loop.dateSeconds {
-            dateSeconds = loop.dateSeconds
-            codec.date = loop.date
-        }
+        stampDate()
         // Output can cause events (a guard that counts what was sent) and events output.
         repeat { drainEvents() } while flush() && !isClosed
         drainEvents()
@@ -274,7 +337,10 @@ final class Connection {
 
     /// The protocol is over: closes once the last bytes are taken.
     private func finish() {
-        if endingSince == nil { endingSince = now }
+        if endingSince == nil {
+            endingSince = now
+            lingeredAt = now
+        }
         guard waiting == nil, !isShutDown else { return }
         // Closing with unread input makes the kernel send RST, which can overtake the last answer; so the peer
         // gets an end of file and a moment to close first.
@@ -288,7 +354,10 @@ final class Connection {
     func tick(now: MonotonicTime) {
         guard !isClosed else { return }
         if let endingSince {
-            if now.since(endingSince) > loop.limits.lingerMilliseconds { close() }
+            let limits = loop.limits
+            let isHurried = wasFlood || loop.isStopping
+            let total = isHurried ? limits.lingerMilliseconds : limits.lingerTotalMilliseconds
+            if now.since(lingeredAt) > limits.lingerMilliseconds || now.since(endingSince) > total { close() }
             return
         }
         if let handshakeBy {
@@ -301,8 +370,15 @@ final class Connection {
             return close()
         }
         codec.checkDeadlines(now: now, outputIsBlocked: waiting != nil)
+        self.now = now
+        if !uploads.isEmpty { checkUploads() }
         pump(now: now)
     }
+
+    /// Whether it may be closed to make room: nothing complete was asked that is not answered.
+    var isExpendable: Bool { endingSince == nil && waiting == nil && pending.isEmpty && !codec.servesRequest }
+    /// Whether it is about to ask something.
+    var isBusy: Bool { codec.isBusy }
 
     /// Whether the socket took less than the slowest rate over a whole window of time.
     private func isTakingTooLittle(now: MonotonicTime) -> Bool {
@@ -318,91 +394,5 @@ final class Connection {
         if handshakeBy != nil { return close() }
         codec.beginStop(now: now)
         pump(now: now)
-    }
-
-    // MARK: - Requests and answers
-
-    private func drainEvents() {
-        while let event = codec.nextEvent() {
-            switch event {
-            case .head(let stream, let head, let endsRequest):
-                if let (response, body) = loop.handler.denial(of: head, from: peer) {
-                    loop.counters.requestBegan()
-                    loop.counters.requestEnded()
-                    codec.respond(to: stream, response, body: body, now: now)
-                } else if endsRequest {
-                    dispatch(stream, head, body: [])
-                } else if let (response, body) = loop.handler.refusal(of: head) {
-                    loop.counters.requestBegan()
-                    loop.counters.requestEnded()
-                    codec.respond(to: stream, response, body: body, now: now)
-                } else {
-                    uploads[stream] = Upload(head: head)
-                }
-            case .body(let stream, let bytes):
-                uploads[stream]?.body.append(contentsOf: bytes)
-                codec.consume(stream: stream, count: bytes.count)
-            case .end(let stream):
-                guard let upload = uploads.removeValue(forKey: stream) else { continue }
-                dispatch(stream, upload.head, body: upload.body)
-            case .cancelled(let stream):
-                if uploads.removeValue(forKey: stream) != nil {
-                    // No handler has it, so nobody else would free its place.
-                    codec.respond(to: stream, HTTPResponse(status: .internalServerError), body: .empty, now: now)
-                } else {
-                    pending[stream]?.responder?.markCancelled()
-                }
-            case .tripped(let reason, let closes):
-                loop.counters.tripped(reason)
-                if closes && reason.isHostile { loop.admission.penalize(peer.host, now: now) }
-            }
-        }
-    }
-
-    private func dispatch(_ stream: StreamID, _ head: HTTPRequest, body: [UInt8]) {
-        guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
-            loop.counters.tripped(.requestsInWork)
-            var response = HTTPResponse(status: .serviceUnavailable)
-            response.headerFields[.retryAfter] = "1"
-            return codec.respond(to: stream, response, body: .empty, now: now)
-        }
-        loop.counters.requestBegan()
-        if body.isEmpty, let answer = loop.handler.preparedAnswer(to: head) {
-            loop.counters.requestEnded()
-            return codec.respond(to: stream, answer, now: now)
-        }
-        let responder = Responder(sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream))
-        loop.handling = self
-        loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer), responder: responder)
-        loop.handling = nil
-        if !responder.isAnswered { pending[stream] = Pending(responder: responder) }
-    }
-
-    /// Passes an answer to the protocol; the caller pumps.
-    func respond(_ response: HTTPResponse, body: ResponseBody, to stream: StreamID, now: MonotonicTime) {
-        if !pending.isEmpty { pending[stream] = nil }
-        if case .source(let source) = body {
-            let exchange = ExchangeID(connection: id, stream: stream)
-            source.attach { [mailbox = loop.mailbox] in mailbox.post(.resume(exchange)) }
-        }
-        codec.respond(to: stream, response, body: body, now: now)
-    }
-
-    /// Lets the protocol ask a streamed body again; the caller pumps.
-    func resume(_ stream: StreamID) {
-        codec.resume(stream: stream)
-    }
-}
-
-extension Guard {
-    /// Whether a connection that ended for this reason was an attack, rather than slow, idle or another protocol.
-    fileprivate var isHostile: Bool {
-        switch self {
-        case .inboundResets, .causedResets, .controlFrames, .errorBudget, .headerListRepeated, .continuations,
-            .outboundAcknowledgements:
-            true
-        default:
-            false
-        }
     }
 }

@@ -11,6 +11,8 @@ package struct CountersSnapshot: Sendable, Equatable {
     package var requests = 0
     /// Requests in the hands of the handler now.
     package var requestsInWork = 0
+    /// Bytes of request bodies held now.
+    package var heldBodyBytes = 0
     /// Bytes received since the start.
     package var bytesReceived = 0
     /// Bytes sent since the start.
@@ -23,6 +25,7 @@ package struct CountersSnapshot: Sendable, Equatable {
         left.connectionsOpen += right.connectionsOpen
         left.requests += right.requests
         left.requestsInWork += right.requestsInWork
+        left.heldBodyBytes += right.heldBodyBytes
         left.bytesReceived += right.bytesReceived
         left.bytesSent += right.bytesSent
         left.guards.merge(right.guards, uniquingKeysWith: +)

@@ -87,12 +87,5 @@ extension Descriptor {
     }
 
     /// The address that the socket is bound to; nil where it is none of TCP.
-    private var localAddress: SocketAddress? {
-        var storage = sockaddr_storage()
-        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let named = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(number, $0, &size) }
-        }
-        return named == 0 ? SocketAddress(storage) : nil
-    }
+    private var localAddress: SocketAddress? { SocketAddress(ofSocket: number) }
 }

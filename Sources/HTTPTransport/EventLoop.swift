@@ -39,6 +39,8 @@ final class EventLoop {
     private var acceptPausedUntil: MonotonicTime?
     /// Set by a graceful stop; what is open then is closed.
     private var stopBy: MonotonicTime?
+    /// Set when that has come: the answers that say so are written until then.
+    private var lastAnswersBy: MonotonicTime?
 
     /// Connections whose timers are still to be looked at in this round.
     private var tickQueue: [UInt64] = []
@@ -120,15 +122,50 @@ final class EventLoop {
                 return
             }
             guard let peer = SocketAddress(storage) else { continue }
-            if let refusal = admission.admit(peer.host, now: now) {
-                counters.tripped(refusal)
-                continue
+            let network = peer.peer.network
+            var outcome = admission.admit(network, now: now)
+            if outcome.refusal == .connectionLimit && makeRoom(for: network) {
+                outcome = admission.admit(network, now: now)
             }
-            open(socket, isTLS: listener.isTLS, peer: peer.peer, now: now)
+            switch outcome {
+            case .refused(let refusal): counters.tripped(refusal)
+            case .admitted(let share):
+                open(socket, isTLS: listener.isTLS, peer: peer.peer, share: share, now: now)
+            }
         }
     }
 
-    private func open(_ socket: Descriptor, isTLS: Bool, peer: PeerAddress, now: MonotonicTime) {
+    /// Closes a connection of this loop for a new one of `network`; false when none should give way.
+    ///
+    /// Half-open requests and silence cost an attacker nothing and must not keep others out. First those that are about to ask
+    /// nothing, of the address with most connections, which never asked anything, the oldest of them.
+    private func makeRoom(for network: String) -> Bool {
+        typealias Rank = (Bool, Int, Bool, UInt64)
+        var best: (rank: Rank, connection: Connection)?
+        for connection in connections.values where connection.isExpendable {
+            let count = connection.share.connections.load(ordering: .relaxed)
+            let rank: Rank = (connection.isBusy, -count, connection.hasAsked, connection.id)
+            if best.map({ Self.precedes(rank, $0.rank) }) ?? true { best = (rank, connection) }
+        }
+        guard let victim = best?.connection else { return false }
+        // Whoever has as many does not push others out.
+        let count = victim.share.connections.load(ordering: .relaxed)
+        guard victim.peer.network == network || count > admission.connections(of: network) else { return false }
+        counters.tripped(.evicted)
+        victim.close()
+        return true
+    }
+
+    private static func precedes(_ left: (Bool, Int, Bool, UInt64), _ right: (Bool, Int, Bool, UInt64)) -> Bool {
+        if left.0 != right.0 { return !left.0 }
+        if left.1 != right.1 { return left.1 < right.1 }
+        if left.2 != right.2 { return !left.2 }
+        return left.3 < right.3
+    }
+
+    private func open(
+        _ socket: Descriptor, isTLS: Bool, peer: PeerAddress, share: NetworkShare, now: MonotonicTime
+    ) {
         socket.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
         // What a slow reader does not take must not pile up in the kernel either.
         socket.setOption(Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Int32(clamping: limits.unsentBytes))
@@ -136,10 +173,10 @@ final class EventLoop {
         if isTLS {
             session = tls.current.flatMap { TLSSession($0, socket: socket.number) }
             // Without a session there is nothing that could be said.
-            if session == nil { return admission.release(peer.host) }
+            if session == nil { return admission.release(peer.network) }
         }
         let connection = Connection(
-            id: nextConnection, socket: socket, tls: session, peer: peer, loop: self, now: now)
+            id: nextConnection, socket: socket, tls: session, peer: peer, share: share, loop: self, now: now)
         connections[nextConnection] = connection
         nextConnection += 1
         counters.connectionOpened()
@@ -161,7 +198,7 @@ final class EventLoop {
     /// Forgets a connection; called by the connection when it closed.
     func closed(_ connection: Connection) {
         guard connections.removeValue(forKey: connection.id) != nil else { return }
-        admission.release(connection.peer.host)
+        admission.release(connection.peer.network)
         counters.connectionClosed()
         if stopBy != nil && connections.isEmpty { base.stop() }
     }
@@ -175,7 +212,16 @@ final class EventLoop {
             for event in acceptEvents { event.activate() }
         }
         tickConnections(now: now)
-        if let stopBy, stopBy < now { base.stop() }
+        guard let stopBy, stopBy < now else { return }
+        if let lastAnswersBy {
+            if lastAnswersBy < now { base.stop() }
+            return
+        }
+        // Who still waits is told to come back, and gets a moment to read that.
+        lastAnswersBy = MonotonicTime(milliseconds: now.milliseconds + limits.lastAnswerMilliseconds)
+        var areAnswered = false
+        for connection in Array(connections.values) where connection.answerStopping(now: now) { areAnswered = true }
+        if !areAnswered { base.stop() }
     }
 
     /// Looks at all connections, but where there are thousands at a share of them, so that each is looked at every

@@ -98,7 +98,10 @@ package final class Server: Sendable {
         state.withLock { state in
             switch state {
             case .created: return CountersSnapshot()
-            case .running(let threads, _): return Self.total(threads)
+            case .running(let threads, _):
+                var total = Self.total(threads)
+                total.heldBodyBytes = admission.bodies.heldBytes
+                return total
             case .stopped(let last): return last
             }
         }

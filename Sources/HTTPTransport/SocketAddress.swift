@@ -46,7 +46,20 @@ package struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     var peer: PeerAddress { PeerAddress(host: host, port: port) }
 
     /// Whether only this machine can reach it.
-    package var isLoopback: Bool { isIPv6 ? host == "::1" : host.hasPrefix("127.") }
+    package var isLoopback: Bool {
+        isIPv6 ? host == "::1" || host.hasPrefix("::ffff:127.") : host.hasPrefix("127.")
+    }
+
+    /// The address that a socket of this process is bound to; nil where it is none of TCP.
+    package init?(ofSocket number: Int32) {
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let named = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(number, $0, &size) }
+        }
+        guard named == 0 else { return nil }
+        self.init(storage)
+    }
 
     /// Calls `body` with the C form of the address.
     func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {

@@ -1,4 +1,5 @@
 import COpenSSLTLS
+import Glibc
 import Synchronization
 
 /// Where certificate and key lie, in PEM.
@@ -29,6 +30,18 @@ final class TLSContext: @unchecked Sendable {
 
     /// Reads the files.
     init(_ files: TLSFiles) throws(TLSError) {
+        for (what, file) in [
+            ("the certificate", files.certificate), ("the key", files.key),
+            ("the client authorities", files.clientAuthorities),
+        ] {
+            // OpenSSL says no more than "system lib" of a file that it cannot open.
+            guard let file else { continue }
+            let number = open(file, O_RDONLY | O_CLOEXEC)
+            guard number >= 0 else {
+                throw TLSError(description: "\(what) \(file) cannot be read: \(String(cString: strerror(errno)))")
+            }
+            close(number)
+        }
         ERR_clear_error()
         guard let handle = gatehouse_tls_context() else {
             throw TLSError(description: "TLS cannot be set up: \(String(cString: gatehouse_tls_reason()))")

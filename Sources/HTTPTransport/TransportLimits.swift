@@ -11,6 +11,17 @@ package struct TransportLimits: Sendable, Equatable {
     /// Connections open at once from one address.
     package var connectionsPerAddress: Int = 256
 
+    /// Bytes of request bodies held by the process, from their first byte until they were answered. Beyond: 503.
+    ///
+    /// One address gets half of it at most.
+    package var heldBodyBytes: Int = 256 * 1024 * 1024
+
+    /// While more than half of `heldBodyBytes` is taken, uploads slower than this are answered 503: bytes per second.
+    package var tightUploadBytesPerSecond: Int = 16 * 1024
+
+    /// The windows of time over which that is measured, milliseconds.
+    package var tightUploadMilliseconds: Int64 = 5_000
+
     /// Requests in the hands of handlers, per event loop, those of closed connections included. Beyond: 503.
     ///
     /// A peer that closes its connection frees no work, so a limit per connection alone could be walked around.
@@ -28,8 +39,21 @@ package struct TransportLimits: Sendable, Equatable {
     /// Connections waiting to be accepted, per listener.
     package var backlog: Int = 512
 
-    /// Time a connection that is ending gets to take its last bytes, milliseconds.
+    /// Time without a byte that a connection which is ending gets to take its last bytes, milliseconds.
     package var lingerMilliseconds: Int64 = 1_000
+
+    /// The same whether bytes come or not; after a guard against floods `lingerMilliseconds` is all.
+    package var lingerTotalMilliseconds: Int64 = 10_000
+
+    /// Bytes that are read and dropped on a connection that is ending, so that a client which is still sending finds the answer.
+    package var lingerBytes: Int = 32 * 1024 * 1024
+
+    /// The same after a guard against floods, and over HTTP/2, where streams end before connections: enough for what the windows of HTTP/2 had
+    /// under way.
+    package var lingerBytesAfterFlood: Int = 1024 * 1024
+
+    /// Time that answers to what was not done before the end of a graceful stop get, milliseconds.
+    package var lastAnswerMilliseconds: Int64 = 500
 
     /// Time for which new connections of an address whose connection tripped a guard are refused, milliseconds.
     package var penaltyMilliseconds: Int64 = 1_000

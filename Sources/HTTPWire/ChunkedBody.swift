@@ -25,6 +25,8 @@ struct ChunkedBody {
     private var left = 0
     /// Bytes of extensions, which nobody here understands and everybody must skip.
     private var extensionBytes = 0
+    /// Chunks so far that were smaller than `WireLimits.smallPieceBytes`; at most one more with each step.
+    private(set) var smallChunks = 0
 
     init(limits: WireLimits) { self.limits = limits }
 
@@ -60,6 +62,7 @@ struct ChunkedBody {
                 guard byte == 0x0A else { return .fault(.malformedRequest) }
                 offset += 1
                 digits = 0
+                if left > 0 && left < limits.smallPieceBytes { smallChunks += 1 }
                 state = left == 0 ? .trailers(HTTP1HeadScanner(limits: limits, trailers: true)) : .data
             case .data:
                 let start = offset

@@ -80,6 +80,9 @@ package protocol ConnectionCodec: AnyObject {
     /// Whether requests are open or in work.
     var isBusy: Bool { get }
 
+    /// Whether a complete request is in work, or its answer on its way.
+    var servesRequest: Bool { get }
+
     /// Whether more input is of use now.
     var wantsInput: Bool { get }
 

@@ -26,8 +26,14 @@ package enum Guard: String, Sendable, CaseIterable {
     case requestBody = "request_body"
     /// A stream refused because too many requests are still in work.
     case requestsInWork = "requests_in_work"
-    /// A request answered with 503 because too many body bytes of this connection are held.
+    /// A request answered with 503 because too many body bytes are held: of its connection, its address or all together.
     case heldRequests = "held_requests"
+    /// A request answered with 503 because it came too slowly while body bytes were scarce.
+    case slowUpload = "slow_upload"
+    /// More DATA frames or chunks of a few bytes than `WireLimits.smallPieces`.
+    case smallPieces = "small_pieces"
+    /// DATA on a stream that the peer had ended, or more of it than was under way when we ended the stream.
+    case closedStreams = "closed_streams"
     /// A response replaced by 503 because too many bytes wait for the peer.
     case parkedResponses = "parked_responses"
     /// The preface did not come in time.
@@ -46,6 +52,8 @@ package enum Guard: String, Sendable, CaseIterable {
     case tlsOnCleartext = "tls_on_cleartext"
     /// TLS could not be set up.
     case tlsHandshake = "tls_handshake"
+    /// The connection limit was reached; a connection without a complete request was closed for a new one.
+    case evicted = "evicted"
     /// The connection limit was reached; the new connection was closed.
     case connectionLimit = "connection_limit"
     /// The limit of connections per address was reached; the new connection was closed.

@@ -22,10 +22,7 @@ extension HTTP1Connection {
 
     /// Answers 408 to a body that stalled or trickles.
     private func checkBody() {
-        let earned = Int64(bodyReceived) * 1000 / Int64(max(1, limits.bodyBytesPerSecond))
-        let isStalled = now.since(bodyProgress) > limits.bodyProgressMilliseconds
-        let isSlow = now.since(bodyBegan) > limits.bodyProgressMilliseconds + earned
-        if isStalled || isSlow { refuse(.bodyTimeout) }
+        if bodyPace.isTooSlow(limits, received: bodyReceived, now: now) { refuse(.bodyTimeout) }
     }
 
     /// Ends a connection that takes its answer not at all or too slowly, measured over whole windows of time.
@@ -66,8 +63,9 @@ extension StandardAnswer {
         case .headTimeout: .headTimeout
         case .bodyTooLarge: .requestBody
         case .headerListTooLarge, .targetTooLong: .headerList
-        case .conflictingAuthority, .malformedRequest, .methodUnknown, .codingUnknown, .versionNotSupported,
-            .unanswered, .tooMuchWaiting:
+        case .tooManyPieces: .smallPieces
+        case .conflictingAuthority, .invalidAuthority, .malformedRequest, .methodUnknown, .codingUnknown,
+            .versionNotSupported, .unanswered, .tooMuchWaiting, .overloaded, .stopping:
             .malformedHTTP1
         }
     }

@@ -61,8 +61,8 @@ package final class HTTP1Connection: ConnectionCodec {
     let opened: MonotonicTime
     var idleSince: MonotonicTime
     var headBegan: MonotonicTime?
-    var bodyBegan: MonotonicTime
-    var bodyProgress: MonotonicTime
+    @exclusivity(unchecked) var bodyPace: BodyPace
+    @exclusivity(unchecked) var smallPieces: TokenBucket
     @exclusivity(unchecked) var writeWindowBegan: MonotonicTime
     @exclusivity(unchecked) var writeWindowBytes = 0
 
@@ -73,8 +73,8 @@ package final class HTTP1Connection: ConnectionCodec {
         self.isSecure = isSecure
         opened = now
         idleSince = now
-        bodyBegan = now
-        bodyProgress = now
+        bodyPace = BodyPace(began: now)
+        smallPieces = TokenBucket(limits.smallPieces, now: now)
         writeWindowBegan = now
         scanner = HTTP1HeadScanner(limits: limits)
     }
@@ -133,8 +133,13 @@ package final class HTTP1Connection: ConnectionCodec {
                 offset += count
                 if case .done = reading { emit(.end(stream)) }
             case .chunked(var body):
+                let smallBefore = body.smallChunks
                 let step = body.next(in: bytes, &offset)
                 reading = .chunked(body)
+                if body.smallChunks != smallBefore && !smallPieces.take(now: now) {
+                    refuse(.tooManyPieces)
+                    continue
+                }
                 switch step {
                 case .data(let range): gotBody(UnsafeRawBufferPointer(rebasing: bytes[range]))
                 case .more: break
@@ -195,8 +200,7 @@ package final class HTTP1Connection: ConnectionCodec {
         writer.isVersion10 = head.isVersion10
         if !head.keepsAlive || isStopping || requests >= limits.requestsPerConnection { endsAfterAnswer = true }
         bodyReceived = 0
-        bodyBegan = now
-        bodyProgress = now
+        bodyPace = BodyPace(began: now)
         switch head.body {
         case .none: reading = .done
         case .length(let count):
@@ -211,7 +215,8 @@ package final class HTTP1Connection: ConnectionCodec {
 
     private func gotBody(_ bytes: UnsafeRawBufferPointer) {
         owesContinue = false
-        bodyProgress = now
+        bodyPace.moved(now: now)
+        smallPieces.earn(bytes: bytes.count, perToken: limits.smallPieceBytes / 2)
         bodyReceived += bytes.count
         if bodyReceived > limits.requestBodyBytes { return refuse(.bodyTooLarge) }
         emit(.body(stream, Array(bytes)))
@@ -333,4 +338,10 @@ package final class HTTP1Connection: ConnectionCodec {
     }
 
     package var isBusy: Bool { current != nil || writer.isBusy }
+
+    package var servesRequest: Bool {
+        if writer.isBusy { return true }
+        if case .done = reading { return true }
+        return false
+    }
 }

@@ -131,10 +131,10 @@ enum HTTP1HeadParser {
     /// Takes the request target apart (RFC 9112 section 3.2).
     private static func setTarget(_ target: UnsafeRawBufferPointer, of request: inout HTTPRequest) throws(Fault) {
         let bytes = target.bindMemory(to: UInt8.self)
-        guard nghttp2_check_path(bytes.baseAddress, bytes.count) != 0 else { throw Fault(.malformedRequest) }
+        guard Authority.isPath(bytes) else { throw Fault(.malformedRequest) }
         let text = String(decoding: bytes, as: UTF8.self)
         if request.method == .connect {
-            guard nghttp2_check_authority(bytes.baseAddress, bytes.count) != 0 else { throw Fault(.malformedRequest) }
+            guard Authority.isValid(bytes) else { throw Fault(.malformedRequest) }
             request.authority = text
             request.scheme = nil
         } else if bytes.first == UInt8(ascii: "/") || (text == "*" && request.method == .options) {
@@ -146,17 +146,12 @@ enum HTTP1HeadParser {
             guard scheme == "http" || scheme == "https" else { throw Fault(.malformedRequest) }
             let rest = text[colon.upperBound...]
             let authority = rest.prefix { $0 != "/" && $0 != "?" }
-            guard !authority.isEmpty, isAuthority(authority) else { throw Fault(.malformedRequest) }
+            guard Authority.isValid(authority.utf8) else { throw Fault(.malformedRequest) }
             let path = rest[authority.endIndex...]
             request.scheme = scheme
             request.authority = String(authority)
             request.path = path.first == "/" ? String(path) : "/" + path
         }
-    }
-
-    fileprivate static func isAuthority(_ text: Substring) -> Bool {
-        let bytes = Array(text.utf8)
-        return nghttp2_check_authority(bytes, bytes.count) != 0 && !bytes.contains(UInt8(ascii: "@"))
     }
 }
 
@@ -197,7 +192,7 @@ private struct HTTP1Fields {
         switch fieldName.canonicalName {
         case "host":
             hosts += 1
-            guard field.value.isEmpty || HTTP1HeadParser.isAuthority(field.value[...]) else { throw malformed }
+            guard field.value.isEmpty || Authority.isValid(field.value.utf8) else { throw malformed }
             host = field.value.isEmpty ? nil : field.value
             return
         case "content-length":

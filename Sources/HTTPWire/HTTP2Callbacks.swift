@@ -44,9 +44,11 @@ enum HTTP2Callbacks {
             guard let frame, let connection = connection(userData) else { return HTTP2Callbacks.fatal }
             return connection.beganHeaders(frame.pointee)
         }
-        nghttp2_session_callbacks_set_on_header_callback2(callbacks) { _, _, name, value, _, userData in
-            guard let name, let value, let connection = connection(userData) else { return HTTP2Callbacks.fatal }
-            return connection.gotField(name: name, value: value)
+        nghttp2_session_callbacks_set_on_header_callback2(callbacks) { _, frame, name, value, _, userData in
+            guard let frame, let name, let value, let connection = connection(userData) else {
+                return HTTP2Callbacks.fatal
+            }
+            return connection.gotField(frame.pointee.hd.stream_id, name: name, value: value)
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, userData in
             guard let frame, let connection = connection(userData) else { return HTTP2Callbacks.fatal }

@@ -31,23 +31,28 @@ extension HTTP2Connection {
     /// Ends the streams whose peers go on sending a body after the answer.
     private func resetUnwanted() {
         for slot in slots where slot.stream.number != 0 {
-            guard let since = slot.answeredEarly, now.since(since) > limits.unwantedBodyMilliseconds else { continue }
-            slot.answeredEarly = nil
-            _ = nghttp2_submit_rst_stream(session, 0, slot.stream.number, NGHTTP2_NO_ERROR.rawValue)
+            guard let since = slot.answeredEarly else { continue }
+            let quiet = min(now.since(since), now.since(slot.pace.progress))
+            let isOver =
+                quiet > limits.unwantedBodyMilliseconds || now.since(since) > limits.unwantedBodyTotalMilliseconds
+            if isOver { resetUnwanted(slot) }
         }
+    }
+
+    /// Says that the rest of a request is not wanted (RFC 9113 section 8.1).
+    func resetUnwanted(_ slot: StreamSlot) {
+        slot.answeredEarly = nil
+        _ = nghttp2_submit_rst_stream(session, 0, slot.stream.number, NGHTTP2_NO_ERROR.rawValue)
     }
 
     /// Answers 408 to request bodies that stalled or trickle.
     ///
     /// A body whose window we hold closed is not the peer's fault and is left alone.
     private func checkBodies() {
-        let rate = max(1, limits.bodyBytesPerSecond)
         for slot in slots where slot.stream.number != 0 && slot.isDelivered {
             if slot.requestEnded || slot.isAnswered { continue }
-            let earned = Int64(slot.bodyReceived) * 1000 / Int64(rate)
-            let isStalled = now.since(slot.bodyProgress) > limits.bodyProgressMilliseconds
-            let isSlow = now.since(slot.headCompleted) > limits.bodyProgressMilliseconds + earned
-            guard isStalled || isSlow, slot.unconsumed < limits.streamWindowBytes else { continue }
+            let isTooSlow = slot.pace.isTooSlow(limits, received: slot.bodyReceived, now: now)
+            guard isTooSlow, slot.unconsumed < limits.streamWindowBytes else { continue }
             emit(.tripped(.bodyTimeout, closes: false))
             if refuse(slot, .bodyTimeout) != HTTP2Callbacks.success { return }
         }
@@ -94,6 +99,8 @@ extension HTTP2Connection {
     private func finishStop() {
         guard let session else { return }
         stopStage = .draining
+        // Requests that cross this are dropped by libnghttp2, and so are their bodies.
+        lateBytes += limits.connectionWindowBytes
         _ = nghttp2_submit_goaway(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session),
             NGHTTP2_NO_ERROR.rawValue, nil, 0)

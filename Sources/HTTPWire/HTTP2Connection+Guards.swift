@@ -20,9 +20,26 @@ extension HTTP2Connection {
         return errorsLeft < 0 ? trip(.errorBudget) : HTTP2Callbacks.success
     }
 
+    /// Looks at DATA on a stream that is not open, which libnghttp2 1.52 drops without a word or a limit.
+    ///
+    /// After the peer has ended the stream it is an error (RFC 9113 sections 5.1 and 6.1), here of the connection, as other servers
+    /// have it. On a stream that we have reset it may have been under way; false once it cannot have been.
+    func mayBeLate(_ data: FrameScanner.Data) -> Bool {
+        switch history.sawData(data.stream.number) {
+        case .fine: return true
+        case .unexpected, .closed: break
+        case .late:
+            lateBytes -= data.count
+            if data.endsStream { history.peerEnded(data.stream.number) }
+            if lateBytes >= 0 && controlFrames.take(now: now) { return true }
+        }
+        end(.closedStreams, code: NGHTTP2_STREAM_CLOSED.rawValue)
+        return false
+    }
+
     /// Credits body bytes that moved, so that the window updates they cost are not taken for a flood.
     func earnControlFrames(bytes: Int) {
-        controlFrames.earn(thousandths: Int64(bytes) * 1000 / Int64(max(1, limits.bodyBytesPerControlFrame)))
+        controlFrames.earn(bytes: bytes, perToken: limits.bodyBytesPerControlFrame)
     }
 
     /// Ends the connection after libnghttp2 gave up with `result`; any negative result means that it did.

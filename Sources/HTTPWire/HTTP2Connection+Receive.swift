@@ -14,7 +14,7 @@ extension HTTP2Connection {
                 if Self.endsStream(header) { history.peerEnded(header.stream_id) }
                 return HTTP2Callbacks.success
             case .unexpected: return breach(NGHTTP2_PROTOCOL_ERROR)
-            case .closed: return breach(NGHTTP2_STREAM_CLOSED)
+            case .closed, .late: return breach(NGHTTP2_STREAM_CLOSED)
             }
         case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
             // libnghttp2 looks at no PRIORITY at all where priorities are switched off.
@@ -51,6 +51,7 @@ extension HTTP2Connection {
         lastStream = max(lastStream, stream.number)
         if requestsInWork >= limits.requestsInWork {
             emit(.tripped(.requestsInWork, closes: false))
+            lateBytes += limits.streamWindowBytes
             _ = nghttp2_submit_rst_stream(session, 0, stream.number, NGHTTP2_REFUSED_STREAM.rawValue)
             return HTTP2Callbacks.temporal
         }
@@ -59,15 +60,22 @@ extension HTTP2Connection {
     }
 
     /// One field of the block, valid by RFC 9113 section 8.2 already.
-    func gotField(name: OpaquePointer, value: OpaquePointer) -> Int32 {
+    func gotField(_ stream: Int32, name: OpaquePointer, value: OpaquePointer) -> Int32 {
         head.count(
             nameBytes: nghttp2_rcbuf_get_buf(name).len, valueBytes: nghttp2_rcbuf_get_buf(value).len)
         if head.listBytes > limits.headerListBytes || head.listFields > limits.headerListFields {
             return gotFieldTooMany()
         }
         if head.isTrailer { return HTTP2Callbacks.success }
-        guard head.add(name: name, value: value) else { return HTTP2Callbacks.temporal }
-        return HTTP2Callbacks.success
+        return head.add(name: name, value: value) ? HTTP2Callbacks.success : refuseMalformed(stream)
+    }
+
+    /// Resets the stream of a request that libnghttp2 takes and that is none all the same (RFC 9113 section 8.1.1).
+    private func refuseMalformed(_ stream: Int32) -> Int32 {
+        emit(.tripped(.malformedRequest, closes: false))
+        _ = nghttp2_submit_rst_stream(session, 0, stream, NGHTTP2_PROTOCOL_ERROR.rawValue)
+        let result = chargeError()
+        return result == HTTP2Callbacks.success ? HTTP2Callbacks.temporal : result
     }
 
     /// Over the header list limit: one 431 is sent, a block many times too large is not even decoded, and a second
@@ -100,7 +108,10 @@ extension HTTP2Connection {
             if head.isTooLarge { return refuse(slot, .headerListTooLarge) }
             if endsStream { requestEnded(slot) }
         case NGHTTP2_DATA.rawValue:
-            if dataFrameBytes == 0 && !endsStream && !controlFrames.take(now: now) { return trip(.controlFrames) }
+            if !endsStream && dataFrameBytes < limits.smallPieceBytes {
+                if dataFrameBytes == 0 && !controlFrames.take(now: now) { return trip(.controlFrames) }
+                if !smallPieces.take(now: now) { return trip(.smallPieces) }
+            }
             if endsStream, let slot = slot(of: StreamID(header.stream_id)) { requestEnded(slot) }
         case NGHTTP2_SETTINGS.rawValue:
             gotSettings = true
@@ -114,21 +125,27 @@ extension HTTP2Connection {
     }
 
     private func gotRequestHead(_ slot: StreamSlot) -> Int32 {
-        slot.headCompleted = now
-        slot.bodyProgress = now
+        slot.pace = BodyPace(began: now)
         slot.path = head.path
         if head.isTooLarge { return refuse(slot, .headerListTooLarge) }
-        guard let request = head.finish() else { return HTTP2Callbacks.temporal }
+        guard let request = head.finish() else { return refuseMalformed(slot.stream.number) }
         slot.isHeadRequest = request.method == .head
         if head.hasConflictingHost {
             emit(.tripped(.malformedRequest, closes: false))
             return refuse(slot, .conflictingAuthority)
         }
+        if head.hasInvalidAuthority {
+            emit(.tripped(.malformedRequest, closes: false))
+            return refuse(slot, .invalidAuthority)
+        }
         if let length = head.contentLength, length > limits.requestBodyBytes {
             emit(.tripped(.requestBody, closes: false))
             return refuse(slot, .bodyTooLarge)
         }
-        if !slot.requestEnded && head.expectsContinue { submitContinue(slot) }
+        if !slot.requestEnded && head.expectsContinue {
+            slot.owesContinue = true
+            owesContinue = true
+        }
         slot.isDelivered = true
         requestsInWork += 1
         emit(.head(slot.stream, request, endsRequest: slot.requestEnded))
@@ -143,15 +160,17 @@ extension HTTP2Connection {
     /// Body bytes; they stay charged to the peer's window until `consume`.
     func gotData(_ stream: StreamID, _ bytes: UnsafeBufferPointer<UInt8>) -> Int32 {
         dataFrameBytes += bytes.count
-        guard let session, let slot = slot(of: stream) else {
+        guard let session else { return HTTP2Callbacks.success }
+        guard let slot = slot(of: stream) else {
             _ = nghttp2_session_consume_connection(session, bytes.count)
             return HTTP2Callbacks.success
         }
         earnControlFrames(bytes: bytes.count)
-        slot.bodyProgress = now
+        smallPieces.earn(bytes: bytes.count, perToken: limits.smallPieceBytes / 2)
+        slot.pace.moved(now: now)
+        slot.owesContinue = false
         if slot.discardsBody {
-            // Given back to the connection but not to the stream: the peer runs out of window unless it stops first.
-            _ = nghttp2_session_consume_connection(session, bytes.count)
+            discard(bytes.count, of: slot)
             return HTTP2Callbacks.success
         }
         slot.bodyReceived += bytes.count
@@ -159,12 +178,27 @@ extension HTTP2Connection {
         let tooLarge = slot.bodyReceived > limits.requestBodyBytes
         if tooLarge || heldRequestBytes > limits.heldRequestBytes {
             emit(.tripped(tooLarge ? .requestBody : .heldRequests, closes: false))
-            _ = nghttp2_session_consume_connection(session, bytes.count)
-            return refuse(slot, tooLarge ? .bodyTooLarge : .tooMuchWaiting)
+            let result = refuse(slot, tooLarge ? .bodyTooLarge : .overloaded)
+            discard(bytes.count, of: slot)
+            return result
         }
         slot.unconsumed += bytes.count
         if slot.isDelivered { emit(.body(stream, Array(bytes))) }
         return HTTP2Callbacks.success
+    }
+
+    /// Drops body bytes that nobody wants any more, and lets the peer send as many again.
+    ///
+    /// Some clients read an answer only when all of the request was sent. What is dropped is bounded: then the stream is reset.
+    private func discard(_ count: Int, of slot: StreamSlot) {
+        guard let session else { return }
+        slot.discarded += count
+        if slot.discarded <= limits.unwantedBodyBytes {
+            _ = nghttp2_session_consume(session, slot.stream.number, count)
+        } else {
+            _ = nghttp2_session_consume_connection(session, count)
+            if slot.answeredEarly != nil { resetUnwanted(slot) }
+        }
     }
 
     /// A frame that RFC 9113 forbids. Stream errors are charged; connection errors end the session by themselves.

@@ -24,6 +24,7 @@ extension HTTP2Connection {
         }
         requestsInWork -= 1
         slot.isAnswered = true
+        dropRest(of: slot)
         let hasBody = !answer.body.isEmpty
         if hasBody {
             slot.bytes = answer.body
@@ -69,7 +70,25 @@ extension HTTP2Connection {
         return chargeError()
     }
 
-    func submitContinue(_ slot: StreamSlot) {
+    /// Reads no more of a request that is answered before its end, and gives back what it held.
+    private func dropRest(of slot: StreamSlot) {
+        slot.owesContinue = false
+        guard !slot.requestEnded else { return }
+        slot.discardsBody = true
+        heldRequestBytes -= slot.bodyReceived
+        slot.bodyReceived = 0
+    }
+
+    /// Tells those peers to send their bodies who wait for that word and were not answered instead (RFC 9110 section 10.1.1).
+    func sendOwedContinues() {
+        owesContinue = false
+        for slot in slots where slot.stream.number != 0 && slot.owesContinue {
+            slot.owesContinue = false
+            submitContinue(slot)
+        }
+    }
+
+    private func submitContinue(_ slot: StreamSlot) {
         responseFields.begin(status: 100)
         responseFields.withList { list, count in
             _ = nghttp2_submit_headers(
@@ -95,6 +114,7 @@ extension HTTP2Connection {
         }
         if slot.isDelivered { requestsInWork -= 1 }
         slot.isAnswered = true
+        dropRest(of: slot)
         if let date, !responseFields.hasDate { responseFields.add("date", date) }
         let hasBody = take(body, into: slot, status: status)
         let result = responseFields.withList { list, count in submit(list, count, to: slot, hasBody: hasBody) }
@@ -175,6 +195,8 @@ extension HTTP2Connection {
         let header = frame.pointee.hd
         switch UInt32(header.type) {
         case NGHTTP2_RST_STREAM.rawValue:
+            // What was under way when the peer learns of it fits into its window.
+            lateBytes += limits.streamWindowBytes
             return causedResets.take(now: now) ? HTTP2Callbacks.success : trip(.causedResets)
         case NGHTTP2_GOAWAY.rawValue:
             if frame.pointee.goaway.error_code != NGHTTP2_NO_ERROR.rawValue {

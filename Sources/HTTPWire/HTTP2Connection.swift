@@ -46,6 +46,12 @@ package final class HTTP2Connection: ConnectionCodec {
     var parkedBytes = 0
     var heldRequestBytes = 0
     var dataFrameBytes = 0
+    @exclusivity(unchecked) var smallPieces: TokenBucket
+    @exclusivity(unchecked) var frames = FrameScanner()
+    /// Bytes of DATA that may still come for streams that we have reset.
+    var lateBytes = 0
+    /// Some slot owes a 100.
+    @exclusivity(unchecked) var owesContinue = false
     /// Set once, when the session may not be used any more; the code goes into a last GOAWAY.
     @exclusivity(unchecked) var ending: UInt32?
     private var wroteGoaway = false
@@ -79,6 +85,7 @@ package final class HTTP2Connection: ConnectionCodec {
         inboundResets = TokenBucket(limits.inboundResets, now: now)
         causedResets = TokenBucket(limits.causedResets, now: now)
         controlFrames = TokenBucket(limits.controlFrames, now: now)
+        smallPieces = TokenBucket(limits.smallPieces, now: now)
         errorsLeft = limits.lifetimeErrors
         var created: OpaquePointer?
         HTTP2Callbacks.withCallbacksAndOptions(limits) { callbacks, options in
@@ -115,7 +122,25 @@ package final class HTTP2Connection: ConnectionCodec {
 
     package func receive(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
         self.now = now
-        guard ending == nil, let session, let base = bytes.bindMemory(to: UInt8.self).baseAddress else { return }
+        var fed = 0
+        var offset = 0
+        while let data = frames.nextData(in: bytes, &offset) {
+            if data.mayBeNews {
+                // Whether its stream is open is known when all before it was read.
+                let start = max(fed, offset - FrameScanner.headerBytes)
+                feed(UnsafeRawBufferPointer(rebasing: bytes[fed..<start]))
+                fed = start
+            }
+            guard ending == nil else { return }
+            if slot(of: data.stream) == nil && !mayBeLate(data) { return }
+        }
+        feed(UnsafeRawBufferPointer(rebasing: bytes[fed...]))
+    }
+
+    private func feed(_ bytes: UnsafeRawBufferPointer) {
+        guard ending == nil, let session, bytes.count > 0,
+            let base = bytes.bindMemory(to: UInt8.self).baseAddress
+        else { return }
         let count = nghttp2_session_mem_recv(session, base, bytes.count)
         if count < 0 { end(after: Int32(clamping: count)) }
     }
@@ -150,6 +175,7 @@ package final class HTTP2Connection: ConnectionCodec {
         self.now = now
         output = buffer
         defer { output = nil }
+        if owesContinue && ending == nil { sendOwedContinues() }
         while ending == nil, let session, !buffer.isFull {
             var data: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(session, &data)
@@ -189,6 +215,10 @@ package final class HTTP2Connection: ConnectionCodec {
 
     package var isBusy: Bool {
         requestsInWork > 0 || openStreams > 0
+    }
+
+    package var servesRequest: Bool {
+        !orphans.isEmpty || slots.contains { $0.stream.number != 0 && ($0.requestEnded || $0.isAnswered) }
     }
 
     /// Streams that are open now.

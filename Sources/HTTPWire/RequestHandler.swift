@@ -42,12 +42,17 @@ package struct IncomingRequest: Sendable {
     package var body: [UInt8]
     /// Where the connection came from.
     package var peer: PeerAddress
+    /// Stands for the memory that the body takes; released with the last copy of the request.
+    package var held: (any AnyObject & Sendable)?
 
     /// A request as a test or a codec builds it.
-    package init(head: HTTPRequest, body: [UInt8] = [], peer: PeerAddress) {
+    package init(
+        head: HTTPRequest, body: [UInt8] = [], peer: PeerAddress, held: (any AnyObject & Sendable)? = nil
+    ) {
         self.head = head
         self.body = body
         self.peer = peer
+        self.held = held
     }
 }
 
@@ -62,6 +67,19 @@ package struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
     package init(host: String, port: UInt16) {
         self.host = host
         self.port = port
+    }
+
+    /// What limits per address count as one: an IPv4 address, or the first 64 bits of one of IPv6, which a single subscriber has
+    /// whole (RFC 6177).
+    package var network: String {
+        guard host.utf8.contains(UInt8(ascii: ":")) else { return host }
+        // An IPv4 address that a socket for both shows in IPv6's form.
+        if host.hasPrefix("::ffff:"), host.utf8.contains(UInt8(ascii: ".")) { return String(host.dropFirst(7)) }
+        let halves = host.split(separator: "::", maxSplits: 1, omittingEmptySubsequences: false)
+        let left = halves[0].split(separator: ":")
+        let right = halves.count > 1 ? halves[1].split(separator: ":") : []
+        let gap = Array(repeating: Substring("0"), count: max(0, 8 - left.count - right.count))
+        return (left + gap + right).prefix(4).joined(separator: ":") + "::/64"
     }
 
     /// `127.0.0.1:8080` or `[::1]:8080`.

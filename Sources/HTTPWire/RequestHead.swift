@@ -86,7 +86,9 @@ struct RequestHead {
 
     private mutating func addPseudo(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
         switch name.count {
-        case 5 where name[1] == UInt8(ascii: "p"): path = String(decoding: value, as: UTF8.self)
+        case 5 where name[1] == UInt8(ascii: "p"):
+            guard Authority.isPath(value) else { return false }
+            path = String(decoding: value, as: UTF8.self)
         case 7 where name[1] == UInt8(ascii: "m"): method = FieldNames.method(for: value)
         case 7: scheme = String(decoding: value, as: UTF8.self)
         case 10: authority = String(decoding: value, as: UTF8.self)
@@ -100,10 +102,16 @@ struct RequestHead {
         switch field.name.canonicalName {
         case "content-length": contentLength = Int(field.value)
         case "expect": expectsContinue = field.value.lowercased() == "100-continue"
-        case "host": host = field.value
+        // A space is in no host: two fields are not one.
+        case "host": host = host.map { "\($0) \(field.value)" } ?? field.value
         default: break
         }
     }
+
+    /// Whether `host` or `:authority` is no host and port.
+    private(set) var hasInvalidAuthority = false
+    /// The last that was found to be one; a client repeats itself.
+    private var validAuthority: String?
 
     /// Whether the `host` field contradicts `:authority` (RFC 9113 section 8.3.1).
     private(set) var hasConflictingHost = false
@@ -128,6 +136,11 @@ struct RequestHead {
             host = prefix.host
         }
         hasConflictingHost = host != nil && authority != nil && host != authority
+        hasInvalidAuthority = false
+        if let name = authority ?? host, name != validAuthority {
+            hasInvalidAuthority = !Authority.isValid(name.utf8)
+            if !hasInvalidAuthority && name.utf8.count <= 255 { validAuthority = name }
+        }
         guard let method else { return nil }
         return HTTPRequest(
             method: method, scheme: scheme, authority: authority ?? host, path: path, headerFields: fields)

@@ -123,5 +123,10 @@ package final class ServerConnection: ConnectionCodec {
 
     package var isBusy: Bool { codec?.isBusy ?? false }
 
+    package var servesRequest: Bool { codec?.servesRequest ?? false }
+
+    /// Whether a client may still be sending a body on it after the last answer.
+    package var mayEndBeforeABody: Bool { codec is HTTP1Connection }
+
     package var wantsInput: Bool { codec?.wantsInput ?? true }
 }

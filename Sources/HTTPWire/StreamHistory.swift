@@ -11,6 +11,8 @@ struct StreamHistory {
         case unexpected
         /// The peer has ended or reset it before.
         case closed
+        /// It is over, and not by the peer's doing: what comes may have been under way.
+        case late
     }
 
     private var latest: Int32 = -1
@@ -33,6 +35,15 @@ struct StreamHistory {
         if isOpen { return .fine }
         guard let bit = bit(stream), used & bit != 0 else { return .unexpected }
         return ended & bit != 0 ? .closed : .fine
+    }
+
+    /// Looks at DATA on `stream`, which is not open.
+    func sawData(_ stream: Int32) -> Verdict {
+        // Idle and even streams, and that of the connection, are refused by libnghttp2.
+        guard stream > 0, stream & 1 == 1, stream <= latest else { return .fine }
+        guard let bit = bit(stream) else { return .late }
+        if used & bit == 0 { return .unexpected }
+        return ended & bit != 0 ? .closed : .late
     }
 
     /// The peer sent END_STREAM or RST_STREAM.

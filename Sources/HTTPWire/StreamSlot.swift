@@ -15,14 +15,16 @@ final class StreamSlot {
     var requestEnded = false
     /// Body bytes are counted and thrown away, because the answer does not depend on them any more.
     var discardsBody = false
-    /// When the answer was complete although the request was not; the stream is reset some time later.
+    /// When the answer was complete although the request was not; the stream is reset when it goes on too long.
     var answeredEarly: MonotonicTime?
     var bodyReceived = 0
+    /// Body bytes that were dropped after the answer.
+    var discarded = 0
+    /// 100 is to be sent unless the answer comes first.
+    var owesContinue = false
     /// Body bytes that were handed out and not yet given back to the peer's window.
     var unconsumed = 0
-    /// When the body last moved, or the head was complete.
-    var bodyProgress = MonotonicTime(milliseconds: 0)
-    var headCompleted = MonotonicTime(milliseconds: 0)
+    var pace = BodyPace(began: MonotonicTime(milliseconds: 0))
 
     /// The rest of a finished response body is `bytes[offset...]`.
     @exclusivity(unchecked) var bytes: [UInt8] = []
@@ -47,9 +49,10 @@ final class StreamSlot {
         discardsBody = false
         answeredEarly = nil
         bodyReceived = 0
+        discarded = 0
+        owesContinue = false
         unconsumed = 0
-        bodyProgress = now
-        headCompleted = now
+        pace = BodyPace(began: now)
         offset = 0
         isDeferred = false
     }

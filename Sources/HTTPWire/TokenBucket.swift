@@ -29,6 +29,11 @@ package struct TokenBucket: Sendable {
         return true
     }
 
+    /// Puts back one token for each `perToken` bytes.
+    package mutating func earn(bytes: Int, perToken: Int) {
+        earn(thousandths: Int64(bytes) * 1000 / Int64(max(1, perToken)))
+    }
+
     /// Puts back `thousandths` of a token, up to the capacity.
     package mutating func earn(thousandths: Int64) {
         level = min(capacity, level &+ max(0, min(thousandths, capacity)))

@@ -76,6 +76,15 @@ package struct WireLimits: Sendable, Equatable {
     /// Body bytes that earn one control frame back.
     package var bodyBytesPerControlFrame: Int = 512
 
+    /// Pieces of a request body of fewer bytes than `smallPieceBytes`: burst, and refill per second.
+    ///
+    /// A DATA frame or a chunk of one byte costs as much work as one of thousands. Body bytes earn pieces back, one for half of
+    /// `smallPieceBytes`, so that a client which sends a text line by line is not mistaken for a flood. Ends the connection.
+    package var smallPieces = Rate(burst: 50_000, perSecond: 10_000)
+
+    /// Bytes below which a DATA frame or a chunk counts as small.
+    package var smallPieceBytes: Int = 64
+
     /// Malformed requests, refused bodies and invalid frames in the life of one connection.
     package var lifetimeErrors: Int = 200
 
@@ -88,13 +97,22 @@ package struct WireLimits: Sendable, Equatable {
     /// Time without a byte of a request body that is under way.
     package var bodyProgressMilliseconds: Int64 = 20_000
 
-    /// Time after which a stream is reset (`NO_ERROR`) that was answered before its request ended.
+    /// Time without a byte after which a stream is reset (`NO_ERROR`) that was answered before its request ended.
     package var unwantedBodyMilliseconds: Int64 = 1_000
+
+    /// The same whether bytes come or not.
+    package var unwantedBodyTotalMilliseconds: Int64 = 20_000
+
+    /// Bytes of a request body that are read and dropped after its answer; then the stream is reset.
+    ///
+    /// A client that looks for the answer only when it has sent everything, as `httpx` does over HTTP/2, would wait for
+    /// ever for a window that stays closed.
+    package var unwantedBodyBytes: Int = 32 * 1024 * 1024
 
     /// Time without a byte taken of a response that is ready.
     package var writeProgressMilliseconds: Int64 = 20_000
 
-    /// Slowest average rate of either body after the first progress time, bytes per second.
+    /// Slowest rate of either body over each whole progress time, bytes per second.
     package var bodyBytesPerSecond: Int = 256
 
     /// Time without an open stream.

@@ -1,3 +1,5 @@
+package import EntryCode
+
 /// What a file of a kernel tree is to the entry code.
 package enum KernelFile: Sendable, Hashable {
     /// Assembled: `entry_64.S`, `entry_64_compat.S`, `xen-asm.S`.
@@ -23,6 +25,28 @@ package enum KernelFile: Sendable, Hashable {
     ]
     /// Every file that an import reads.
     package static let all = assembled + headers + tableFiles
+
+    /// The Makefile at the root of a tree says which release it is; nothing else of it is read.
+    package static let makefile = "Makefile"
+
+    /// `Makefile`, `linux-6.1/Makefile`; not that of a folder inside the tree.
+    package static func isMakefile(_ name: String) -> Bool {
+        let parts = name.split(separator: "/")
+        return parts.last.map { $0 == makefile } ?? false && parts.count <= 2
+    }
+
+    /// The lines `VERSION = 6` and `PATCHLEVEL = 1`.
+    package static func release(_ makefile: [UInt8]) -> KernelRelease? {
+        func value(_ name: StaticString) -> Int? {
+            for line in makefile.prefix(4096).lines where line.hasPrefix(name) {
+                let rest = line.dropFirst(name.utf8CodeUnitCount).trimmed
+                if rest.first == UInt8(ascii: "=") { return Int(rest.dropFirst().trimmed.text) }
+            }
+            return nil
+        }
+        guard let major = value("VERSION"), let minor = value("PATCHLEVEL") else { return nil }
+        return KernelRelease("\(major).\(minor)")
+    }
 
     package init(_ path: String) {
         if KernelFile.assembled.contains(path) {

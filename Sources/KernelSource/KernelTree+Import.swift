@@ -91,9 +91,10 @@ extension KernelTree {
         }
         let assumedList = assumed?.sorted() ?? []
         sources.set("assumed", .array(assumedList.map { .string($0) }))
+        sources.set("release", (release ?? deducedRelease).map { .string($0.text) })
         document.set("sources", sources)
         var result = TreeImport(document: document, kernel: kernel.name)
-        result.notes = rows.notes
+        result.notes = rows.notes + unusedChoices(own)
         result.read = files.map(\.path)
         if files.isEmpty {
             throw TreeFault(code: "no-sources", message: "none of the files holds a row of a table that is read")
@@ -101,14 +102,19 @@ extension KernelTree {
         result.missing = missingHomes(kernel.generation.tree)
         if rows.gates.isEmpty && isNew { result.missing.append("arch/x86/kernel/idt.c") }
         if rows.traps.isEmpty && isNew { result.missing.append("arch/x86/xen/enlighten_pv.c") }
-        try inspect(&result, kernel, isNew: isNew, kernels)
+        let undefined = try inspect(&result, kernel, isNew: isNew, kernels)
+        if isNew, !undefined.isEmpty, repairRows(&result, standard, undefined) {
+            _ = try inspect(&result, kernel, isNew: true, kernels)
+        }
         return result
     }
 
     /// Assembles the tree for every platform, and notes what it did not understand.
+    ///
+    /// - Returns: Names in rows of the table that no code has.
     private func inspect(
         _ result: inout TreeImport, _ kernel: Kernel, isNew: Bool, _ kernels: KernelLibrary
-    ) throws(TreeFault) {
+    ) throws(TreeFault) -> Set<String> {
         let table: EntryTable
         do throws(TableFaults) {
             table = try EntryTable.read(result.document, kernels: kernels)
@@ -120,17 +126,150 @@ extension KernelTree {
         }
         let inspection = table.inspectSources(kernels: kernels)
         result.notUnderstood = inspection.statements
+        result.data = inspection.data
         result.off = inspection.off.sorted()
         result.absentFeatures = inspection.absentFeatures.sorted()
         result.document = table.document
-        guard isNew else { return }
+        guard isNew else { return [] }
         // A kernel that was built has every symbol: what nobody defines here is defined in C.
-        result.assumed = inspection.undefined.sorted()
+        result.assumed = inspection.undefined.union(inspection.undefinedRows).sorted()
         if var sources = result.document["sources"] {
             sources.set("assumed", .array(result.assumed.map { .string($0) }))
             result.document.set("sources", sources)
         }
         result.document = result.document.canonical
+        return inspection.undefinedRows
+    }
+
+    /// Rows that lead to a stub of a file that is missing are the shipped kernel's; true where one was changed.
+    private func repairRows(_ result: inout TreeImport, _ standard: JSON, _ undefined: Set<String>) -> Bool {
+        func isUndefined(_ value: JSON?) -> Bool { value?.stringValue.map { undefined.contains($0) } ?? false }
+        var isChanged = false
+        var gates = result.document["idt"]?.arrayValue ?? []
+        for index in gates.indices where isUndefined(gates[index]["entry"]) {
+            // A declaration names its vector: the stub that the files have for it.
+            let vector = gates[index]["vector"]
+            if let declared = (result.document["entries"]?.arrayValue ?? []).first(where: { row in
+                let name = row["vector"]?.stringValue.flatMap { KernelNames.vector($0) }
+                return name.map { JSON.integer(Int64($0)) } == vector && !isUndefined(row["symbol"])
+                    && row["symbol"] != gates[index]["entry"]
+            }) {
+                result.notes.append(
+                    "the gate of vector \(vector?.integerValue ?? 0) leads to \(declared["symbol"]?.stringValue ?? ""), which is declared for it: \(gates[index]["entry"]?.stringValue ?? "") is in none of the files"
+                )
+                gates[index].set("entry", declared["symbol"])
+                isChanged = true
+                continue
+            }
+            guard
+                let own = (standard["idt"]?.arrayValue ?? []).first(where: {
+                    $0["vector"] == vector && !isUndefined($0["entry"])
+                })
+            else { continue }
+            result.notes.append(
+                "the gate of vector \(own["vector"]?.integerValue ?? 0) leads to \(gates[index]["entry"]?.stringValue ?? ""), which none of the files has: missing, the row of \(result.kernel) is taken"
+            )
+            gates[index] = own
+            isChanged = true
+        }
+        var xen = result.document["xen"] ?? .object([])
+        var traps = xen["traps"]?.arrayValue ?? []
+        let natives = Set(gates.compactMap { $0["entry"]?.stringValue })
+        let lost = traps.filter { isUndefined($0["native"]) && !natives.contains($0["native"]?.stringValue ?? "") }
+        let given = Set(traps.compactMap { $0["native"]?.stringValue })
+        let needed = (standard["xen"]?["traps"]?.arrayValue ?? []).filter {
+            let native = $0["native"]?.stringValue ?? ""
+            return natives.contains(native) && !given.contains(native) && !isUndefined($0["entry"])
+        }
+        // A gate with another stub than the shipped kernel's, and a thunk for it: the row of the shipped one's stub.
+        var moved: [JSON] = []
+        let thunks = Set((xen["thunks"]?.arrayValue ?? []).compactMap(\.stringValue))
+        for gate in gates {
+            let entry = gate["entry"]?.stringValue ?? ""
+            guard !given.contains(entry), !needed.contains(where: { $0["native"] == gate["entry"] }),
+                thunks.contains(entry), !isUndefined(gate["entry"]),
+                let old = (standard["idt"]?.arrayValue ?? []).first(where: { $0["vector"] == gate["vector"] }),
+                var row = (standard["xen"]?["traps"]?.arrayValue ?? []).first(where: { $0["native"] == old["entry"] })
+            else { continue }
+            row.set("native", gate["entry"])
+            row.set("entry", .string("xen_" + entry))
+            moved.append(row)
+        }
+        if !lost.isEmpty || !moved.isEmpty || (isChanged && !needed.isEmpty) {
+            for row in lost {
+                result.notes.append(
+                    "the trap array's row of \(row["native"]?.stringValue ?? "") is left out: none of the files has that stub"
+                )
+            }
+            traps.removeAll { lost.contains($0) }
+            for row in needed {
+                result.notes.append(
+                    "the trap array's row of \(row["native"]?.stringValue ?? "") is that of \(result.kernel)")
+            }
+            for row in moved {
+                result.notes.append(
+                    "the trap array's row of \(row["native"]?.stringValue ?? "") is that of the stub that \(result.kernel) has in its place"
+                )
+            }
+            traps += needed + moved
+            xen.set("traps", .array(traps))
+            isChanged = true
+        }
+        // Callbacks had other names before 5.16 and its stable relatives.
+        for (key, names) in [
+            ("syscall", ["xen_syscall_target", "xen_entry_SYSCALL_64"]),
+            ("syscall32", ["xen_syscall32_target", "xen_entry_SYSCALL_compat"]),
+            ("sysenter", ["xen_sysenter_target", "xen_entry_SYSENTER_compat"]),
+        ] {
+            guard var callbacks = xen["callbacks"], isUndefined(callbacks[key]),
+                let other = names.first(where: { !undefined.contains($0) && mentions($0) })
+            else { continue }
+            callbacks.set(key, .string(other))
+            xen.set("callbacks", callbacks)
+            isChanged = true
+        }
+        guard isChanged else { return false }
+        var entries = result.document["entries"]?.arrayValue ?? []
+        for row in standard["entries"]?.arrayValue ?? []
+        where natives.union(gates.compactMap { $0["entry"]?.stringValue }).contains(row["symbol"]?.stringValue ?? "")
+            && !entries.contains(where: { $0["symbol"] == row["symbol"] })
+        {
+            entries.append(row)
+        }
+        result.document.set("entries", .array(entries))
+        result.document.set("idt", .array(gates))
+        result.document.set("xen", xen)
+        return true
+    }
+
+    /// Choices of Kconfig that no file asks for: perhaps misspelt.
+    private func unusedChoices(_ config: [String: Bool]) -> [String] {
+        let unused = config.keys.filter { symbol in
+            !files.contains { KernelTree.words(in: $0.text, from: "CONFIG_").contains(symbol) }
+        }
+        if unused.isEmpty { return [] }
+        let known = files.reduce(into: Set<String>()) { $0.formUnion(KernelTree.words(in: $1.text, from: "CONFIG_")) }
+        return unused.sorted().prefix(32).map { symbol in
+            let hint = nearestName(to: symbol, among: known.sorted()).map { "; did you mean \($0)?" } ?? ""
+            return "nothing in the files looks at \(symbol)\(hint)"
+        }
+    }
+
+    private func mentions(_ name: String) -> Bool {
+        files.contains { KernelTree.words(in: $0.text, from: "xen_").contains(name) }
+    }
+
+    /// Names that start in a way.
+    static func words(in text: [UInt8], from prefix: StaticString) -> Set<String> {
+        var found: Set<String> = []
+        var rest = text[...]
+        while let range = rest.firstRange(of: prefix) {
+            let isStart = range.lowerBound == 0 || !Ascii.isName(text[range.lowerBound - 1])
+            let word = text[range.lowerBound...].prefix(while: Ascii.isName)
+            if isStart, word.count <= 100 { found.insert(word.text) }
+            rest = text[word.endIndex...]
+        }
+        return found
     }
 
     /// Rows that the files do not have are the shipped kernel's; not those that a change took away from files that had them.
@@ -156,7 +295,18 @@ extension KernelTree {
         document.set("entries", .array(entries))
         var xen = standard["xen"] ?? .object([])
         if !rows.traps.isEmpty || isGiven("/enlighten_pv.c", "/enlighten.c") { xen.set("traps", .array(rows.traps)) }
-        if !rows.thunks.isEmpty || isGiven("/xen-asm.S", "/xen-asm_64.S") { xen.set("thunks", .array(rows.thunks)) }
+        if !rows.thunks.isEmpty || isGiven("/xen-asm.S", "/xen-asm_64.S") {
+            var thunks = rows.thunks
+            // Rows of a trap array that is not here have their thunks from where they come.
+            if isNew, rows.traps.isEmpty {
+                let needed = Set((standard["xen"]?["traps"]?.arrayValue ?? []).compactMap { $0["entry"]?.stringValue })
+                for thunk in standard["xen"]?["thunks"]?.arrayValue ?? []
+                where !thunks.contains(thunk) && needed.contains("xen_" + (thunk.stringValue ?? "")) {
+                    thunks.append(thunk)
+                }
+            }
+            xen.set("thunks", .array(thunks))
+        }
         document.set("xen", xen)
     }
 
@@ -168,23 +318,54 @@ extension KernelTree {
         return tree.homes.keys.filter { !sources.hasHome($0) }.sorted()
     }
 
-    /// The shipped kernel that a tree looks like.
+    private func contains(_ text: StaticString) -> Bool { files.contains { $0.text[...].firstRange(of: text) != nil } }
+
+    /// Without a Makefile: names that only kernels of a time have.
+    private var deducedRelease: KernelRelease? {
+        // The helper of 4.16 and the interrupt stack of before 5.2.
+        guard contains("irq_stack_union"), contains("interrupt_entry") else { return nil }
+        return contains("entry_SYSCALL_64_trampoline") ? KernelRelease(4, 19) : KernelRelease(5, 1)
+    }
+
+    /// The shipped kernel that a tree looks like: by its Makefile, else by names that came and went.
     private func guessedKernel(_ kernels: KernelLibrary) -> String {
-        func contains(_ text: StaticString) -> Bool { files.contains { $0.text[...].firstRange(of: text) != nil } }
+        func nearest(_ release: KernelRelease) -> String {
+            if release < KernelRelease(4, 14) { return "linux-4.4" }
+            if release < KernelRelease(4, 20) { return "linux-4.15" }
+            if release < KernelRelease(5, 3) { return "linux-5.2" }
+            if release < KernelRelease(5, 8) { return "linux-5.3" }
+            if release < KernelRelease(5, 12) { return "linux-5.8" }
+            return "linux-6.1"
+        }
+        let has58 = kernels.kernel(named: "linux-5.8")?.generation.tree.homes.isEmpty == false
+        if let release = release ?? deducedRelease {
+            let name = nearest(release)
+            return name == "linux-5.8" && !has58 ? "linux-6.1" : name
+        }
         let isDeclared =
             files.contains { $0.path.hasSuffix("idtentry.h") } || contains("DECLARE_IDTENTRY") || contains("asm_exc_")
+            || contains("xenpv_exc_")
         if isDeclared {
-            // 5.8 to 5.11 keep what later kernels have given to C.
-            let isLater =
-                contains("xen_error_entry") || contains("UNTRAIN_RET")
-                || contains("xenpv_restore_regs_and_return_to_usermode")
-            return isLater || kernels.kernel(named: "linux-5.8")?.generation.tree.homes.isEmpty != false
-                ? "linux-6.1" : "linux-5.8"
+            // 5.8 to 5.11 switch stacks in assembly, what later kernels have given to C.
+            let isEarlier =
+                contains("asm_call_on_stack") || contains("asm_call_sysvec_on_stack")
+                || contains("asm_call_irq_on_stack") || (contains("xen_sysret64") && !contains("UNTRAIN_RET"))
+            return isEarlier && has58 ? "linux-5.8" : "linux-6.1"
         }
         if contains("PARAVIRT_ADJUST_EXCEPTION_FRAME") || contains("RESTORE_C_REGS") { return "linux-4.4" }
-        if contains("create_gap") { return contains("read_cr2") ? "linux-5.3" : "linux-5.2" }
+        if contains("irq_stack_union") && contains("SWITCH_TO_KERNEL_CR3") { return "linux-4.15" }
+        if contains("create_gap") || contains("hardirq_stack_ptr") {
+            return contains("read_cr2") ? "linux-5.3" : "linux-5.2"
+        }
+        // A header or the 32-bit entries alone.
+        if contains("IBRS_ENTER") || contains("UNTRAIN_RET") || contains("ENDBR") { return "linux-6.1" }
+        if contains("PUSH_AND_CLEAR_REGS") {
+            return contains("FENCE_SWAPGS_USER_ENTRY") ? "linux-5.3" : "linux-4.15"
+        }
         if contains("xen_pv_trap") || contains("SWITCH_TO_KERNEL_CR3") { return "linux-4.15" }
-        if files.contains(where: { $0.path.contains("/entry/") || $0.path.hasSuffix("entry_64.S") }) {
+        if files.contains(where: { $0.path.contains("/entry/") || $0.path.hasSuffix("entry_64.S") })
+            || contains("cvt_gate_to_trap") || contains("set_intr_gate_ist")
+        {
             return "linux-4.4"
         }
         return "linux-6.1"

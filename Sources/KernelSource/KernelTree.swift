@@ -8,6 +8,9 @@ package struct KernelTree: Sendable {
     /// Files that were given and have no say: not kept.
     package private(set) var ignored: [String] = []
 
+    /// What the Makefile at the root says that the kernel is.
+    package private(set) var release: KernelRelease?
+
     package init() {}
 
     /// The sources that a table keeps; nil for a table without.
@@ -16,6 +19,7 @@ package struct KernelTree: Sendable {
         for member in members {
             if let text = member.value.stringValue { set(member.key, Array(text.utf8)) }
         }
+        release = document["sources"]?["release"]?.stringValue.flatMap { KernelRelease($0) }
     }
 
     package func text(_ path: String) -> [UInt8]? { files.first { $0.path == path }?.text }
@@ -38,6 +42,10 @@ package struct KernelTree: Sendable {
     @discardableResult
     package mutating func add(_ name: String, _ text: [UInt8]) -> Bool {
         guard KernelFile.isSafe(name) else { return false }
+        if KernelFile.isMakefile(name) {
+            release = release ?? KernelFile.release(text)
+            return true
+        }
         guard let path = KernelTree.wanted(name) else {
             if ignored.count < 256 { ignored.append(name) }
             return true
@@ -68,6 +76,8 @@ package struct TreeImport: Sendable {
     package var notUnderstood: [String] = []
     /// Symbols that are taken for C functions without a model.
     package var assumed: [String] = []
+    /// Symbols of data without a model: `file:line:column: message`.
+    package var data: [String] = []
     /// Kconfig symbols that are taken as off, and features that no modelled processor has.
     package var off: [String] = []
     package var absentFeatures: [String] = []

@@ -12,6 +12,8 @@ package struct SourceLimits: Sendable, Hashable {
     package var hunks = 5000
     /// Lines of one hunk.
     package var hunkLines = 20_000
+    /// Lines that are compared while the places of the hunks of one input are looked for.
+    package var comparedLines = 50_000_000
     /// Files of one tree.
     package var files = 64
     /// Bytes of one file of a tree.

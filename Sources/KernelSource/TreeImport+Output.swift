@@ -25,14 +25,16 @@ extension TreeImport {
         } else {
             text += "around them: \(kernel)\n"
         }
-        if !assumed.isEmpty {
-            text += "taken for C functions without a model: \(assumed.joined(separator: ", "))\n"
+        let functions = assumed.filter { name in !data.contains { $0.contains("`\(name)`,") } }
+        if !functions.isEmpty {
+            text += "taken for C functions without a model: \(functions.joined(separator: ", "))\n"
         }
         if !off.isEmpty { text += "taken as off: \(off.joined(separator: ", "))\n" }
         if !absentFeatures.isEmpty {
             text += "features that no modelled processor has: \(absentFeatures.joined(separator: ", "))\n"
         }
         for note in notes { text += "note: \(note)\n" }
+        for line in data { text += "data: \(line)\n" }
         for statement in notUnderstood { text += "not understood: \(statement)\n" }
         return text
     }
@@ -44,6 +46,7 @@ extension TreeImport {
             JSON.Member("kernel", .string(kernel)), JSON.Member("read", list(read)),
             JSON.Member("missing", list(missing)), JSON.Member("not_understood", list(notUnderstood)),
             JSON.Member("assumed", list(assumed)), JSON.Member("off", list(off)),
+            JSON.Member("data_without_model", list(data)),
             JSON.Member("absent_features", list(absentFeatures)), JSON.Member("notes", list(notes)),
         ])
     }

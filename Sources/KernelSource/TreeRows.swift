@@ -126,23 +126,44 @@ struct TreeRows {
     }
 
     /// Up to 4.15 Xen's gates are chosen by comparisons: `if (addr == (unsigned long)debug) addr = (unsigned long)xen_debug`.
+    ///
+    /// A branch without a statement keeps the native entry; one that returns hands the gate to nobody.
     private mutating func readGateSubstitutions(_ text: [UInt8], _ path: String) {
-        var native: String?
-        for line in text[...].lines {
-            guard let range = line.firstRange(of: "(unsigned long)") else { continue }
-            let name = line[range.upperBound...].prefix(while: Ascii.isName).text
-            if name.isEmpty { continue }
-            if line.firstRange(of: "addr == ") != nil {
-                native = name
-                filesWithRows.insert(path)
-            } else if line.firstRange(of: "addr = ") != nil, let from = native {
-                traps.append(
-                    .object([
-                        JSON.Member("native", .string(from)), JSON.Member("entry", .string(name)),
-                        JSON.Member("ist_okay", true),
-                    ]))
-                native = nil
-            }
+        var conditions = ConditionStack(options: options, config: config)
+        var open: (native: String, option: String?, entry: String?, isDropped: Bool)?
+        func close(_ rows: inout [JSON]) {
+            guard let branch = open else { return }
+            open = nil
+            if branch.isDropped { return }
+            var row = JSON.object([
+                JSON.Member("native", .string(branch.native)),
+                JSON.Member("entry", .string(branch.entry ?? branch.native)), JSON.Member("ist_okay", true),
+            ])
+            row.set("option", branch.option.map { .string($0) })
+            rows.append(row)
         }
+        for line in text[...].lines {
+            let plain = line.trimmed
+            if plain.first == UInt8(ascii: "#") {
+                conditions.follow(plain)
+                continue
+            }
+            guard conditions.isOn else { continue }
+            let comparison = TreeRows.name(behind: "addr == (unsigned long)", in: plain)
+            if comparison != nil || plain.firstRange(of: "else") != nil || plain.hasPrefix("}") { close(&traps) }
+            if let native = comparison {
+                open = (native, conditions.option, nil, false)
+                filesWithRows.insert(path)
+            }
+            if let entry = TreeRows.name(behind: "addr = (unsigned long)", in: plain) { open?.entry = entry }
+            if plain.firstRange(of: "return") != nil { open?.isDropped = true }
+        }
+        close(&traps)
+    }
+
+    private static func name(behind head: StaticString, in line: ArraySlice<UInt8>) -> String? {
+        guard let range = line.firstRange(of: head) else { return nil }
+        let name = line[range.upperBound...].prefix(while: Ascii.isName).text
+        return name.isEmpty ? nil : name
     }
 }

@@ -56,27 +56,35 @@ extension Machine {
             }
             cost.serialisingInstructions &+= 1
         case .movFromDebug:
-            self[instruction.register] =
-                switch instruction.special {
-                case 0: cpu.watchedAddress
-                case 6, 4: cpu.dr6
-                case 7, 5: cpu.dr7
-                default: 0
-                }
+            self[instruction.register] = debugRegister(instruction.special)
         case .movToDebug:
             let value = self[instruction.register]
             if instruction.special >= 4 && value >> 32 != 0 { throw .generalProtection() }
-            switch instruction.special {
-            case 0: cpu.watchedAddress = value
-            // The ones that always read so, and bit 12 that never does (SDM vol. 3, 17.2.3 and 17.2.4).
-            case 6, 4: cpu.dr6 = (value & 0xE00F) | 0xFFFF_0FF0
-            case 7, 5: cpu.dr7 = (value & 0xFFFF_2BFF) | 0x400
-            default: break
-            }
+            setDebugRegister(instruction.special, value)
         case .in, .out: performPort(instruction)
         case .clts: cpu.cr0 &= ~8
         case .invpcid, .invlpg, .wbinvd:
             cost.serialisingInstructions &+= 1
+        default: break
+        }
+    }
+
+    /// DR1 to DR3 are not kept.
+    package func debugRegister(_ number: UInt8) -> UInt64 {
+        switch number {
+        case 0: cpu.watchedAddress
+        case 6, 4: cpu.dr6
+        case 7, 5: cpu.dr7
+        default: 0
+        }
+    }
+
+    package mutating func setDebugRegister(_ number: UInt8, _ value: UInt64) {
+        switch number {
+        case 0: cpu.watchedAddress = value
+        // The ones that always read so, and bit 12 that never does (SDM vol. 3, 17.2.3 and 17.2.4).
+        case 6, 4: cpu.dr6 = (value & 0xE00F) | 0xFFFF_0FF0
+        case 7, 5: cpu.dr7 = (value & 0xFFFF_2BFF) | 0x400
         default: break
         }
     }

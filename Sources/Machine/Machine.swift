@@ -161,7 +161,9 @@ package struct Machine: Sendable {
         }
         let map = cpu.pageMap
         guard let (offset, attributes) = memory.translate(address), attributes.contains(map) else {
-            throw Fault(Vector.pageFault, errorCode: rights, address: address)
+            // A page that is there, and that the access is not allowed to (SDM vol. 3, 4.7, bit P of the error code).
+            let isThere = (isWrite || !supervisor) && memory.isReadOnly(address, map)
+            throw Fault(Vector.pageFault, errorCode: (isThere ? 1 : 0) | rights, address: address)
         }
         let isUserPage = attributes.contains(.user)
         let isBarredBySMAP =

@@ -68,7 +68,14 @@ package struct Memory: Sendable {
     private var table: [Mapping]
     private var tableMask: Int
     private var mappedPages = 0
+    private struct ReadOnlyStretch: Sendable {
+        var base: UInt64
+        var size_bytes: UInt64
+        var attributes: PageAttributes
+    }
+
     private var aliases: [AliasWindow] = []
+    private var readOnly: [ReadOnlyStretch] = []
     package private(set) var regions: [Region] = []
 
     /// A word with its bookkeeping: together, so that a store touches one array and one cache line.
@@ -146,6 +153,17 @@ package struct Memory: Sendable {
             guard let mapping = lookup((original >> 12) &+ offset) else { continue }
             insert(page: (region.base >> 12) &+ offset, physical: mapping.physical, attributes: attributes)
         }
+    }
+
+    /// Pages that are there for the processor and have no words here, such as code: what is read from them is not
+    /// modelled, and nothing can be written to them.
+    package mutating func declareReadOnly(from base: UInt64, size_bytes: UInt64, _ attributes: PageAttributes) {
+        readOnly.append(ReadOnlyStretch(base: base, size_bytes: size_bytes, attributes: attributes))
+    }
+
+    /// Such a page is mapped at an address by the page tables of a map.
+    func isReadOnly(_ address: UInt64, _ map: PageAttributes) -> Bool {
+        readOnly.contains { address &- $0.base < $0.size_bytes && $0.attributes.contains(map) }
     }
 
     /// Names a stretch that stays unmapped.

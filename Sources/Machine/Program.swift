@@ -69,11 +69,23 @@ package struct Program: Sendable {
         /// `file:line:column`.
         package var location: String
         package var message: String
+        /// What the symbol is taken for.
+        package var kind: Kind
 
-        package init(symbol: String? = nil, location: String, message: String) {
+        package enum Kind: Sendable, Hashable {
+            /// No symbol, or one that is called: a function without a model.
+            case code
+            /// Data that code only writes, or counts in without looking: a zeroed word decides nothing.
+            case zeroedWord
+            /// Data whose value decides something: it stands on a page that is not there.
+            case unknownData
+        }
+
+        package init(symbol: String? = nil, location: String, message: String, kind: Kind = .code) {
             self.symbol = symbol
             self.location = location
             self.message = message
+            self.kind = kind
         }
     }
 
@@ -147,6 +159,16 @@ package struct Program: Sendable {
             if addresses[Int(entry - 1)] == address { return entry - 1 }
             slot = (slot + 1) & slotMask
         }
+    }
+
+    /// Index of the instruction that has an address among its bytes, but for the first of them.
+    package func indexOfInstruction(around address: UInt64) -> Int? {
+        for distance in 1..<UInt64(15) {
+            let index = Int(self.index(at: address &- distance))
+            guard index >= 0 else { continue }
+            return UInt64(instructions[index].length) > distance ? index : nil
+        }
+        return nil
     }
 
     /// The routine whose bytes contain an address.

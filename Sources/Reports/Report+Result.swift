@@ -14,9 +14,11 @@ extension Report {
     ///   - id: The simulation's id; nil where nothing is kept, then links are left out.
     ///   - elapsed_seconds: Measured by the caller: nothing here reads a clock.
     ///   - created: RFC 3339.
+    ///   - timeLimit_seconds: What the simulation might take; nil for any time.
     package init(
         result: SimulationResult, request: SimulationRequest, configuration: Configuration, kernel: String,
-        id: String? = nil, elapsed_seconds: Double = 0, created: String? = nil
+        id: String? = nil, elapsed_seconds: Double = 0, created: String? = nil,
+        timeLimit_seconds: Int? = nil
     ) {
         self.id = id
         self.configuration = configuration
@@ -30,6 +32,8 @@ extension Report {
             nesting: request.nesting, stopAtFirst: request.stopAtFirst)
         modelVersion = Verification.modelVersion
         limits = Limit.all(of: request.limits)
+        if let timeLimit_seconds { limits.append(Limit(name: SearchLimit.time.rawValue, value: timeLimit_seconds)) }
+        cutShort = CutShort.all(of: result)
         reasons = result.findings.map(Reason.init)
         violations = []
         warnings = []
@@ -43,6 +47,7 @@ extension Report {
         for result in result.results { add(result) }
         summary.instructions = Int(clamping: result.instructions)
         summary.states = request.nesting > 0 ? Int(clamping: result.boundaries) : summary.instructions
+        summary.nestedRuns = Int(clamping: result.nestedRuns)
         summary.warnings = warnings.count
     }
 
@@ -99,6 +104,15 @@ extension Report.Cost {
     }
 }
 
+extension Report.CutShort {
+    static func all(of result: SimulationResult) -> [Report.CutShort] {
+        SearchLimit.allCases.compactMap { limit in
+            let count = result.results.count { $0.cutShortBy == limit }
+            return count > 0 ? Report.CutShort(limit: limit.rawValue, scenarios: count) : nil
+        }
+    }
+}
+
 extension Report.Reason {
     init(_ finding: ConfigurationFinding) {
         self.init(
@@ -113,6 +127,7 @@ extension Report.Limit {
             Report.Limit(name: "activations", value: limits.activations),
             Report.Limit(name: "recurrences", value: limits.recurrences),
             Report.Limit(name: "trace_steps", value: limits.traceSteps),
+            Report.Limit(name: SearchLimit.nestedRuns.rawValue, value: Int(clamping: limits.nestedRuns)),
         ]
     }
 }

@@ -71,6 +71,8 @@ package struct Report: Sendable, Equatable {
         package var states = 0
         /// Depth of nested events that was explored.
         package var nesting = 0
+        /// Nested events that were tried.
+        package var nestedRuns = 0
         /// Wall time as the caller measured it.
         package var elapsed_seconds = 0.0
         /// Warnings of scenarios, without those about the table.
@@ -160,6 +162,14 @@ package struct Report: Sendable, Equatable {
         package var limit: String
     }
 
+    /// Scenarios of which not everything was tried, whatever was found in them, and the limit that was reached.
+    package struct CutShort: Sendable, Equatable {
+        /// Name of the limit: `nested-runs`, `time` or `cancelled`.
+        package var limit: String
+        /// How many scenarios.
+        package var scenarios: Int
+    }
+
     /// What one scenario executed. Counts, no invented cycles.
     package struct Cost: Sendable, Equatable {
         /// Name of the scenario.
@@ -208,6 +218,8 @@ package struct Report: Sendable, Equatable {
     package var warnings: [Violation]
     /// Scenarios without a verdict.
     package var undecided: [Undecided]
+    /// Not everything was tried: by which limit, and in how many scenarios; empty where everything was.
+    package var cutShort: [CutShort] = []
     /// With verdict `invalid`: why; otherwise warnings about the table.
     package var reasons: [Reason]
     /// One for each scenario that ran, in scenario order.

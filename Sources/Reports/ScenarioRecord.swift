@@ -28,6 +28,8 @@ package struct ScenarioRecord: Sendable, Equatable {
     package var steps: Int
     /// The limit that left it undecided.
     package var limit: String?
+    /// The limit by which not everything was tried, whatever was found; nil where everything was.
+    package var cutShort: String?
     /// What it executed.
     package var cost: Report.Cost
     /// Violations, then warnings.
@@ -52,6 +54,7 @@ package struct ScenarioRecord: Sendable, Equatable {
         ending = result.ending.id
         steps = Int(result.steps)
         limit = result.limit
+        cutShort = result.cutShortBy?.rawValue
         cost = Report.Cost(result.cost, scenario: name)
         violations = result.violations.map { Report.Violation($0, scenario: name, simulation: simulation) }
         trace = simulation.map { tracePath(simulation: $0, scenario: name) }
@@ -101,6 +104,7 @@ extension ScenarioRecord: JSONWritable {
         sink.member("ending", ending)
         sink.member("steps", steps)
         sink.member("limit", limit)
+        sink.member("cut_short", cutShort)
         sink.member("cost", cost)
         sink.member("violations", violations)
         sink.key("links")
@@ -124,6 +128,7 @@ extension ScenarioRecord: JSONWritable {
         ending = try row.string("ending")
         steps = try row.integer("steps")
         limit = try row.optionalString("limit")
+        cutShort = try row.optionalString("cut_short")
         cost = try Report.Cost(try row.required("cost"), scenario: try row.required("cost").string("scenario"))
         violations = try row.elements("violations", Report.Violation.init(cursor:))
         trace = try row.required("links").optionalString("trace")
@@ -146,6 +151,7 @@ extension Ending {
         case .halted: "halted"
         case .stepLimit: "step-limit"
         case .notUnderstood: "not-understood"
+        case .notRun: "not-run"
         }
     }
 }

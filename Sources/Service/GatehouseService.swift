@@ -26,10 +26,15 @@ package struct ServiceConfiguration: Sendable {
     package var workers = 4
     /// Threads for requests that only read or write the store.
     package var shortWorkers = 4
+    /// Simulations with nested events that run at once; each has as many threads as there are processors, which give way
+    /// to all others.
+    package var nestedWorkers = 2
     /// Pieces of work that wait for either kind of thread.
     package var queueLimit = 1024
     /// How long requests in work may take after a stop was asked for.
     package var grace_seconds = 10
+    /// How long after that everything is served as before, but `/readyz` says no.
+    package var drain_seconds = 0
     /// Every answer is logged.
     package var logsRequests = false
     /// Less free space on the disk of the database makes the service not ready.
@@ -45,13 +50,29 @@ package struct ServiceConfiguration: Sendable {
     /// Throws where an address would be open to others without protection.
     package func checkProtection() throws(ServiceError) {
         if !tlsAddresses.isEmpty || sockets.contains(where: \.isTLS), tls == nil {
-            throw ServiceError("TLS needs a certificate and a key (--certificate, --key)")
+            throw ServiceError(
+                "TLS needs a certificate and a key (--certificate, --key)"
+                    + (tlsAddresses.isEmpty ? "; an inherited socket's name asks for it" : ""))
         }
         if allowsOpenAddresses { return }
         let open = "; --allow-open does without (who can reach the port can then do everything)"
         for address in addresses where !address.isLoopback {
             throw ServiceError(
                 "\(address) is not a loopback address and would be served in the clear: use --tls-listen\(open)")
+        }
+        for socket in sockets {
+            // An inherited socket is as open as the address that somebody else bound.
+            guard let address = SocketAddress(ofSocket: socket.number), !address.isLoopback else { continue }
+            if !socket.isTLS {
+                throw ServiceError(
+                    "the inherited socket of \(address) is not on a loopback address and would be served in the clear: "
+                        + "name it with 'tls' (FileDescriptorName=)\(open)")
+            }
+            if tokens == nil {
+                throw ServiceError(
+                    "the inherited socket of \(address) is not on a loopback address: --tokens says who may use it\(open)"
+                )
+            }
         }
         for address in tlsAddresses where !address.isLoopback && tokens == nil {
             throw ServiceError("\(address) is not a loopback address: --tokens says who may use it\(open)")
@@ -77,6 +98,7 @@ package final class GatehouseService: Sendable {
     private let access: AccessControl
     private let pool: WorkerPool
     private let shortPool: WorkerPool
+    private let longPool: WorkerPool
     private let configuration: ServiceConfiguration
     private let logger: Logger
 
@@ -99,9 +121,10 @@ package final class GatehouseService: Sendable {
         pool = WorkerPool(name: "worker", threads: configuration.workers, limit: configuration.queueLimit)
         // Of their own: a read of the store must not wait until a simulation is done.
         shortPool = WorkerPool(name: "short", threads: configuration.shortWorkers, limit: configuration.queueLimit)
+        longPool = WorkerPool(name: "long", threads: configuration.nestedWorkers, limit: configuration.queueLimit)
         let transport = TransportBox()
         application = Application(
-            store: store, queue: pool, shortQueue: shortPool,
+            store: store, queue: pool, shortQueue: shortPool, longQueue: longPool,
             environment: Self.environment(configuration, logger, transport), limits: configuration.limits,
             access: access, version: programVersion)
         server = Server(handler: application, limits: configuration.transport)
@@ -112,6 +135,7 @@ package final class GatehouseService: Sendable {
         } catch {
             shortPool.close()
             pool.close()
+            longPool.close()
             try? store.close()
             throw ServiceError(error is TLSError ? "\(error)" : "cannot listen: \(error)")
         }
@@ -168,12 +192,30 @@ package final class GatehouseService: Sendable {
     package var addresses: [SocketAddress] { server.addresses }
 
     /// Stops gracefully: no new connections, what runs is answered, the database is closed.
+    ///
+    /// Simulations may go on for as long as is left of the grace, but for what it takes to say that they were stopped.
     package func stop() {
         application.startDraining()
+        // Balancers look at /readyz over new connections, so that the listeners must outlive the answer.
+        if configuration.drain_seconds > 0 { Thread.sleep(forTimeInterval: Double(configuration.drain_seconds)) }
+        let grace = Double(configuration.grace_seconds)
+        let end = DispatchTime.now() + max(grace - 3, grace / 2)
+        let isOver = DispatchSemaphore(value: 0)
+        let watch = Thread { [application] in
+            // Those that nobody waits for keep no connection open; the store is what they need.
+            while isOver.wait(timeout: .now() + 0.02) == .timedOut {
+                if DispatchTime.now() >= end { return application.stopSimulations() }
+            }
+        }
+        watch.start()
         server.stop(gracePeriod: .seconds(configuration.grace_seconds))
-        // First the pool that hands work to the other.
+        while application.unfinishedSimulations > 0, DispatchTime.now() < end { usleep(10_000) }
+        application.stopSimulations()
+        isOver.signal()
+        // First the pools that hand work to others.
         shortPool.close()
         pool.close()
+        longPool.close()
         do throws(StoreError) {
             try store.close()
         } catch {

@@ -22,6 +22,7 @@ extension CountersSnapshot {
             gauge("gatehouse_connections_open", "Connections open.", connectionsOpen),
             counter("gatehouse_requests_total", "Requests handed to the application or refused by it.", requests),
             gauge("gatehouse_requests_in_work", "Requests without an answer.", requestsInWork),
+            gauge("gatehouse_held_body_bytes", "Bytes of request bodies in memory.", heldBodyBytes),
             counter("gatehouse_received_bytes_total", "Bytes received.", bytesReceived),
             counter("gatehouse_sent_bytes_total", "Bytes sent.", bytesSent), trips,
         ]

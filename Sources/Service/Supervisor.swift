@@ -9,7 +9,7 @@ package struct InheritedSocket: Sendable, Hashable {
 
 /// What systemd and its like expect of a service: sockets handed over, and a word when it is ready.
 package enum Supervisor {
-    /// The sockets of `sd_listen_fds(3)`; one whose name contains `tls` is served with TLS.
+    /// The sockets of `sd_listen_fds(3)`; one whose name contains `tls` or `https` is served with TLS.
     package static func sockets(_ environment: [String: String]) -> [InheritedSocket] {
         // Meant for this process only, and not for what a shell in between was started for.
         guard environment["LISTEN_PID"].flatMap({ Int32($0) }) == getpid(),
@@ -18,7 +18,7 @@ package enum Supervisor {
         let names = (environment["LISTEN_FDNAMES"] ?? "").split(separator: ":", omittingEmptySubsequences: false)
         return (0..<count).map { index in
             let name = names.indices.contains(Int(index)) ? names[Int(index)] : ""
-            return InheritedSocket(number: 3 + index, isTLS: name.contains("tls"))
+            return InheritedSocket(number: 3 + index, isTLS: name.contains("tls") || name.contains("https"))
         }
     }
 

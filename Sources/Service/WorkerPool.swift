@@ -14,6 +14,7 @@ package final class WorkerPool: WorkQueue {
     private let condition = NSCondition()
     private let state = Mutex(State())
     private let limit: Int
+    private let threads: Int
 
     /// - Parameters:
     ///   - name: What its threads are called.
@@ -21,6 +22,7 @@ package final class WorkerPool: WorkQueue {
     ///   - limit: Largest number of pieces of work that wait.
     package init(name: String = "worker", threads: Int, limit: Int) {
         self.limit = limit
+        self.threads = threads
         for index in 0..<threads {
             let thread = Thread { [self] in work() }
             thread.name = "\(name)-\(index)"
@@ -45,6 +47,8 @@ package final class WorkerPool: WorkQueue {
     }
 
     package var waiting: Int { state.withLock { $0.waiting.count - $0.head } }
+
+    package var isBusy: Bool { state.withLock { $0.running + $0.waiting.count - $0.head >= threads } }
 
     /// Takes no more work, and returns once what was queued is done.
     package func close() {

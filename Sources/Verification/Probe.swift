@@ -16,6 +16,13 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sysretBadRIP = "sysret-noncanonical-rip"
     /// Changes a flag and nothing else: what SYSRET would load is not what is asked for.
     case sysretFlags = "sysret-changed-flags"
+    /// Sets RCX to RIP with other bits above those of an address: the fault of SYSRET is the kernel's, on Intel.
+    case sysretBadRCX = "sysret-noncanonical-rcx"
+    /// Changes the upper or the lower half of RCX, which stays an address.
+    case sysretRCXUpper = "sysret-rcx-upper-half"
+    case sysretRCXLower = "sysret-rcx-lower-half"
+    /// Sets RF, which SYSRET does not load: the next instruction is to pass its breakpoint.
+    case sysretResume = "sysret-resume-flag"
     /// 32-bit code with SS a 16-bit segment of the LDT: bare metal returns through espfix.
     case sigreturnLDTStack = "sigreturn-16-bit-ss"
     /// Sets SS to a segment of the LDT that is not present: the fault of the IRET comes on the espfix stack (fact F30).
@@ -28,6 +35,9 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case sigreturnAbsentCS = "sigreturn-absent-cs"
     /// 64-bit code with a 16-bit stack segment: it keeps all of RSP (fact F31).
     case sigreturnLDTStack64 = "sigreturn-16-bit-ss-64"
+    /// A 32-bit program sets SS to a selector beyond the GDT, and the processor reports the fault of the IRET with the upper
+    /// half of RIP cut off, as early K8 did.
+    case sigreturnTruncated = "sigreturn-truncated-rip"
     /// Continues at the target of an exception-table entry.
     case fixup
     /// The kernel loads GS with a selector whose descriptor has gone (fact F32); the handler goes by the exception table.
@@ -52,11 +62,14 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case hostInterrupt = "host-interrupt"
     /// The call sleeps, and another program runs meanwhile: one that an interrupt has stopped.
     case otherTask = "other-task"
+    /// A system call that needs its arguments and nothing else; one with a number that names no call.
+    case tableCall = "table-call"
+    case unknownCall = "unknown-call"
     /// A signal comes while the kernel handles the event: the way out sets up its handler.
     case pendingSignal = "pending-signal"
     /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).
     case pendingFlush = "pending-flush"
-    /// The program is single-stepped: TF is set when it enters the kernel.
+    /// The program is single-stepped: TF is set when it enters the kernel. At SYSENTER it has neither NT nor AC set.
     case singleStep = "single-step"
     /// A debugger sets TF while the program is in the kernel.
     case setTrapFlag = "set-trap-flag"
@@ -66,8 +79,16 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case movSSStep = "mov-ss-single-step"
     /// The program accesses a word that is watched.
     case watchpoint
+    /// The program has set NT, and no other flag that SYSENTER lets through; likewise AC.
+    case nestedTaskFlag = "nt-alone"
+    case alignmentFlag = "ac-alone"
     /// The stack pointer that a fast 32-bit system call passes leads nowhere: -EFAULT instead of the sixth argument.
     case badUserStack = "bad-user-stack"
+    /// C calls a routine of the PV kernel's own that masks or unmasks events, or tells what is masked or has faulted. An event
+    /// comes at each of its instructions in turn, or not at all.
+    case paravirtCall = "paravirt-call"
+    /// The same, with flags to restore that have IF clear.
+    case paravirtCallMasking = "paravirt-call-masking"
     /// One of the selectors that the interrupted code has loaded has no descriptor any more.
     case badDS = "bad-ds"
     case badES = "bad-es"
@@ -76,6 +97,14 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
 }
 
 extension Probe {
+    /// It is about what SYSRET to 64-bit code looks at.
+    var isFor64BitSysret: Bool {
+        switch self {
+        case .sysretBadRIP, .sysretBadRCX, .sysretRCXUpper, .sysretRCXLower, .sysretResume: true
+        default: false
+        }
+    }
+
     /// The handler does it where it finds the interrupted address in a table.
     var isFoundByAddress: Bool {
         switch self {

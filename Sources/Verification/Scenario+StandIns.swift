@@ -15,13 +15,20 @@ extension EntryImage {
         case Platform.failsafeVector:
             // A virtual CPU may be switched out in any code that does not hold the hypervisor.
             return context == .kernelBadStack || context == .user32 || context.isHostile || context.isInNMI
+                || context == .userIdleTask || context == .kernelHypercall
                 ? [] : [.badDS, .badES, .badFS, .badGS]
         case Platform.syscall32Vector, Platform.sysenterVector:
+            // SYSENTER keeps all flags but IF, and what is to clear some of them looks at each (SDM vol. 2).
+            let flagProbes: [Probe] = vector == Platform.sysenterVector ? [.nestedTaskFlag, .alignmentFlag] : []
             return context == .user32
-                ? syscallProbes.filter { $0 != .sysretBadRIP } + [.badUserStack, .otherTask] + callDebugProbes
-                    + flushProbes : []
+                ? syscallProbes.filter { !$0.isFor64BitSysret } + [.badUserStack, .otherTask] + flagProbes
+                    + callDebugProbes + flushProbes : []
         default:
             if context == .userEnd { return [.return] }
+            if context == .userIdleTask {
+                return layout.fastCalls == nil
+                    ? [] : [.return, .signal, .modifyUserState, .tableCall, .unknownCall, .pendingSignal]
+            }
             if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
             return context == .user ? syscallProbes + [.otherTask] + callDebugProbes + flushProbes : []
         }
@@ -67,12 +74,13 @@ extension EntryImage {
     private func isPossible(_ context: Context) -> Bool {
         switch context {
         case .userNegativeGS, .userKernelGS: table.options["FSGSBASE"] ?? false
-        default: true
+        default: !context.hasForeignRIP
         }
     }
 
     /// Events that find a user's RSP and GS base in the processor, each by another way in.
     func hostileProbes(_ vector: UInt8, _ context: Context) -> [Probe] {
+        if context.hasForeignRIP { return foreignRIP(context) != nil && meets(vector, context) ? [.return] : [] }
         guard isPossible(context), context != .userEnd else { return [] }
         switch vector {
         case Vector.debug, Vector.breakpoint: return [.return, .movSS]
@@ -82,8 +90,35 @@ extension EntryImage {
         }
     }
 
+    /// Where a program has jumped to in a context that is named after it; nil where the kernel has no such place.
+    func foreignRIP(_ context: Context) -> UInt64? {
+        let iret = roles["bad_iret"].flatMap { program.address(of: $0) }
+        return switch context {
+        case .userRIPReturn: iret
+        case .userRIPTruncated: iret.map { $0 & 0xFFFF_FFFF }
+        case .userRIPSelectorLoad: roles["gs_change"].flatMap { program.address(of: $0) }
+        case .userRIPRepeat: platform.isXen ? nil : program.address(of: "repeat_nmi")
+        case .userRIPVsyscall: 0xFFFF_FFFF_FF60_0000
+        default: nil
+        }
+    }
+
+    /// What comes before the first instruction there: the page fault of its fetch, or what comes at any boundary.
+    private func meets(_ vector: UInt8, _ context: Context) -> Bool {
+        switch vector {
+        case Vector.pageFault: context != .userRIPRepeat
+        case Vector.nmi: context == .userRIPReturn || context == .userRIPRepeat
+        case Vector.debug, Vector.machineCheck: context == .userRIPReturn
+        default: context == .userRIPReturn && deviceVectors.contains(vector)
+        }
+    }
+
     func hostileReason(_ context: Context) -> String {
-        switch context {
+        if context == .userRIPVsyscall {
+            return "a program calls into the page of vsyscalls, which the kernel emulates"
+        }
+        if context.hasForeignRIP { return "a program may jump to any address" }
+        return switch context {
         case .userGS: "arch_prctl sets any base in the user half"
         case .userNegativeGS, .userKernelGS: "WRGSBASE sets any canonical base"
         case .userEnd: "a program may map the last page that the kernel lets it have"
@@ -122,7 +157,7 @@ extension EntryImage {
         switch vector {
         case 0x80:
             return [.return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS] + callDebugProbes
-                + [.prefixedInterrupt]
+                + [.prefixedInterrupt] + (platform == .bareMetalAMD ? [.sigreturnTruncated] : [])
         case Vector.divideError, Vector.breakpoint, Vector.overflow, Vector.invalidOpcode, Vector.generalProtection:
             return [.return, .signal]
         case Vector.pageFault:

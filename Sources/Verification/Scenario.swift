@@ -19,11 +19,22 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     case userKernelGS = "user-gs-base-kernel"
     /// 64-bit user code at the end of user memory: behind its last instruction nothing can be mapped.
     case userEnd = "user-end"
+    /// User code has jumped to an address of the kernel's that entry code compares RIP with, or to what is left of it without its
+    /// upper half, where programs may have code; to the page of vsyscalls.
+    case userRIPReturn = "user-rip-iret"
+    case userRIPTruncated = "user-rip-truncated-iret"
+    case userRIPSelectorLoad = "user-rip-gs-change"
+    case userRIPRepeat = "user-rip-repeat-nmi"
+    case userRIPVsyscall = "user-rip-vsyscall"
+    /// 64-bit user code of a task for which no work waits: its system calls may take the fast path (up to 4.15).
+    case userIdleTask = "user-idle-task"
     /// Kernel code with interrupts (events) on, RSP a multiple of 16.
     case kernel
     case kernelRSP8 = "kernel-rsp8"
     case kernelEventsOff = "kernel-events-off"
     case kernelEventsOffRSP8 = "kernel-events-off-rsp8"
+    /// A hypercall that the kernel makes for a program and that may be preempted.
+    case kernelHypercall = "kernel-hypercall"
     /// A device's handler on the interrupt stack, which is in use; the same with interrupts on again (softirq).
     case kernelInterrupt = "kernel-irq"
     case kernelInterruptRSP8 = "kernel-irq-rsp8"
@@ -35,18 +46,33 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
     /// Kernel code that has used up its stack and pushes: only #DF starts this way.
     case kernelBadStack = "kernel-bad-stack"
 
-    package var isUser: Bool { self == .user || self == .user32 || isHostile }
+    package var isUser: Bool {
+        switch self {
+        case .user, .user32, .userIdleTask: true
+        default: isHostile
+        }
+    }
     /// 64-bit user code with values in RSP or GS base that only a hostile program has.
     package var isHostile: Bool {
         switch self {
         case .userTaskStack, .userPerCPU, .userExceptionStack, .userNonCanonical, .userGS, .userNegativeGS,
             .userKernelGS, .userEnd:
             true
+        default: hasForeignRIP
+        }
+    }
+    /// RIP is none of the program's own.
+    package var hasForeignRIP: Bool {
+        switch self {
+        case .userRIPReturn, .userRIPTruncated, .userRIPSelectorLoad, .userRIPRepeat, .userRIPVsyscall: true
         default: false
         }
     }
     package var eventsOn: Bool {
-        isUser || self == .kernel || self == .kernelRSP8 || self == .kernelSoftirq || self == .kernelSoftirqRSP8
+        switch self {
+        case .kernel, .kernelRSP8, .kernelHypercall, .kernelSoftirq, .kernelSoftirqRSP8: true
+        default: isUser
+        }
     }
     /// The interrupt stack is in use.
     package var isOnInterruptStack: Bool {
@@ -69,7 +95,7 @@ package enum Context: String, Sendable, Hashable, CaseIterable {
 /// One way to enter the kernel: platform, event, interrupted context, probe.
 package struct Scenario: Sendable, Hashable {
     package var platform: Platform
-    /// The entry's symbol in the table.
+    /// The entry's symbol in the table; of a call that C makes, the routine.
     package var event: String
     package var vector: UInt8
     package var context: Context
@@ -147,18 +173,29 @@ extension EntryImage {
                 }
             }
         }
+        // What 64-bit programs count on is missed where it is not there; that it is refused as it should be is another question.
+        if platform.isXen && standIns.contains(Platform.syscallVector) && table.xen.callbacks["syscall"] == nil {
+            result.append(
+                Scenario(
+                    platform: platform, event: "syscall", vector: Platform.syscallVector, context: .user,
+                    probe: .refusedCall, reason: reason(vector: 0, context: .user, probe: .refusedCall)))
+        }
         for vector in layout.userOtherInterrupt.keys.sorted() {
             result.append(
                 Scenario(
                     platform: platform, event: "vector\(vector)", vector: vector, context: .user,
                     probe: .softwareInterrupt, reason: reason(vector: 0, context: .user, probe: .softwareInterrupt)))
         }
-        return result
+        return result + paravirtScenarios()
     }
 
     private func probes(vector: UInt8, context: Context) -> [Probe] {
         if standIns.contains(vector) { return standInProbes(vector, context) }
         if context == .user32 { return probes32(vector) }
+        if context == .userIdleTask { return [] }
+        if context == .kernelHypercall {
+            return platform.isXen && deviceVectors.contains(vector) && layout.preemptibleCall != nil ? [.return] : []
+        }
         if context.isHostile { return hostileProbes(vector, context) }
         if context.isOnInterruptStack || context.isInNMI { return innerProbes(vector, context) }
         let isCall = vector == 0x80 && hasInt80
@@ -220,7 +257,7 @@ extension EntryImage {
     var syscallProbes: [Probe] {
         var probes: [Probe] = [
             .return, .signal, .modifyUserState, .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sysretBadRIP,
-            .sysretFlags,
+            .sysretFlags, .sysretBadRCX, .sysretRCXUpper, .sysretRCXLower, .sysretResume,
         ]
         if !platform.isXen && table.options["X86_16BIT"] ?? false { probes.append(.sigreturnLDTStack) }
         return probes + [.sigreturnAbsentSS] + selectorProbes
@@ -253,15 +290,20 @@ extension EntryImage {
         case .refusedCall: "a program may execute any instruction"
         case .hostInterrupt: "the host of a confidential guest may inject an interrupt with any vector"
         case .otherTask: "a system call may sleep"
+        case .nestedTaskFlag, .alignmentFlag: "a program may set any flag with POPF, alone"
         case .sigreturnBadSS, .sigreturnBadCS, .sigreturnBadRIP, .sigreturnLDTStack, .sigreturnAbsentSS, .sysretBadRIP,
-            .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64:
+            .sigreturnNullSS, .sigreturnBogusSS, .sigreturnAbsentCS, .sigreturnLDTStack64, .sysretBadRCX,
+            .sysretRCXUpper, .sysretRCXLower, .sysretResume:
             "sigreturn and ptrace let a program choose what the kernel returns to"
+        case .sigreturnTruncated: "early K8 cut RIP off where an IRET to 32-bit code faults"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
+        case .tableCall, .unknownCall: "any program makes system calls"
         case .pendingSignal: "another process sends a signal meanwhile"
         case .pendingFlush: "the kernel changes the program's memory while its own page tables are loaded"
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:
             "a debugger steps the program or watches its data"
         case .badUserStack, .badDS, .badES, .badFS, .badGS: "only with a stand-in, see standInReason"
+        case .paravirtCall, .paravirtCallMasking: "the kernel calls it, see paravirtScenarios"
         case .return:
             vector == Vector.nmi || vector == Vector.machineCheck || vector >= 32 && vector != 0x80
                 ? "comes at any time"

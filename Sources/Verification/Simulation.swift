@@ -44,6 +44,9 @@ package struct SimulationResult: Sendable {
     /// Instructions of nested events that were undone.
     var exploredInstructions: UInt64 = 0
 
+    /// Something was not tried because a limit was reached or the simulation was stopped.
+    package var isCutShort: Bool { results.contains { $0.cutShortBy != nil } }
+
     /// Instructions that were executed in all.
     package var instructions: UInt64 {
         exploredInstructions > 0 ? exploredInstructions : results.reduce(0) { $0 + $1.cost.instructions }
@@ -54,7 +57,7 @@ package struct SimulationResult: Sendable {
 package protocol PartRunner: Sendable {
     /// Transforms every element; results in the order of the elements.
     func map<Element: Sendable, Result: Sendable>(
-        _ elements: [Element], _ transform: @Sendable (Element) -> Result
+        _ elements: [Element], _ transform: @escaping @Sendable (Element) -> Result
     ) -> [Result]
 }
 
@@ -63,7 +66,7 @@ package struct SerialRunner: PartRunner {
     package init() {}
 
     package func map<Element: Sendable, Result: Sendable>(
-        _ elements: [Element], _ transform: @Sendable (Element) -> Result
+        _ elements: [Element], _ transform: @escaping @Sendable (Element) -> Result
     ) -> [Result] { elements.map(transform) }
 }
 
@@ -87,6 +90,28 @@ private enum Part: Sendable {
     case scenarios(PlatformPart)
 }
 
+/// The nested events that a simulation may try, shared out by numbers of scenarios: so that what is found does not
+/// depend on which part runs first.
+private struct Budget: Sendable {
+    var limits: RunLimits
+    /// Scenarios of the whole simulation.
+    var scenarios: Int
+
+    init(_ request: SimulationRequest, scenarios: Int) {
+        limits = request.limits
+        self.scenarios = scenarios
+    }
+
+    /// The limits of a part with some of the scenarios.
+    func share(of count: Int) -> RunLimits {
+        guard count < scenarios else { return limits }
+        var limits = limits
+        let (high, low) = limits.nestedRuns.multipliedFullWidth(by: UInt64(count))
+        limits.nestedRuns = max(1, UInt64(scenarios).dividingFullWidth((high, low)).quotient)
+        return limits
+    }
+}
+
 /// Results of some scenarios of one platform.
 struct PartResult: Sendable {
     var results: [ScenarioResult] = []
@@ -102,7 +127,7 @@ private enum Product: Sendable {
 }
 
 /// Version of the model: changes whenever a verdict, an explanation or a scenario may change.
-package let modelVersion = "1.3.0"
+package let modelVersion = "1.4.0"
 
 extension EntryTable {
     /// The release of Xen that a request without one gets.
@@ -115,26 +140,32 @@ extension EntryTable {
 
     /// Expands the table and runs every selected scenario.
     ///
-    /// Pure: same table, same request, same result, on one thread or several; parts merge in scenario order.
+    /// Pure: same table, same request, same result, on one thread or several; parts merge in scenario order. Only where
+    /// `control` ends it does the result depend on how fast the machine is.
     package func simulate(
-        _ request: SimulationRequest, kernels: KernelLibrary = .shipped, runner: some PartRunner = SerialRunner()
+        _ request: SimulationRequest, kernels: KernelLibrary = .shipped, runner: some PartRunner = SerialRunner(),
+        control: SimulationControl? = nil
     ) -> SimulationResult {
         var waiting = Platform.allCases.filter { request.selection.platforms.contains($0) }
         var platforms: [PlatformPart] = []
         var ready: [PlatformPart] = []
         var total = PartResult()
+        var scenarios = 0
         while !waiting.isEmpty || !ready.isEmpty {
             // Scenarios of one platform run beside the expansion of the next, which is the longest part and comes first.
             // With nested events expansion is nothing beside them: all parts are there to share out.
             let first = request.nesting > 0 ? waiting.count : EntryTable.expansionsAtFirst
             let expansions = waiting.prefix(ready.isEmpty ? first : 1)
             waiting.removeFirst(expansions.count)
+            let budget = Budget(request, scenarios: scenarios)
             let parts = expansions.map(Part.expansion) + ready.map(Part.scenarios)
             ready.removeAll()
-            for product in runner.map(parts, { make($0, request, kernels: kernels) }) {
+            for product in runner.map(parts, { make($0, request, budget, kernels: kernels, control) }) {
                 switch product {
                 case .expansion(let platform):
                     platforms.append(platform)
+                    scenarios += platform.scenarios.count
+                    control?.add(scenarios: platform.scenarios.count)
                     if !request.stopAtFirst { ready += platform.split(by: EntryTable.scenariosOfPart, request) }
                 case .scenarios(let part): total.add(part)
                 }
@@ -142,7 +173,7 @@ extension EntryTable {
         }
         // The first violation ends everything: what comes after it is not to be run at all.
         for platform in platforms where request.stopAtFirst && total.results.last?.verdict != .violated {
-            total.add(platform.run(request))
+            total.add(platform.run(request, Budget(request, scenarios: scenarios), control))
         }
         markKnownDefects(in: &total.results, kernels: kernels)
         let results = request.nesting > 0 ? EntryTable.inOrder(total.results, of: platforms) : total.results
@@ -176,10 +207,13 @@ extension EntryTable {
             .sorted { ($0.0, $0.1) < ($1.0, $1.1) }.map(\.2)
     }
 
-    private func make(_ part: Part, _ request: SimulationRequest, kernels: KernelLibrary) -> Product {
+    private func make(
+        _ part: Part, _ request: SimulationRequest, _ budget: Budget, kernels: KernelLibrary,
+        _ control: SimulationControl?
+    ) -> Product {
         switch part {
         case .expansion(let platform): .expansion(prepare(platform, request, kernels: kernels))
-        case .scenarios(let part): .scenarios(part.run(request))
+        case .scenarios(let part): .scenarios(part.run(request, budget, control))
         }
     }
 
@@ -260,26 +294,34 @@ extension PlatformPart {
     }
 
     /// Runs its scenarios in order.
-    func run(_ request: SimulationRequest) -> PartResult {
+    fileprivate func run(_ request: SimulationRequest, _ budget: Budget, _ control: SimulationControl?) -> PartResult {
         guard let image else { return PartResult() }
-        var run = ScenarioRun(image: image, limits: request.limits)
+        let unpatched = bootImage == nil ? 0 : scenarios.count(where: image.runsUnpatched)
+        var run = ScenarioRun(
+            image: image, limits: budget.share(of: scenarios.count - unpatched), control: control)
         if request.nesting > 0 { run.explore(exhaustively: request.isExhaustive) }
         var boot: ScenarioRun?
         var part = PartResult()
         part.results.reserveCapacity(scenarios.count)
         for scenario in scenarios {
+            if let limit = control?.ask() {
+                part.results.append(scenario.notRun(because: limit))
+                continue
+            }
             if let bootImage, image.runsUnpatched(scenario) {
                 if boot == nil {
-                    boot = ScenarioRun(image: bootImage, limits: request.limits)
+                    boot = ScenarioRun(image: bootImage, limits: budget.share(of: unpatched), control: control)
                     if request.nesting > 0 { boot?.explore(exhaustively: request.isExhaustive) }
                 }
                 if let results = boot?.execute(scenario, nesting: request.nesting) { part.results += results }
             } else {
                 part.results += run.execute(scenario, nesting: request.nesting)
             }
+            control?.addScenarioDone()
             if request.stopAtFirst && part.results.last?.verdict == .violated { break }
         }
-        for explorer in [run.explorer, boot?.explorer].compactMap({ $0 }) {
+        for var explorer in [run.explorer, boot?.explorer].compactMap({ $0 }) {
+            if let control { explorer.tell(control) }
             part.nestedRuns += explorer.runs
             part.boundaries += explorer.boundaries
             part.instructions += explorer.instructions

@@ -61,7 +61,8 @@ extension Hypervisor {
                 DomainCrash(
                     reason: .frameNotWritable, vector: event.vector,
                     errorCode: event.pushesErrorCode ? event.errorCode : .max,
-                    address: machine.instructionPointer(program)))
+                    address: machine.instructionPointer(program)
+                ).at(unwritten.place, word: unwritten.word))
         }
         let isDirect = event.source == .software && event.vector == 0x80 && !isEmulated(0x80)
         let isOpened =
@@ -191,7 +192,9 @@ extension Hypervisor {
         let clearsDirection = clearsDirection && !quirks.contains(.keepsDirectionFlag)
         let oldFlags = clearsDirection ? machine.cpu.flags & ~Flags.direction : machine.cpu.flags
         guard let frame = bounce(words: [], isFault: false, activation, &machine, program) else {
-            return .crashed(DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip))
+            return .crashed(
+                DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip)
+                    .at(unwritten.place, word: unwritten.word))
         }
         enterGuestKernel(at: callback, masksEvents: true, oldFlags: oldFlags, &machine, program)
         return .entered(event: Event(vector: 0, source: .external), frame: frame)
@@ -232,7 +235,9 @@ extension Hypervisor {
             (UInt64(machine.cpu.ds), .ds),
         ]
         guard let frame = bounce(words: selectors, isFault: false, activation, &machine, program) else {
-            return .crashed(DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip))
+            return .crashed(
+                DomainCrash(reason: .frameNotWritable, vector: 0, errorCode: .max, address: rip)
+                    .at(unwritten.place, word: unwritten.word))
         }
         enterGuestKernel(at: failsafeCallback, masksEvents: true, oldFlags: oldFlags, &machine, program)
         // Unlike traps, the failsafe callback starts with the guest's own RCX and R11 (F39).
@@ -244,7 +249,7 @@ extension Hypervisor {
     /// Writes a bounce frame; returns its lowest address, or nil where a word cannot be written.
     ///
     /// - Parameter words: What stands below RIP, from high to low addresses; R11 and RCX follow.
-    private func bounce(
+    private mutating func bounce(
         words: [(UInt64, FrameSlot)], isFault: Bool, _ activation: UInt32, _ machine: inout Machine,
         _ program: Program
     ) -> UInt64? {
@@ -263,18 +268,25 @@ extension Hypervisor {
         let frame: [(UInt64, FrameSlot)] =
             [(UInt64(machine.cpu.ss), .ss), (oldRSP, .rsp), (flags, .rflags), (cs, .cs), (rip, .rip)] + words
             + [(machine[.r11], .r11), (machine[.rcx], .rcx)]
-        for (value, slot) in frame {
+        for (position, (value, slot)) in frame.enumerated() {
             address &-= 8
             do throws(Fault) {
                 try machine.store(
                     value, at: address, .quad,
                     owner: Owner(.hardwareFrame, slot: slot.rawValue, activation: activation), isStack: true)
             } catch {
+                unwritten = (address, Hypervisor.storeNumber(of: position, of: frame.count))
                 return nil
             }
         }
         machine[.rsp] = address
         return address
+    }
+
+    /// SS is word 6 and RIP word 2, from which Xen counts anew for what stands below: an error code is word 2, the selectors of
+    /// the failsafe callback 5 to 2, R11 and RCX 1 and 0 (Xen 4.17 `x86_64/entry.S`, `create_bounce_frame`).
+    private static func storeNumber(of position: Int, of count: Int) -> Int {
+        position < 5 ? 6 - position : count - 1 - position
     }
 
     /// Registers of the guest kernel at its handler (facts F4, F5, F22).

@@ -34,7 +34,8 @@ extension Hypervisor {
                 return .crashed(
                     DomainCrash(
                         reason: .returnFrameNotReadable, vector: error.vector, errorCode: error.errorCode,
-                        address: machine.instructionPointer(program)))
+                        address: machine.instructionPointer(program)
+                    ).at(base &+ UInt64(index) * 8))
             }
         }
         let frame = base &+ 4 * 8

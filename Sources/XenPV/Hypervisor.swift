@@ -46,12 +46,24 @@ package struct DomainCrash: Sendable, Hashable {
     /// The error code as Xen prints it: ffffffff where the vector has none.
     package var errorCode: UInt32
     package var address: UInt64
+    /// The word of the frame that could not be written, or the address that could not be read.
+    package var place: UInt64 = 0
+    /// Number of that word from RCX, the lowest, as Xen numbers its stores.
+    package var word = 0
 
     package init(reason: Reason, vector: UInt8, errorCode: UInt32, address: UInt64) {
         self.reason = reason
         self.vector = vector
         self.errorCode = errorCode
         self.address = address
+    }
+
+    /// The same with the word that could not be accessed.
+    func at(_ place: UInt64, word: Int = 0) -> DomainCrash {
+        var copy = self
+        copy.place = place
+        copy.word = word
+        return copy
     }
 }
 
@@ -97,6 +109,8 @@ package struct Hypervisor: Sendable {
     package var vcpuInfo: UInt64 = 0
     /// An NMI was delivered and the guest has not executed the iret hypercall since.
     package var nmiMasked = false
+    /// The latest word of a frame that could not be written: its address, and its number as Xen numbers its stores.
+    var unwritten: (place: UInt64, word: Int) = (0, 0)
     /// An exception that the next return to the guest delivers again.
     var latched: Event?
     /// A virtual machine check was delivered and the guest has not executed the iret hypercall since.

@@ -31,12 +31,9 @@ struct Check: ParsableCommand {
         let entryTable = try readTable(table, library)
         if let patch { return try checkPatch(patch, entryTable, library) }
         let request = selection.request
-        var start = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &start)
-        let result = entryTable.simulate(request, kernels: library, runner: ConcurrentRunner())
-        var end = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &end)
-        let elapsed = Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9
+        let start = uptime_seconds()
+        let result = selection.simulate(entryTable, library)
+        let elapsed = uptime_seconds() - start
         if result.results.isEmpty && result.verdict != .invalid {
             throw CommandError(
                 "no scenario matches; 'gatehouse check \(shellWord(table)) --format wide' lists them all")
@@ -45,7 +42,7 @@ struct Check: ParsableCommand {
             result: result, request: request,
             configuration: Report.Configuration(
                 id: Digest(of: entryTable.document.text.utf8).hex, name: entryTable.name),
-            kernel: entryTable.kernel, elapsed_seconds: elapsed)
+            kernel: entryTable.kernel, elapsed_seconds: elapsed, timeLimit_seconds: selection.timeLimit)
         report.command = Report.Command(table: table, machine: selection.machineWords, selection: selection.words)
         switch format {
         case .json: try writeOutput(report.json.prettyBytes)
@@ -88,11 +85,12 @@ extension Check {
         }
         let name = base.name ?? table
         let (comparison, _, result) = try compare(
-            (name, base), ("\(name) + \(path)", head), selection.request, library)
+            (name, base), ("\(name) + \(path)", head), selection, library)
         let report = Report(
             result: result, request: selection.request,
             configuration: Report.Configuration(
-                id: Digest(of: head.document.text.utf8).hex, name: comparison.head.name), kernel: head.kernel)
+                id: Digest(of: head.document.text.utf8).hex, name: comparison.head.name), kernel: head.kernel,
+            timeLimit_seconds: selection.timeLimit)
         if format == .json {
             try writeOutput(
                 JSON.object([

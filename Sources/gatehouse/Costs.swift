@@ -1,4 +1,3 @@
-import API
 import ArgumentParser
 import EntryCode
 import Reports
@@ -18,15 +17,17 @@ struct Costs: ParsableCommand {
     @OptionGroup var source: KernelOptions
 
     @Option(help: "json or text.")
-    var format: Format = .text
+    var format: DocumentFormat = .text
 
     func run() throws {
-        if format != .json && format != .text { throw CommandError("costs come as json or text") }
         let library = try source.library()
         var results: [(name: String, result: SimulationResult)] = []
         for argument in [base, head] {
             let table = try readTable(argument, library)
-            let result = table.simulate(selection.request, kernels: library, runner: ConcurrentRunner())
+            let result = selection.simulate(table, library)
+            if result.results.contains(where: { $0.ending == .notRun }) {
+                throw CommandError("\(argument): not every scenario was run; there is nothing to compare")
+            }
             if result.verdict == .invalid {
                 throw CommandError(
                     "\(argument) cannot be run; 'gatehouse check \(shellWord(argument))' says why")

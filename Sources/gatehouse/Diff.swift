@@ -1,4 +1,3 @@
-import API
 import ArgumentParser
 import EntryCode
 import Reports
@@ -21,16 +20,15 @@ struct Diff: ParsableCommand {
     @OptionGroup var source: KernelOptions
 
     @Option(help: "json or text; text has at most 72 columns, to be pasted into a mail.")
-    var format: Format = .text
+    var format: DocumentFormat = .text
 
     func run() throws {
-        if format != .json && format != .text { throw CommandError("a comparison comes as json or text") }
         if base == "-" && head == "-" { throw CommandError("standard input is one table") }
         let library = try source.library()
         let old = try readTable(base, library)
         let new = try readTable(head, library)
         let (comparison, _, _) = try compare(
-            (old.name ?? base, old), (new.name ?? head, new), selection.request, library)
+            (old.name ?? base, old), (new.name ?? head, new), selection, library)
         try writeOutput(format == .json ? comparison.json.prettyBytes : [UInt8](comparison.text.utf8))
         switch comparison.verdict {
         case "regressed": throw ExitCode(1)
@@ -42,11 +40,11 @@ struct Diff: ParsableCommand {
 
 /// Runs two tables and compares what they came to.
 func compare(
-    _ base: (name: String, table: EntryTable), _ head: (name: String, table: EntryTable), _ request: SimulationRequest,
-    _ library: KernelLibrary
+    _ base: (name: String, table: EntryTable), _ head: (name: String, table: EntryTable),
+    _ selection: SelectionOptions, _ library: KernelLibrary
 ) throws -> (comparison: Comparison, base: SimulationResult, head: SimulationResult) {
-    let before = base.table.simulate(request, kernels: library, runner: ConcurrentRunner())
-    let after = head.table.simulate(request, kernels: library, runner: ConcurrentRunner())
+    let before = selection.simulate(base.table, library)
+    let after = selection.simulate(head.table, library)
     if before.results.isEmpty && before.verdict != .invalid && after.results.isEmpty && after.verdict != .invalid {
         throw CommandError("no scenario of either table matches")
     }

@@ -58,26 +58,56 @@ struct Import: ParsableCommand {
     }
 }
 
-/// The files of the entry code below a directory; links are not followed.
+/// The files of the entry code below a directory; links are not followed, neither to files nor to directories.
 private func readTree(_ directory: String) throws -> KernelTree {
     let names = try namesInFolder(directory)
+    let root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if root < 0 { throw CommandError("\(directory): \(String(cString: strerror(errno)))") }
+    defer { close(root) }
     var tree = KernelTree()
-    let limits = SourceLimits()
-    for path in KernelFile.all {
+    var told: Set<String> = []
+    for path in KernelFile.all + [KernelFile.makefile] {
         // A tree from its root, or the files beside each other.
         let bare = path.split(separator: "/").last.map(String.init) ?? path
         let candidates = names.contains("arch") || !names.contains(bare) ? [path] : [path, bare]
         for name in candidates where tree.text(path) == nil {
-            let full = "\(directory)/\(name)"
-            let descriptor = open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-            if descriptor < 0 {
-                if errno == ELOOP { writeError("\(full): a link, not followed\n") }
-                continue
-            }
-            close(descriptor)
-            let text = try readWhole(full, limit_bytes: limits.file_bytes)
+            guard let text = try readFile(name, below: root, directory, &told) else { continue }
             if name == path || KernelTree.wanted(name) == path { tree.add(path, text) }
         }
     }
     return tree
+}
+
+/// A regular file below an open directory, step by step; nil where there is none.
+private func readFile(_ name: String, below root: Int32, _ directory: String, _ told: inout Set<String>) throws
+    -> [UInt8]?
+{
+    var folder = root
+    defer { if folder != root { close(folder) } }
+    var sofar = directory
+    let parts = name.split(separator: "/").map(String.init)
+    for (index, part) in parts.enumerated() {
+        sofar += "/" + part
+        let isFile = index == parts.count - 1
+        // Without O_NONBLOCK a FIFO would be waited for.
+        let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (isFile ? 0 : O_DIRECTORY)
+        let descriptor = openat(folder, part, flags)
+        if descriptor < 0 {
+            let error = errno
+            var state = stat()
+            let isLink = fstatat(folder, part, &state, AT_SYMLINK_NOFOLLOW) == 0 && state.st_mode & S_IFMT == S_IFLNK
+            if isLink, told.insert(sofar).inserted { writeError("\(sofar): a link, not followed\n") }
+            if !isLink, error != ENOENT, error != ENOTDIR {
+                throw CommandError("\(sofar): \(String(cString: strerror(error)))")
+            }
+            return nil
+        }
+        if folder != root { close(folder) }
+        folder = descriptor
+        var state = stat()
+        if isFile, fstat(descriptor, &state) != 0 || state.st_mode & S_IFMT != S_IFREG {
+            throw CommandError("\(sofar): not a regular file")
+        }
+    }
+    return try readAll(folder, sofar, limit_bytes: SourceLimits().file_bytes)
 }

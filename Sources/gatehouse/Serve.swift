@@ -4,6 +4,7 @@ import HTTPTransport
 import Logging
 import Reports
 import Service
+import Verification
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,9 +18,12 @@ struct Serve: ParsableCommand {
     /// What a file and the environment may set.
     static let names = [
         "listen", "tls-listen", "certificate", "key", "client-ca", "tokens", "allow-open", "rate-per-token",
-        "rate-per-address", "database", "loops", "workers", "queue", "grace", "max-connections",
-        "max-connections-per-address", "log", "log-requests",
+        "rate-per-address", "database", "loops", "workers", "queue", "grace", "drain", "max-connections",
+        "max-connections-per-address", "max-body-memory", "log", "log-requests",
+        "nested-workers", "time-limit", "nested-runs",
     ]
+    /// Of these, what may have several values.
+    static let lists: Set = ["listen", "tls-listen"]
 
     @Option(
         help: ArgumentHelp(
@@ -45,10 +49,14 @@ struct Serve: ParsableCommand {
     @Flag(help: "Serve other addresses than loopback without tokens or in the clear.")
     var allowOpen = false
 
-    @Option(help: ArgumentHelp("Requests per second of one token. (default: any number)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Requests per second of one token. (default: any number)", valueName: "n"))
     var ratePerToken: Int?
 
-    @Option(help: ArgumentHelp("Requests per second of one address. (default: any number)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Requests per second of one address. (default: any number)", valueName: "n"))
     var ratePerAddress: Int?
 
     @Option(
@@ -56,24 +64,62 @@ struct Serve: ParsableCommand {
             "Database file; made if it is not there. (default: gatehouse.sqlite)", valueName: "file"))
     var database: String?
 
-    @Option(help: ArgumentHelp("Event loops. (default: 1)", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Event loops. (default: 1)", valueName: "n"))
     var loops: Int?
 
-    @Option(help: ArgumentHelp("Threads for simulations; short requests have their own. (default: 4)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Threads for simulations; short requests have their own. (default: 4)", valueName: "n"))
     var workers: Int?
 
     @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Simulations with nested events that run at once; more wait. (default: 2)", valueName: "n"))
+    var nestedWorkers: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Seconds that a simulation may take; what is not decided by then is undecided. (default: 120)",
+            valueName: "s"))
+    var timeLimit: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Nested events that a simulation tries. (default: \(RunLimits().nestedRuns))", valueName: "n"))
+    var nestedRuns: Int?
+
+    @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Requests that wait for a thread; more are answered 503. (default: 1024)", valueName: "n"))
     var queue: Int?
 
-    @Option(help: ArgumentHelp("Seconds that a stop waits for requests in work. (default: 10)", valueName: "s"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Seconds that a stop waits for requests in work. (default: 10)", valueName: "s"))
     var grace: Int?
 
-    @Option(help: ArgumentHelp("Connections open at once. (default: 1024)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Seconds before that in which /readyz says 503 and all is served. (default: 0)", valueName: "s"))
+    var drain: Int?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Connections open at once. (default: 1024)", valueName: "n"))
     var maxConnections: Int?
 
-    @Option(help: ArgumentHelp("Connections open at once from one address. (default: 256)", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Connections open at once from one address. (default: 256)", valueName: "n"))
     var maxConnectionsPerAddress: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "MiB of request bodies in memory, half of it for one address; more are answered 503. (default: 256)",
+            valueName: "n"))
+    var maxBodyMemory: Int?
 
     @Option(help: ArgumentHelp("Form of the log: text or json. (default: text)", valueName: "form"))
     var log: String?
@@ -109,9 +155,9 @@ struct Serve: ParsableCommand {
     }
 
     /// What the options, the environment and the file say together.
-    private func gathered() throws -> (configuration: ServiceConfiguration, logsJSON: Bool) {
+    private func gathered() throws -> (configuration: ServiceConfiguration, logsJSON: Bool, warnings: [String]) {
         let environment = ProcessInfo.processInfo.environment
-        let settings = try Settings(file: config, environment: environment, names: Self.names)
+        let settings = try Settings(file: config, environment: environment, names: Self.names, lists: Self.lists)
         func number(_ option: Int?, _ name: String) throws -> Int? { try option ?? settings.number(name) }
         let sockets = Supervisor.sockets(environment)
         let tlsTexts = tlsListen.isEmpty ? settings.list("tls-listen") ?? [] : tlsListen
@@ -140,6 +186,24 @@ struct Serve: ParsableCommand {
         configuration.grace_seconds = try number(grace, "grace") ?? 10
         try Self.check(
             loops: configuration.eventLoops, workers: configuration.workers, grace: configuration.grace_seconds)
+        configuration.drain_seconds = try number(drain, "drain") ?? 0
+        guard (0...3600).contains(configuration.drain_seconds) else { throw ValidationError("drain is 0 to 3600") }
+        if let size_mebibytes = try number(maxBodyMemory, "max-body-memory") {
+            // Half of it must take the largest body, or none of that size ever fits.
+            guard (32...1_048_576).contains(size_mebibytes) else {
+                throw ValidationError("max-body-memory is 32 to 1048576")
+            }
+            configuration.transport.heldBodyBytes = size_mebibytes << 20
+        }
+        configuration.nestedWorkers = try number(nestedWorkers, "nested-workers") ?? configuration.nestedWorkers
+        configuration.limits.simulation_seconds =
+            try number(timeLimit, "time-limit") ?? configuration.limits.simulation_seconds
+        guard (1...64).contains(configuration.nestedWorkers),
+            (1...86_400).contains(configuration.limits.simulation_seconds)
+        else { throw ValidationError("nested-workers is 1 to 64, time-limit 1 to 86400") }
+        if let runs = try number(nestedRuns, "nested-runs") {
+            configuration.limits.run.nestedRuns = try checkedNestedRuns(runs)
+        }
         configuration.queueLimit = try number(queue, "queue") ?? 1024
         let connections = try number(maxConnections, "max-connections") ?? configuration.transport.connections
         configuration.transport.connections = connections
@@ -155,14 +219,14 @@ struct Serve: ParsableCommand {
         configuration.logsRequests = try logRequests || settings.flag("log-requests") ?? false
         let form = log ?? settings.text("log") ?? "text"
         guard form == "text" || form == "json" else { throw ValidationError("log is text or json") }
-        return (configuration, form == "json")
+        return (configuration, form == "json", settings.strangers)
     }
 
     func run() throws {
         // A peer that is gone is an error of a call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         let signals = StopSignals()
-        let (configuration, logsJSON) = try gathered()
+        let (configuration, logsJSON, warnings) = try gathered()
         // Before a database is made for a service that does not start.
         try configuration.checkProtection()
         for address in configuration.addresses + configuration.tlsAddresses {
@@ -176,6 +240,7 @@ struct Serve: ParsableCommand {
                 if logsJSON { return JSONLogHandler(label: label) }
                 return StreamLogHandler.standardError(label: label)
             })
+        for warning in warnings { logger.warning("\(warning)") }
         let service: GatehouseService
         do {
             service = try GatehouseService(configuration, logger: logger)

@@ -7,7 +7,12 @@ import XenPV
 
 struct Listing: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print the entry code that a table expands to, in AT&T syntax.")
+        abstract: "Print the entry code that a table expands to, in AT&T syntax.",
+        discussion: """
+            The text can be edited and sent back as 'routines' of a table, whole routines of it or all; unchanged, it \
+            changes nothing. What differs between platforms, or before alternatives are applied, stands in '.if' blocks. \
+            With --platform the text is that platform's alone, with addresses, and replaces code there only.
+            """)
 
     @Argument(help: "A file, '-' for standard input, or the name of a shipped table.")
     var table: String
@@ -15,25 +20,22 @@ struct Listing: ParsableCommand {
     @Argument(help: "Only this routine.")
     var routine: String?
 
-    @Option(help: "The platform that it is expanded for.")
-    var platform: Platform = .bareMetalIntel
+    @Option(help: "Only the code of this platform; otherwise one text for all of them.")
+    var platform: Platform?
 
     @OptionGroup var source: KernelOptions
 
     func run() throws {
         let library = try source.library()
         let entryTable = try readTable(table, library)
-        let image: EntryImage
+        let listing: TableListing
         do throws(InvalidConfiguration) {
-            image = try entryTable.expand(for: platform, kernels: library)
+            listing = try entryTable.listing(for: platform, kernels: library)
         } catch {
-            throw CommandError(describe(error, platform))
+            throw CommandError(describe(error, platform ?? Platform.allCases.first))
         }
-        guard
-            let text = routine.map({ ListingDocument.text(of: image, routine: $0) }) ?? ListingDocument.text(of: image)
-        else {
-            let names = image.program.routines.map(\.name)
-            let hint = nearestName(to: routine ?? "", among: names).map { "; did you mean '\($0)'?" } ?? ""
+        guard let text = routine.map({ listing.text(of: $0) }) ?? listing.text else {
+            let hint = nearestName(to: routine ?? "", among: listing.routines).map { "; did you mean '\($0)'?" } ?? ""
             throw CommandError("there is no routine '\(routine ?? "")' in this table\(hint)")
         }
         try writeOutput(text)
@@ -67,7 +69,7 @@ struct Trace: ParsableCommand {
     var xen: XenVersion?
 
     @Option(help: "json, text or ndjson.")
-    var format: Format = .text
+    var format: TraceFormat = .text
 
     @OptionGroup var source: KernelOptions
 
@@ -91,7 +93,6 @@ struct Trace: ParsableCommand {
         case .json: try writeOutput(report.json.prettyBytes)
         case .text: try writeOutput(report.text)
         case .ndjson: try writeOutput(report.ndjson)
-        case .wide, .csv: throw CommandError("a trace comes as json, text or ndjson")
         }
     }
 }

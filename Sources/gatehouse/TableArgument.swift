@@ -40,7 +40,7 @@ private func readFile(_ path: String, _ library: KernelLibrary) throws -> [UInt8
     return try readAll(descriptor, path)
 }
 
-private func readAll(_ descriptor: Int32, _ path: String, limit_bytes: Int = fileLimit_bytes) throws -> [UInt8] {
+func readAll(_ descriptor: Int32, _ path: String, limit_bytes: Int = fileLimit_bytes) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {
@@ -67,8 +67,25 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Only scenarios whose name matches this pattern; may be repeated.", valueName: "glob"))
     var scenarios: [String] = []
 
-    @Option(help: "Events that may come while others are handled, at every instruction: 0 to 3.")
+    @Option(
+        parsing: .unconditional,
+        help: "Events that may come while others are handled, at every instruction: 0 to 3.")
     var nesting = 0
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Seconds that a simulation may take; what is not decided by then is undecided. Otherwise any time.",
+            valueName: "s"))
+    var timeLimit: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Nested events that a simulation tries.", valueName: "n"))
+    var nestedRuns = Int(RunLimits().nestedRuns)
+
+    @Flag(help: "Say once a second how far it is; with nested events a terminal is told without.")
+    var progress = false
 
     @Flag(help: "Stop after the first violated scenario.")
     var stopAtFirst = false
@@ -87,13 +104,19 @@ struct SelectionOptions: ParsableArguments {
         if !(0...SimulationRequest.nestingLimit).contains(nesting) {
             throw ValidationError("nesting is 0 to \(SimulationRequest.nestingLimit)")
         }
+        if let timeLimit, !(1...86_400).contains(timeLimit) {
+            throw ValidationError("time-limit is 1 to 86400 seconds")
+        }
+        _ = try checkedNestedRuns(nestedRuns)
     }
 
     var request: SimulationRequest {
-        SimulationRequest(
+        var limits = RunLimits()
+        limits.nestedRuns = UInt64(clamping: nestedRuns)
+        return SimulationRequest(
             selection: ScenarioSelection(
                 platforms: platform.isEmpty ? Platform.allCases : platform, patterns: scenarios),
-            xen: xen, stopAtFirst: stopAtFirst, nesting: nesting)
+            xen: xen, stopAtFirst: stopAtFirst, nesting: nesting, limits: limits)
     }
 }
 

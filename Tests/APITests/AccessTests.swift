@@ -76,6 +76,7 @@ struct AccessTests {
         ] {
             let denial = try #require(application.denial(of: head("GET", "/v1/rules", authorization), from: peer))
             #expect(denial.response.status.code == 401)
+            #expect(denial.response.headerFields[.requestID]?.count == 16)
             #expect(
                 denial.response.headerFields[.wwwAuthenticate] == "Bearer realm=\"gatehouse\", error=\"invalid_token\"")
             guard case .bytes(let body) = denial.body else {
@@ -144,6 +145,7 @@ struct AccessTests {
         let denial = try #require(application.denial(of: head("GET", "/v1/rules"), from: peer))
         #expect(denial.response.status.code == 429)
         #expect(denial.response.headerFields[.retryAfter] == "1")
+        #expect(denial.response.headerFields[.requestID]?.count == 16)
     }
 
     @Test(arguments: [

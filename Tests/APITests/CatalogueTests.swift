@@ -109,8 +109,10 @@ struct CatalogueTests {
             "kernel-gs-base", "user-gs-base", "kernel-page-table", "user-page-table", "stack-bounds",
             "live-frame-overwritten", "pt-regs-faithful", "error-code", "resumption", "unexpected-fault",
             "double-fault",
-            "triple-fault", "nmi-masking", "interrupt-flag", "access-flag", "direction-flag", "user-reachable-gate",
-            "register-hygiene", "speculation-barrier", "information-leak", "needless-hypervisor-entry",
+            "triple-fault", "nmi-masking", "interrupt-flag", "access-flag", "direction-flag",
+            "nested-task-flag", "user-reachable-gate",
+            "register-hygiene", "debug-registers", "speculation-barrier", "information-leak",
+            "needless-hypervisor-entry",
             "dangling-reference", "unreachable-entry", "progress",
         ] { #expect(ids.contains(id), "\(id)") }
     }

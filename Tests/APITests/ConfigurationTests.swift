@@ -238,6 +238,8 @@ struct ConfigurationTests {
         #expect(whole.fields["content-type"]?.hasPrefix("text/plain") == true)
         let xen = try stage.get("/v1/configurations/mine/listing?platform=xen-pv")
         #expect(xen.status == 200 && xen.text != whole.text)
+        #expect(xen.text.hasPrefix("/*\n * Expanded for xen-pv alone"))
+        #expect(whole.text.contains("\n.if PLATFORM_XEN_PV\n"))
         let one = try stage.get("/v1/configurations/mine/listing?routine=error_entry")
         #expect(one.text.contains("ENTRY(error_entry)") && one.body.count < whole.body.count)
         #expect(try stage.get("/v1/configurations/mine/listing?routine=nothing").status == 404)

@@ -208,6 +208,7 @@ struct DisciplineTests {
         func refusal(_ path: String, _ length: String?, accept: String = "*/*") -> (status: Int, text: String)? {
             var head = HTTPRequest(method: .post, scheme: "http", authority: "test", path: path)
             head.headerFields[.accept] = accept
+            head.headerFields[.contentType] = "application/json"
             head.headerFields[.contentLength] = length
             guard let (response, body) = application.refusal(of: head), case .bytes(let bytes) = body else {
                 return nil
@@ -231,6 +232,47 @@ struct DisciplineTests {
             refusal("/v1/checks", "9999999", accept: "text/plain")?.text.hasPrefix("413 Content too large\n") == true)
         #expect(refusal("/nowhere", "9999999")?.status == 404)
         #expect(refusal("/v1/rules", "9999999")?.status == 405)
+    }
+
+    /// What the head decides is not kept until the body has come.
+    @Test func theHeadDecidesWhatItCan() throws {
+        let application = try makeApplication()
+        defer { try? application.store.close() }
+        func status(_ method: HTTPRequest.Method, _ path: String?, _ type: String?) -> Int? {
+            var head = HTTPRequest(method: method, scheme: "http", authority: "test", path: path)
+            head.headerFields[.contentType] = type
+            head.headerFields[.contentLength] = "10"
+            return application.refusal(of: head)?.response.status.code
+        }
+        let json = "application/json"
+        #expect(status(.post, "/nosuch", json) == 404)
+        #expect(status(.post, "/v1/rules", json) == 405)
+        #expect(status(.put, "/v1/checks", json) == 405)
+        #expect(status(.connect, nil, nil) == 501)
+        #expect(status(.post, "/%zz", json) == 400)
+        for (path, types, others) in [
+            ("/v1/configurations", [json, "multipart/form-data; boundary=x", "application/x-tar"], ["text/x-diff"]),
+            ("/v1/configurations/a/patches", ["text/x-diff", "application/mbox"], [json]),
+            (
+                "/v1/checks?base=a", [json, "text/plain", "application/vnd.x+json; charset=utf-8"],
+                ["application/x-tar"]
+            ),
+            ("/v1/simulations", [json], ["text/plain", "application/x-www-form-urlencoded"]),
+        ] {
+            for type in types { #expect(status(.post, path, type) == nil, "\(path) \(type)") }
+            for type in others + ["image/png"] { #expect(status(.post, path, type) == 415, "\(path) \(type)") }
+            #expect(status(.post, path, nil) == 415, "\(path)")
+        }
+    }
+
+    /// RFC 9110 section 9.3.7.
+    @Test func optionsOfTheServiceAreAnswered() throws {
+        let application = try makeApplication()
+        defer { try? application.store.close() }
+        let reply = try RouterClient(application: application).send("OPTIONS", "*", [], [])
+        #expect(reply.status == 204)
+        #expect(reply.fields["allow"]?.contains("POST") == true)
+        #expect(try RouterClient(application: application).send("GET", "*", [], []).status == 404)
     }
 
     /// The wire answers some errors by itself, in the same terms.

@@ -34,6 +34,7 @@ struct QueueTests {
         let refused = try #require(sink.responses.withLock { $0.first })
         #expect(refused.status == .serviceUnavailable, "the second is answered at once; the first waits")
         #expect(refused.headerFields[.retryAfter] == "1")
+        #expect(refused.headerFields[.requestID]?.count == 16)
         queue.drain()
         #expect(sink.responses.withLock { $0.map(\.status.code) } == [503, 200])
     }
@@ -73,7 +74,8 @@ struct QueueTests {
             ("POST", "/v1/checks"), ("POST", "/v1/configurations"), ("GET", "/v1/configurations/x/listing"),
             ("GET", "/v1/configurations/x/%6cisting"), ("GET", "/v1/simulations/x/scenarios/a/b/c/d/trace"),
         ] {
-            let reply = try client.send(method, path, [], [])
+            // A type that the resource does not take would be refused by the head alone.
+            let reply = try client.send(method, path, [("Content-Type", "application/json")], [])
             #expect(reply.status == 503, "\(method) \(path)")
             #expect(reply.fields["retry-after"] == "1")
             #expect(reply.fields["content-type"] == "application/problem+json")

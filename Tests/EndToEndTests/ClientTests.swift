@@ -71,6 +71,10 @@ import Testing
                         assert r.http_version == version, r.http_version
                     p = c.post(sys.argv[1] + "/v1/checks?scenarios=xen-pv/int3/kernel/self-test", json={"kernel": "linux-5.2"})
                     assert p.json()["verdict"] == "violated", p.text
+                    # Larger than a window: refused early, and seen although the client looks when it has sent all.
+                    for body in (b" " * 3_000_000, iter([b" " * 30_000] * 100)):
+                        e = c.post(sys.argv[1] + "/v1/checks", content=body, headers={"Content-Type": "application/json"})
+                        assert e.status_code in (400, 413), e.text
             sys.stdout.write(r.text)
             """
         let outcome = try Program.run(["-c", script, url], executable: "/usr/bin/python3")

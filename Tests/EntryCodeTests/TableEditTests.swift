@@ -19,14 +19,14 @@ struct TableEditTests {
     }
 
     /// The table's document after edits.
-    private func apply(_ text: String, platform: Platform = .bareMetalIntel) throws -> JSON {
-        var editor = TableEditor(try kernel(), platform: platform)
+    private func apply(_ text: String) throws -> JSON {
+        var editor = TableEditor(try kernel())
         for edit in try read(text) { try editor.apply(edit) }
         return editor.document(name: "edited", description: "a table of a test")
     }
 
     private func refusal(_ text: String) throws -> EditFault {
-        var editor = TableEditor(try kernel(), platform: .bareMetalIntel)
+        var editor = TableEditor(try kernel())
         let edit = try #require(try read(text).last)
         return try #require(throws: EditFault.self) { try editor.apply(edit) }
     }
@@ -70,7 +70,7 @@ struct TableEditTests {
         let document = try apply(
             #"[{"routine": "divide_error", "form": "listing", "replace": "\tclac\n", "by": ""}]"#)
         let text = try #require(document["routines"]?["divide_error"]?.stringValue)
-        #expect(text.hasPrefix("ENTRY(divide_error)\n\tpushq $-1\n"))
+        #expect(text.hasPrefix("ENTRY(divide_error)\n.if !PLATFORM_XEN_PV\n.endif\n\tpushq $-1\n"))
         #expect(!text.contains("#"))
         let table = try EntryTable.read(document)
         let before = try #require(

@@ -142,6 +142,23 @@ struct TableReadingTests {
                 "/machine/stacks/task outside-stack",
             ]
         ),
+        // Two things at one place.
+        ("machine", "{\"per_cpu_base\": \"0xffffffff82200000\"}", ["/machine/per_cpu_base overlap"]),
+        (
+            "machine", "{\"stacks\": {\"nmi\": {\"base\": \"0xfffffe000000e000\", \"size\": 8192}}}",
+            ["/machine/stacks/nmi overlap"]
+        ),
+        (
+            "machine", "{\"stacks\": {\"mce\": {\"base\": \"0xffff88803ec00000\", \"size\": 4096}}}",
+            ["/machine/stacks/mce overlap"]
+        ),
+        (
+            "machine", "{\"code\": {\"do_int3\": {\"address\": \"0xfffffe0000009100\"}}}",
+            ["/machine/code/do_int3 overlap"]
+        ),
+        (
+            "machine", "{\"espfix\": {\"waddr\": \"0xffffffff82201040\"}}", ["/machine/espfix/waddr overlap"]
+        ),
         ("machine", "{\"stacks\": {\"tsak\": {}}}", ["/machine/stacks/tsak unknown-key"]),
         ("machine", "{\"stacks\": {\"nmi\": {\"base\": \"0xfffffe0000009000\"}}}", ["/machine/stacks/nmi missing-key"]),
         (
@@ -215,6 +232,10 @@ struct TableReadingTests {
         let long = String(repeating: "a", count: 129)
         #expect(faults("xen", "{\"thunks\": [\"\(long)\"]}") == ["/xen/thunks/0 too-long"])
         #expect(faults("description", "\"\(String(repeating: "d", count: 4097))\"") == ["/description too-long"])
+        // A name too long to be told is not told.
+        #expect(faults("routines", "{\"\(long)\": \"nop\"}") == ["/routines too-long"])
+        #expect(faults("xen", "{\"\(long)\": 1}") == ["/xen unknown-key"])
+        #expect(faults("options", "{\"\(long)\": true}") == ["/options unknown-option"])
         let text = String(repeating: "n", count: 256 * 1024 + 1)
         #expect(faults("routines", "{\"a\": \"\(text)\"}") == ["/routines/a too-long"])
         let many = (0..<500).map { "\"k\($0)\": 1" }.joined(separator: ",")

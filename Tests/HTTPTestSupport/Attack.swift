@@ -96,6 +96,9 @@ package struct Attack: Sendable {
         }
     }
 
+    /// The head of an upload that the service reads, without the field that ends it.
+    private static let upload = "POST /v1/checks HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+
     private static func stream(_ round: Int) -> Int32 { Int32(round * 2 + 1) }
 
     /// Every row of the table of attacks. `/hold` is never answered, `/large` has megabytes.
@@ -130,6 +133,22 @@ package struct Attack: Sendable {
         flood("padded DATA", "control_frames", setup: { Frame.get(1, method: "POST", ends: false).bytes }) { _ in
             Frame(.data, flags: Frame.padded, stream: 1, payload: [3, 0, 0, 0]).bytes
         },
+        flood("DATA on a closed stream", "closed_streams", "protocol_error", setup: { Frame.get(1).bytes }) { round in
+            // The answer closes the stream, which is half closed until then.
+            if round == 0 { usleep(50_000) }
+            return Frame.data(1, []).bytes
+        },
+        flood(
+            "DATA after a reset", "closed_streams",
+            setup: { Frame.get(1, path: "/hold", method: "POST", ends: false).bytes + Frame.reset(1).bytes }
+        ) { _ in Frame.data(1, [UInt8](repeating: 1, count: 1000)).bytes },
+        flood("DATA byte by byte", "small_pieces", setup: { Frame.get(1, method: "POST", ends: false).bytes }) { _ in
+            Frame.data(1, [1]).bytes
+        },
+        text("chunks of one byte", "small_pieces") { volume in
+            ["\(upload)Transfer-Encoding: chunked\r\n\r\n"]
+                + Array(repeating: "1\r\nx\r\n", count: volume)
+        },
         flood("PRIORITY flood", "control_frames") {
             Frame(.priority, stream: stream($0 % 1000 + 10), payload: [0, 0, 0, 0, 16]).bytes
         },
@@ -151,7 +170,12 @@ package struct Attack: Sendable {
         },
         flood(
             "slow upload", "body_timeout",
-            setup: { Frame.get(1, method: "POST", [("content-length", "100000")], ends: false).bytes }
+            setup: {
+                Frame.get(
+                    1, path: "/v1/checks", method: "POST",
+                    [("content-type", "application/json"), ("content-length", "100000")], ends: false
+                ).bytes
+            }
         ) { round in
             usleep(2000)
             return round % 64 == 0 ? Frame.data(1, [1]).bytes : []
@@ -169,7 +193,7 @@ package struct Attack: Sendable {
             ["GET / HTTP/1.1\r\nHost: a\r\n"] + Array(repeating: "X: y\r\n", count: 60)
         },
         text("slow body", "body_timeout", pause_milliseconds: 20) { _ in
-            ["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"] + Array(repeating: "x", count: 60)
+            ["\(upload)Content-Length: 1000\r\n\r\n"] + Array(repeating: "x", count: 60)
         },
         text("endless head", "header_list") { _ in
             ["GET / HTTP/1.1\r\nHost: a\r\n"]
@@ -177,7 +201,7 @@ package struct Attack: Sendable {
         },
         text("endless target", "header_list") { _ in Array(repeating: String(repeating: "A", count: 1000), count: 20) },
         text("endless extensions", "header_list") { _ in
-            ["POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;"]
+            ["\(upload)Transfer-Encoding: chunked\r\n\r\n1;"]
                 + Array(repeating: String(repeating: "y", count: 1000), count: 30)
         },
         text("body without end", "request_body") { _ in
@@ -190,7 +214,7 @@ package struct Attack: Sendable {
         },
         text("a hidden request in a chunk", "malformed_http1") { _ in
             [
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+                "\(upload)Transfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
             ]
         },
         text("a folded field", "malformed_http1") { _ in

@@ -11,7 +11,8 @@ package final class SocketClient {
     /// Whatever came, before it was taken for frames.
     package private(set) var raw: [UInt8] = []
 
-    package init?(port: UInt16, receiveBytes: Int32? = nil) {
+    /// A client that is connected; `source` is the last byte of its own loopback address.
+    package init?(port: UInt16, source: UInt8? = nil, receiveBytes: Int32? = nil) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         if var size = receiveBytes {
@@ -19,14 +20,21 @@ package final class SocketClient {
         }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        func call(_ function: (Int32, UnsafePointer<sockaddr>?, socklen_t) -> Int32) -> Bool {
+            withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    function(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+                }
             }
         }
-        guard result == 0 else {
+        var isReady = true
+        if let source {
+            address.sin_addr.s_addr = (0x7f00_0000 | UInt32(source)).bigEndian
+            isReady = call { bind($0, $1, $2) }
+        }
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        guard isReady, call({ connect($0, $1, $2) }) else {
             close(descriptor)
             return nil
         }
@@ -55,7 +63,11 @@ package final class SocketClient {
         let count = bytes.withUnsafeBytes {
             Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
         }
-        if count < 0 && errno != EAGAIN { isClosed = true }
+        if count < 0 && errno != EAGAIN {
+            // What came before the reset can still be read.
+            takeWhatCame()
+            isClosed = true
+        }
         return count == bytes.count
     }
 

@@ -16,6 +16,7 @@ import Testing
             limits.wire.inboundResets = .init(burst: 50, perSecond: 10)
             limits.wire.causedResets = .init(burst: 20, perSecond: 5)
             limits.wire.controlFrames = .init(burst: 200, perSecond: 50)
+            limits.wire.smallPieces = .init(burst: 200, perSecond: 50)
             limits.wire.lifetimeErrors = 50
             limits.wire.prefaceMilliseconds = 300
             limits.wire.headMilliseconds = 300

@@ -44,6 +44,8 @@ import Testing
         let responder = try #require(await held.wait())
         harness.server.stop(gracePeriod: .milliseconds(1))
         #expect(await client.readToEnd())
+        #expect(client.view.responses[1]?.status == "503", "who still waits is told")
+        #expect(client.view.responses[1]?.fields["retry-after"] == "1")
         #expect(responder.isCancelled)
         let pipe = BodyPipe()
         responder.respond(HTTPResponse(status: .ok), body: .source(pipe))

@@ -26,12 +26,18 @@ import Testing
     }
 
     @Test func connectionsAreBoundedAndPlacesComeBack() async throws {
-        let harness = try ServerHarness(limits: { $0.connections = 1 }, Self.ok)
+        let held = Box<Responder>()
+        let harness = try ServerHarness(limits: { $0.connections = 1 }) { request, responder in
+            if request.head.path == "/hold" { return held.put(responder) }
+            responder.respond(HTTPResponse(status: .ok))
+        }
         var first: SocketClient? = try harness.client()
-        first?.send(.get(1))
+        first?.send(.get(1, path: "/hold"))
+        let responder = try #require(await held.wait())
+        #expect(try await harness.client().readToEnd(), "a request in work makes no room")
+        #expect(harness.server.counters.guards == [.connectionLimit: 1])
+        responder.respond(HTTPResponse(status: .ok))
         #expect(await first?.read { $0.responses[1]?.isComplete == true } == true)
-        #expect(try await harness.client().readToEnd())
-        #expect(harness.server.counters.guards[.connectionLimit] == 1)
         first = nil
         #expect(await eventually { harness.server.counters.connectionsOpen == 0 })
         let next = try harness.client()
@@ -61,12 +67,12 @@ import Testing
         let admission = Admission(limits: limits)
         let start = MonotonicTime(milliseconds: 0)
         admission.penalize("a", now: start)
-        #expect(admission.admit("a", now: MonotonicTime(milliseconds: 99)) == .penalty)
-        #expect(admission.admit("b", now: start) == nil)
-        #expect(admission.admit("a", now: MonotonicTime(milliseconds: 100)) == nil)
+        #expect(admission.admit("a", now: MonotonicTime(milliseconds: 99)).refusal == .penalty)
+        #expect(admission.admit("b", now: start).refusal == nil)
+        #expect(admission.admit("a", now: MonotonicTime(milliseconds: 100)).refusal == nil)
         for host in ["c", "d", "e"] { admission.penalize(host, now: start) }
-        #expect(admission.admit("c", now: start) == nil, "the table was emptied when it was full")
-        #expect(admission.admit("e", now: start) == .penalty)
+        #expect(admission.admit("c", now: start).refusal == nil, "the table was emptied when it was full")
+        #expect(admission.admit("e", now: start).refusal == .penalty)
     }
 
     @Test func workIsBoundedOverClosedConnections() async throws {

@@ -47,6 +47,27 @@ struct ArchiveTests {
         #expect(tree.text("arch/x86/entry/calling.h") == Array("#define B 1\n".utf8))
     }
 
+    @Test func twoTreesAreNotOne() {
+        let one = entry("linux-6.1/arch/x86/entry/entry_64.S", entry)
+        let other = entry("linux-5.2/arch/x86/entry/entry_64.S", "nop\n")
+        #expect(code { _ = try KernelTree.tar(one + other) } == "two-trees")
+        // The same name twice is a file that was added again.
+        #expect(code { _ = try KernelTree.tar(one + one) } == nil)
+        for type in ["3", "4", "6"] as [Character] {
+            #expect(code { _ = try KernelTree.tar(entry("arch/x86/entry/entry_64.S", "", type: type)) } == "not-a-file")
+        }
+    }
+
+    @Test func theMakefileSaysTheRelease() throws {
+        let make = entry("linux/Makefile", "# x\nVERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 1\n")
+        let tree = try KernelTree.tar(
+            make + entry("linux/arch/x86/Makefile", "VERSION = 1\nPATCHLEVEL = 2\n")
+                + entry("linux/arch/x86/entry/entry_64.S", entry))
+        #expect(tree.release == KernelRelease(5, 10))
+        #expect(tree.files.map(\.path) == ["arch/x86/entry/entry_64.S"])
+        #expect(try tree.makeTable().kernel == "linux-5.8")
+    }
+
     @Test func tricksAreRefused() {
         #expect(code { _ = try KernelTree.tar(entry("../arch/x86/entry/entry_64.S", entry)) } == "unsafe-path")
         #expect(code { _ = try KernelTree.tar(entry("/etc/passwd", "x")) } == "unsafe-path")

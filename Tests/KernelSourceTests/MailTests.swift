@@ -66,6 +66,11 @@ struct MailTests {
         #expect(try changes(old) == wanted)
     }
 
+    /// Some programs say that a mail is flowed and leave its lines as they are.
+    @Test func flowedWithoutStuffing() throws {
+        #expect(try changes(mail("text/plain; format=flowed", "8bit", try diff)) == wanted)
+    }
+
     @Test func encodedMails() throws {
         let text = try diff
         #expect(try changes(mail("text/plain; charset=UTF-8", "quoted-printable", quotedPrintable(text))) == wanted)

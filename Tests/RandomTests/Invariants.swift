@@ -43,8 +43,8 @@ enum Invariants {
     }
 
     /// A limit ended the search for nested events.
-    static func isCutShort(_ result: SimulationResult, _ request: SimulationRequest) -> Bool {
-        result.nestedRuns >= request.limits.nestedRuns
+    static func isCutShort(_ result: SimulationResult) -> Bool {
+        result.isCutShort
     }
 
     /// A document that is refused says why; one that is read prints and reads as the same table.

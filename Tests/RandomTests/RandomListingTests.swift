@@ -43,4 +43,41 @@ struct RandomListingTests {
             }
         }
     }
+
+    @Test(
+        "the listing of a changed table for all platforms, sent back, is the same code on each",
+        .timeLimit(.minutes(30)), arguments: Seeds.range(4))
+    func everyPlatform(seed: UInt64) throws {
+        try Seeds.timed("common listing", seed) {
+            var random = try RandomTable(seed: seed ^ 0x1158_0000_0000)
+            for _ in 0..<1 + random.random.next() % 3 { random.changeRoutine(among: random.code.routines, times: 2) }
+            guard let table = try? EntryTable.read(random.whole), let listing = try? table.listing(),
+                listing.obstacles.isEmpty
+            else { return }
+            var document = random.document
+            document.set(
+                "routines",
+                .object(
+                    try listing.routines.prefix(256).map {
+                        JSON.Member($0, .string(try #require(listing.text(of: $0))))
+                    }))
+            do {
+                let again = try EntryTable.read(document)
+                for platform in Platform.allCases {
+                    let (one, other) = (try table.expand(for: platform), try again.expand(for: platform))
+                    let isSame =
+                        one.program.instructions == other.program.instructions
+                        && one.program.addresses == other.program.addresses
+                    #expect(isSame, "seed \(seed): \(platform.rawValue)")
+                }
+            } catch let error as InvalidConfiguration
+                where error.findings.contains(where: { $0.message.hasPrefix("undefined symbol `.L") })
+            {
+                // A changed routine leads to a label inside of another one.
+                return
+            } catch {
+                Issue.record("seed \(seed): \(error)")
+            }
+        }
+    }
 }

@@ -30,7 +30,7 @@ enum Seeds {
 /// Runs parts on two threads, the last part first.
 struct BackwardRunner: PartRunner {
     func map<Element: Sendable, Result: Sendable>(
-        _ elements: [Element], _ transform: @Sendable (Element) -> Result
+        _ elements: [Element], _ transform: @escaping @Sendable (Element) -> Result
     ) -> [Result] {
         let results = Mutex([Result?](repeating: nil, count: elements.count))
         DispatchQueue.concurrentPerform(iterations: elements.count) { turn in

@@ -10,7 +10,8 @@ import Verification
     static let ids = """
         kernel-gs-base user-gs-base kernel-page-table user-page-table stack-bounds live-frame-overwritten pt-regs-faithful
         error-code resumption unexpected-fault double-fault triple-fault nmi-masking interrupt-flag access-flag direction-flag
-        user-reachable-gate register-hygiene speculation-barrier information-leak needless-hypervisor-entry
+        nested-task-flag user-reachable-gate register-hygiene debug-registers speculation-barrier information-leak
+        needless-hypervisor-entry
         dangling-reference unreachable-entry progress not-understood
         """.split { $0 == " " || $0 == "\n" }.map(String.init)
 

@@ -4,11 +4,16 @@ import Verification
 
 @testable import Reports
 
-/// Every line fits, unless a request or a long word is to be copied from it, is printable ASCII, and none ends in a space.
+/// Every line fits, unless a request or a long word is to be copied from it or a console printed it, is printable ASCII, and
+/// none ends in a space.
 func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(text.hasSuffix("\n"), "\(what)", sourceLocation: sourceLocation)
+    var console: Int?
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-        let fits = line.utf8.count <= 100 || line.contains(": GET /v1/")
+        let indent = line.prefix { $0 == " " }.count
+        if let start = console, indent <= start { console = nil }
+        let fits = line.utf8.count <= 100 || line.contains(": GET /v1/") || console != nil
+        if line.hasSuffix("console:") { console = indent }
         let isPlain = fits && line.last != " " && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
         #expect(isPlain, "\(what): \(line)", sourceLocation: sourceLocation)
     }
@@ -62,6 +67,57 @@ func expectPlain(_ text: String, _ what: String, sourceLocation: SourceLocation 
         #expect(HandMade.report.text.contains("8 bytes land on SS ... of the frame -> the return reads it"))
         #expect(HandMade.report.text.contains("      RIP: e030:x+0x0/0x7\n"))
         #expect(HandMade.report.text.contains("general_protection, error code 0x0: the task dies"))
+    }
+
+    /// What the kernel is known for comes once each, with all that it breaks; the rest follows.
+    @Test func aKnownDefectIsOneEntry() throws {
+        let defect = Report.KnownDefect(
+            title: "Registers reach C uncleared", why: "Nobody clears them.", fixedBy: ["3ac6d8c787b8"],
+            fixedIn: "4.16", cve: ["CVE-2017-0001"])
+        var report = HandMade.report
+        func known(_ name: String, _ rule: String, _ routine: String) -> Report.Violation {
+            var violation = HandMade.violation(name, rule: rule, routine: routine)
+            violation.known = defect
+            return violation
+        }
+        report.violations = [
+            known("bare-metal-amd/int3/user/return", "register-hygiene", "do_int3"),
+            known("bare-metal-amd/debug/user/return", "register-hygiene", "do_debug"),
+            known("xen-pv/int3/user/return", "register-hygiene", "do_int3"),
+            known("xen-pv/int3/user/return", "information-leak", "do_int3"),
+            HandMade.violation("xen-pv/int3/kernel/return", consequence: HandMade.gp),
+        ]
+        report.warnings = []
+        let text = report.text
+        let head = "1.  Registers reach C uncleared (CVE-2017-0001; fixed in 4.16 by 3ac6d8c787b8): 3 scenarios\n"
+        #expect(text.contains("\nKnown defects of linux-5.2:\n\n" + head + "    Nobody clears them.\n"))
+        #expect(text.components("Registers reach C uncleared").count == 2, "once")
+        let counts =
+            "register-hygiene on bare-metal-amd: 2, register-hygiene on xen-pv: 1, information-leak on xen-pv: 1"
+        #expect(text.replacing("\n      ", with: " ").contains("    \(counts)\n"))
+        #expect(text.contains("and 2 more scenarios (of events int3, debug)"))
+        #expect(text.contains("\nOther violations by cause:\n\n2.  live-frame-overwritten on xen-pv: 1 scenario\n"))
+        report.violations.removeLast()
+        #expect(!report.text.contains("violations by cause"))
+    }
+
+    @Test func aShippedKernelHasAsManyEntriesAsDefects() throws {
+        let known = try #require(KernelLibrary.shipped.kernel(named: "linux-5.2")).knownDefects
+        let (defects, rest) = Fixture.linux52.report.knownDefects
+        #expect(rest.isEmpty && !defects.isEmpty && defects.count <= known.count)
+        #expect(Set(defects.map(\.known.title)).count == defects.count)
+        for defect in defects {
+            let names = Fixture.linux52.report.violations.filter { $0.known == defect.known }.map(\.scenario)
+            #expect(Set(defect.all.scenarios) == Set(names) && defect.all.scenarios.count == Set(names).count)
+        }
+    }
+
+    /// What a console prints can be looked for, word by word, however wide it is.
+    @Test func linesOfAConsoleAreNotBroken() {
+        var report = HandMade.report
+        let line = "(XEN) " + String(repeating: "word ", count: 40) + "end"
+        report.violations[0].console = "first\n" + line
+        #expect(report.text.contains("      first\n      \(line)\n"))
     }
 
     /// A service has the trace at a path; it has no file that a command could be given.

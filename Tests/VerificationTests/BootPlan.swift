@@ -63,7 +63,7 @@ enum BootClass: String, Comparable, CaseIterable {
         case .processKilled: self = .killed
         case .domainCrash: self = .domainCrash
         case .tripleFault: self = .tripleFault
-        case .endlessRecursion, .endlessLoop, .halted, .stepLimit, .notUnderstood: self = .hang
+        case .endlessRecursion, .endlessLoop, .halted, .stepLimit, .notUnderstood, .notRun: self = .hang
         }
     }
 }

@@ -86,7 +86,7 @@ struct BootVariantTests {
         variant = try Variant("linux-5.3")
         try variant.gate(13, "dpl", 3)
         // INT 13 pushes no error code: the stub is one word off.
-        try expect(variant, [Expectation("*/general_protection/user/software-interrupt", "error-code")])
+        try expect(variant, [Expectation("*/general_protection/user/software-interrupt", "user-reachable-gate")])
     }
 
     @Test("double_fault without IST: triple fault where the stack is bad (F25)")
@@ -143,7 +143,7 @@ struct BootVariantTests {
         #expect(result.violations.first?.console.first == "int3: 0000 [#1] SMP NOPTI")
         let registers = result.violations.first?.console.first { $0.hasPrefix("RSP: ") }
         #expect(registers?.hasPrefix("RSP: 0246:000000000000e030") == true)
-        #expect(result.violations.first?.explanation.contains("16 bytes above") == true)
+        #expect(result.violations.first?.explanation.contains("16 bytes off") == true)
     }
 
     @Test("an IST that is not okay: the vector never reaches Xen, and the domain is crashed (F20)")

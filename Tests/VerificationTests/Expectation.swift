@@ -54,7 +54,7 @@ extension Scenario {
     var isCompound: Bool {
         switch probe {
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint, .sigreturnNullSS, .sigreturnBogusSS,
-            .sigreturnAbsentCS, .sigreturnLDTStack64:
+            .sigreturnAbsentCS, .sigreturnLDTStack64, .paravirtCall, .paravirtCallMasking:
             true
         case .softwareInterrupt: vector >= 32
         default: context.isInNMI

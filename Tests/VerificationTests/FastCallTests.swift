@@ -16,6 +16,11 @@ struct FastCallTests {
         }
     }
 
+    /// What changes nothing that SYSRET could not give.
+    private static let returnsBySysret: Set<Probe> = [
+        .return, .sysretFlags, .movSS, .pendingFlush, .otherTask, .nestedTaskFlag, .alignmentFlag,
+    ]
+
     private static let calls = ["*/entry_SYSENTER_compat/*", "*/entry_SYSCALL_compat/*"]
 
     private func results(_ variant: Variant, _ patterns: [String] = FastCallTests.calls) throws -> [ScenarioResult] {
@@ -84,6 +89,7 @@ struct FastCallTests {
             // SYSRET goes to any 32-bit address with any flags but TF.
             let isHarmless = [
                 Probe.return, .sysretFlags, .badUserStack, .movSS, .pendingFlush, .otherTask, .signal, .modifyUserState,
+                .nestedTaskFlag, .alignmentFlag,
             ].contains(result.scenario.probe)
             #expect((result.verdict == .holds) == isHarmless, "\(result.scenario.name)")
         }
@@ -100,6 +106,7 @@ struct FastCallTests {
                 switch result.scenario.probe {
                 case .singleStep: "unexpected-fault"
                 case .signal: nil
+                case .nestedTaskFlag: "nested-task-flag"
                 default: "access-flag"
                 }
             #expect(result.violations.first?.rule == rule, "\(result.scenario.name)")
@@ -110,6 +117,51 @@ struct FastCallTests {
             // NT makes the IRET fault.
             #expect(result.violations.contains { $0.rule == "unexpected-fault" }, "\(result.scenario.name)")
         }
+    }
+
+    /// What SYSENTER lets through is looked at flag by flag: a program may have set one of them alone.
+    @Test(arguments: ["linux-4.15", "linux-5.3", "linux-5.8", "linux-6.1"])
+    func eachFlagAlone(kernel: String) throws {
+        let whole = "$(X86_EFLAGS_NT|X86_EFLAGS_AC|X86_EFLAGS_TF)"
+        let own = try rulesByProbe(try Variant(kernel))
+        /// The rule that breaks in each probe, and does not as shipped.
+        func broken(_ mask: String) throws -> [Probe: String] {
+            var variant = try Variant(kernel)
+            try variant.edit("entry_SYSENTER_compat", whole, mask)
+            var found: [Probe: String] = [:]
+            for (probe, rules) in try rulesByProbe(variant) {
+                found[probe] = rules.subtracting(own[probe] ?? []).sorted().first
+            }
+            return found
+        }
+        #expect(try broken("$(X86_EFLAGS_NT|X86_EFLAGS_TF)") == [.alignmentFlag: "access-flag"])
+        #expect(try broken("$(X86_EFLAGS_AC|X86_EFLAGS_TF)") == [.nestedTaskFlag: "nested-task-flag"])
+        // Of 4.15 a stepped SYSENTER breaks as shipped, and before that (paranoid_exit and the page tables).
+        let isStepped = own[.singleStep] == []
+        #expect(isStepped == (kernel != "linux-4.15"))
+        #expect(
+            try broken("$(X86_EFLAGS_NT|X86_EFLAGS_AC)") == (isStepped ? [.singleStep: "unexpected-fault"] : [:]))
+    }
+
+    /// Linux 4.4 clears AC in any case, and `do_debug` takes TF away at the first step.
+    @Test func onlyNTIsLookedAtWhereTheOthersAreGone() throws {
+        var variant = try Variant("linux-4.4")
+        let own = try rulesByProbe(variant)
+        #expect(!own.values.contains { $0.contains("nested-task-flag") || $0.contains("unexpected-fault") })
+        try variant.edit("entry_SYSENTER_compat", "\tjnz\tsysenter_fix_flags\n", "")
+        let found = try rulesByProbe(variant)
+        #expect(found[.nestedTaskFlag]?.contains("nested-task-flag") == true)
+        #expect(found[.alignmentFlag] == own[.alignmentFlag])
+        #expect(found[.singleStep] == own[.singleStep])
+    }
+
+    private func rulesByProbe(_ variant: Variant) throws -> [Probe: Set<String>] {
+        var found: [Probe: Set<String>] = [:]
+        for result in try variant.simulate("bare-metal-intel/entry_SYSENTER_compat/user-32/*").results {
+            found[result.scenario.probe] = Set(
+                result.violations.filter { $0.severity == .violation }.map(\.rule))
+        }
+        return found
     }
 
     @Test("IF as SYSENTER leaves it would let the program run with interrupts off")
@@ -133,7 +185,7 @@ struct FastCallTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("entry_SYSCALL_compat", "\txorl\t%r10d, %r10d\n\tswapgs\n", "\tswapgs\n")
         try expect(variant, "information-leak") {
-            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
+            $0.platform != .xenPV && Self.returnsBySysret.contains($0.probe)
         }
     }
 
@@ -142,7 +194,7 @@ struct FastCallTests {
         var variant = try Variant("linux-5.3")
         try variant.edit("entry_SYSCALL_compat", "\tswapgs\n\tsysretl\n", "\tsysretl\n")
         try expect(variant, "user-gs-base") {
-            $0.platform != .xenPV && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
+            $0.platform != .xenPV && Self.returnsBySysret.contains($0.probe)
         }
     }
 
@@ -153,7 +205,7 @@ struct FastCallTests {
             "entry_SYSCALL_compat", "\tSWITCH_TO_USER_CR3_NOSTACK scratch_reg=%r8 scratch_reg2=%r9\n", "")
         try expect(variant, "user-page-table") {
             $0.platform == .bareMetalIntel
-                && [.return, .sysretFlags, .movSS, .pendingFlush, .otherTask].contains($0.probe)
+                && Self.returnsBySysret.contains($0.probe)
         }
     }
 

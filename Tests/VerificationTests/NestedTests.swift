@@ -1,4 +1,5 @@
 import EntryCode
+import Foundation
 import TestSupport
 import Testing
 import Verification
@@ -47,6 +48,69 @@ struct NestedTests {
         #expect(findings(quick) == findings(thorough))
         #expect(!findings(quick).isEmpty, "nothing breaks: \(change)")
         #expect(quick.nestedRuns <= thorough.nestedRuns)
+    }
+
+    /// An interrupt ends with softirqs, in which the next one comes: the interrupt stack is in use all the while.
+    @Test(arguments: [
+        (
+            "linux-6.1", "declare-idtentry/handlers.s", "\tmovb\t$1, PER_CPU_VAR(hardirq_stack_inuse)\n", "",
+            "asm_sysvec_apic_timer_interrupt"
+        ),
+        // The count goes up and down again, and says that the stack is free.
+        (
+            "linux-5.3", "idtentry/entry_64.s", "\tincl\tPER_CPU_VAR(irq_count)\n\tjnz",
+            "\tcmpl\t$-1, PER_CPU_VAR(irq_count)\n\tjnz", "apic_timer_interrupt"
+        ),
+    ])
+    func anInterruptComesInASoftirq(kernel: String, file: String, old: String, new: String, event: String) throws {
+        let pattern = "bare-metal-amd/\(event)/kernel/return"
+        let kernels = try changed(file, old, new)
+        let table = try EntryTable.read(.object([JSON.Member("kernel", .string(kernel))]), kernels: kernels)
+        let result = table.simulate(
+            SimulationRequest(selection: ScenarioSelection(patterns: [pattern]), nesting: 1), kernels: kernels)
+        let isFound = result.results.contains { scenario in
+            scenario.scenario.injections.contains { $0.event == .interrupt }
+                && scenario.violations.contains { ["live-frame-overwritten", "pt-regs-faithful"].contains($0.rule) }
+        }
+        #expect(isFound, "\(result.results.filter { $0.verdict == .violated }.map(\.scenario.name).prefix(5))")
+        #expect(findings(simulate(try Variant(kernel).table(), [pattern], nesting: 1)) == [])
+    }
+
+    /// The link at the top of the interrupt stack is where the entry code of each kernel puts it.
+    @Test(arguments: [
+        (
+            "linux-4.4", "idtentry-4.4/entry_64.s", "\tcmovzq\tPER_CPU_VAR(irq_stack_ptr)",
+            "\tmovq\tPER_CPU_VAR(irq_stack_ptr)"
+        ),
+        ("linux-6.1", "declare-idtentry/handlers.s", "\tjne\t.Lirq_same_stack_\\@\n", ""),
+    ])
+    func theInterruptStackIsNotStartedAnew(kernel: String, file: String, old: String, new: String) throws {
+        let kernels = try changed(file, old, new)
+        let table = try EntryTable.read(.object([JSON.Member("kernel", .string(kernel))]), kernels: kernels)
+        let result = table.simulate(
+            SimulationRequest(selection: ScenarioSelection(patterns: ["bare-metal-amd/*timer*/kernel-softirq/return"])),
+            kernels: kernels)
+        #expect(result.results.count == 1)
+        #expect(
+            result.results.allSatisfy { $0.violations.contains { $0.rule == "live-frame-overwritten" } },
+            "\(result.results.map(\.violations))")
+    }
+
+    /// A folder of the shipped kernels with a piece of a listing replaced, wherever it stands.
+    private func changed(_ file: String, _ old: String, _ new: String) throws -> KernelLibrary {
+        let kernels = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../kernels")
+        let folder = String(try #require(file.split(separator: "/").first))
+        var isThere = false
+        let names = try FileManager.default.contentsOfDirectory(atPath: kernels.appending(path: folder).path).sorted()
+        let files = try names.map { name -> (path: String, text: [UInt8]) in
+            let path = "\(folder)/\(name)"
+            let text = String(decoding: try Data(contentsOf: kernels.appending(path: path)), as: UTF8.self)
+            guard path == file else { return (path, Array(text.utf8)) }
+            isThere = text.contains(old)
+            return (path, Array(text.replacing(old, with: new).utf8))
+        }
+        #expect(isThere, "'\(old)' does not stand in \(file)")
+        return KernelLibrary(files: files)
     }
 
     @Test func unchangedEntryCodeHoldsWithEverythingNested() throws {
@@ -103,7 +167,7 @@ struct NestedTests {
         let pattern = "bare-metal-intel/debug/kernel/return"
         #expect(findings(simulate(try variant.table(), [pattern], nesting: 1)) == [])
         try variant.entry("debug", "shift_ist", .null)
-        try variant.entry("debug", "ist_offset", .null)
+        try variant.entry("debug", "ist_offset", 0)
         let one = simulate(try variant.table(), [pattern], nesting: 1)
         #expect(findings(one).contains { $0.contains("live-frame-overwritten") && $0.contains("debug@do_debug") })
     }

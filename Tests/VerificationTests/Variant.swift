@@ -122,8 +122,9 @@ struct Variant {
     }
 
     private func listing(of name: String) throws -> String? {
-        for file in ["entry_64.s", "nmi.s", "compat.s", "syscall.s", "xen.s"] {
-            let text = try source(file)
+        let kernel = try #require(KernelLibrary.shipped.kernel(named: kernel))
+        for listing in kernel.generation.listings {
+            let text = String(decoding: listing.text, as: UTF8.self)
             guard let start = text.range(of: "\nENTRY(\(name))"),
                 let end = text[start.upperBound...].range(of: "END(\(name))")
             else { continue }

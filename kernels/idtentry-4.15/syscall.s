@@ -15,8 +15,8 @@
 /*
  * thread_info.flags: work that only the slow path does at the entry, and work
  * that any way back to user mode does.  TIF_NOHZ stands for context tracking:
- * every task has it once a processor is tracked.  The modelled task has a word
- * with it and a second one without: see SYSCALL_WORK in the README.
+ * every task has it once a processor is tracked.  Whether the modelled task has
+ * it is the scenario's choice: see SYSCALL_WORK in the README.
  */
 .set _TIF_SYSCALL_TRACE, 1 << 0
 .set _TIF_NOTIFY_RESUME, 1 << 1
@@ -36,15 +36,9 @@
 .set _TIF_WORK_SYSCALL_ENTRY, _TIF_TRACING | _TIF_SECCOMP
 .set _TIF_PENDING, _TIF_NOTIFY_RESUME | _TIF_SIGPENDING | _TIF_NEED_RESCHED | _TIF_SINGLESTEP | _TIF_USER_RETURN_NOTIFY
 .set _TIF_ALLWORK_MASK, _TIF_TRACING | _TIF_PENDING | _TIF_UPROBE | _TIF_PATCH_PENDING | _TIF_FSCHECK
-.if SYSCALL_WORK
 .set TASK_TI_flags, 0
-.else
-.set TASK_TI_flags, 8
-.endif
 
 .set __NR_syscall_max, 332
-/* 333 words of read-only data. */
-.set sys_call_table, 0xffffffff82000240
 
 /* On the user's stack, with the user's registers and, on bare metal, the kernel's GS. */
 .macro USERGS_SYSRET64

@@ -195,10 +195,12 @@ ENTRY(sys_fork)
 	pushq	EFLAGS(%rdi)
 	pushq	CS(%rdi)
 	pushq	RIP(%rdi)
+	pushq	RCX(%rdi)
+	pushq	R11(%rdi)
 	call	_do_fork
-	leaq	6*8(%rsp), %rdi
+	leaq	8*8(%rsp), %rdi
 	xorl	%edx, %edx
-	.irp	slot, RIP, CS, EFLAGS, RSP, SS
+	.irp	slot, R11, RCX, RIP, CS, EFLAGS, RSP, SS
 	popq	%rcx
 	xorq	\slot(%rdi), %rcx
 	orq	%rcx, %rdx

@@ -41,8 +41,6 @@
 #define REACHABLE
 #define VALIDATE_UNRET_BEGIN
 #define VALIDATE_UNRET_END
-#define CFI_STARTPROC
-#define CFI_ENDPROC
 
 #define __stringify_1(x...) #x
 #define __stringify(x...) __stringify_1(x)
@@ -85,6 +83,28 @@
 #define ALT_NOT(feature) !(feature)
 #define ALTERNATIVE_TERNARY(oldinstr, feature, yes, no) ALTERNATIVE_2 oldinstr, no, 1, yes, feature
 
+/* ---- asm/alternative-asm.h, asm/thread_info.h, asm/irqflags.h of kernels before 4.4 --------------- */
+
+#define LOCK lock
+/* xen-asm.h */
+#define ENDPATCH(name)
+#define RELOC(name, place)
+#define P6_NOP4 0x0f, 0x1f, 0x40, 0x00
+#define SCHEDULE_USER call schedule_user
+#define LOCKDEP_SYS_EXIT
+#define LOCKDEP_SYS_EXIT_IRQ
+/* Up to 4.0 the word is below the top of the stack; thread_info lies at its lowest address. */
+#define GET_THREAD_INFO(reg) movq PER_CPU_VAR(kernel_stack), reg; subq $(THREAD_SIZE - KERNEL_STACK_OFFSET), reg
+#define THREAD_INFO(reg, off) (KERNEL_STACK_OFFSET + (off) - THREAD_SIZE)(reg)
+
+/* ---- asm/kaiser.h of 4.4 and 4.9: page tables are not isolated here -------------------------------- */
+
+#ifndef CONFIG_PAGE_TABLE_ISOLATION
+#define SWITCH_KERNEL_CR3
+#define SWITCH_KERNEL_CR3_NO_STACK
+#define SWITCH_USER_CR3
+#endif
+
 /* ---- asm/irq_vectors.h ------------------------------------------------------------- */
 
 /* The timer's gate is the first of the system vectors; the stub of the next one is assembled for all others. */
@@ -92,4 +112,9 @@
 
 /* ---- asm/irqflags.h ------------------------------------------------------------------ */
 
-#define SAVE_FLAGS pushfq; popq %rax
+/* Up to 5.10 with the registers that may be changed; the generation's listings have them without. */
+#define DISABLE_INTERRUPTS(clobbers) DISABLE_INTERRUPTS
+#define ENABLE_INTERRUPTS(clobbers) ENABLE_INTERRUPTS
+
+/* asm/paravirt.h has another one for guests of Xen. */
+#define SAVE_FLAGS SAVE_FLAGS_TO_RAX

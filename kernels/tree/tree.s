@@ -46,20 +46,56 @@
 .macro UNTRAIN_RET
 .endm
 
+.macro STACKLEAK_ERASE
+.endm
+
+.macro STACKLEAK_ERASE_NOCLOBBER
+.endm
+
 .macro UNTRAIN_RET_FROM_CALL
 	UNTRAIN_RET
 .endm
 
+/* With the sign of a register up to 5.7, without it later. */
 .macro CALL_NOSPEC register:req
-	call	*%\register
+.irp name, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+.ifc \register,\name
+	call	*%\name
+.endif
+.ifc \register,%\name
+	call	*%\name
+.endif
+.endr
 .endm
 
 .macro JMP_NOSPEC register:req
-	jmp	*%\register
+.irp name, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+.ifc \register,\name
+	jmp	*%\name
+.endif
+.ifc \register,%\name
+	jmp	*%\name
+.endif
+.endr
 .endm
 
 .macro RET
 	ret
+.endm
+
+/* ---- asm/irqflags.h, asm/paravirt.h -------------------------------------------- */
+
+/* A guest of Xen has its interrupt flag in shared memory: none pending of what is masked there. */
+.macro SAVE_FLAGS_TO_RAX clobbers:vararg
+.if PLATFORM_XEN_PV
+	xorl	%eax, %eax
+	testb	$0xff, PER_CPU_VAR(xen_vcpu_info + XEN_vcpu_info_mask)
+	setz	%al
+	shll	$9, %eax
+.else
+	pushfq
+	popq	%rax
+.endif
 .endm
 
 /* ---- asm/smap.h, asm/frame.h --------------------------------------------------- */
@@ -95,8 +131,62 @@
 .endif
 .endm
 
+/* ---- asm/dwarf2.h, up to 4.1: instructions with a note for debuggers ----------------- */
+
+.macro pushq_cfi reg
+	pushq	\reg
+.endm
+
+.macro pushq_cfi_reg reg
+	pushq	%\reg
+.endm
+
+.macro popq_cfi reg
+	popq	\reg
+.endm
+
+.macro popq_cfi_reg reg
+	popq	%\reg
+.endm
+
+.macro pushfq_cfi
+	pushfq
+.endm
+
+.macro popfq_cfi
+	popfq
+.endm
+
+.macro movq_cfi reg offset=0
+	movq	%\reg, \offset(%rsp)
+.endm
+
+.macro movq_cfi_restore offset reg
+	movq	\offset(%rsp), %\reg
+.endm
+
+.macro ENABLE_INTERRUPTS_SYSEXIT32
+.if PLATFORM_XEN_PV
+	jmp	xen_sysexit
+.else
+	swapgs
+	sti
+	sysexit
+.endif
+.endm
+
+.macro leaveq
+	movq	%rbp, %rsp
+	popq	%rbp
+.endm
+
+.macro leave
+	leaveq
+.endm
+
 /* ---- asm-offsets.h, asm/page_types.h and others ----------------------------------- */
 
+.set THREAD_SIZE, 4*4096
 .set PAGE_SHIFT, 12
 .set PAGE_SIZE, 4096
 .set __VIRTUAL_MASK_SHIFT, 47
@@ -121,6 +211,13 @@
 .set EARLY_IDT_HANDLER_SIZE, 9
 .set XEN_EARLY_IDT_HANDLER_SIZE, 8
 .set X86_TRAP_IRET, 32
+.set DOUBLEFAULT_STACK, 1
+.set NMI_STACK, 2
+.set DEBUG_STACK, 3
+.set MCE_STACK, 4
+.set NR_VECTORS, 256
+.set KERNEL_STACK_OFFSET, 5*8
+.set TSS_sp2, 20
 .set IA32_SYSCALL_VECTOR, 0x80
 .set SPURIOUS_APIC_VECTOR, 0xff
 .set ERROR_APIC_VECTOR, 0xfe

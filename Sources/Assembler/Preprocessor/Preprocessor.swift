@@ -71,7 +71,12 @@ package struct Preprocessor: Sendable {
         file = UInt16(truncatingIfNeeded: result.files.firstIndex(of: path) ?? result.files.count)
         if Int(file) == result.files.count { result.files.append(path) }
         line = 1
-        let text = Preprocessor.withoutComments(source)
+        var openComment: Int?
+        let text = Preprocessor.withoutComments(source, open: &openComment)
+        if let openComment {
+            let place = 1 + source[..<openComment].count { $0 == Byte.newline }
+            fault(.unterminatedComment, "a comment without its end swallows the rest of the file", line: place)
+        }
         var conditions: [Condition] = []
         var position = 0
         while position < text.count, !isStopped {
@@ -233,10 +238,15 @@ package struct Preprocessor: Sendable {
     // MARK: Comments
 
     /// A text of C or assembly without its comments; lines stay.
-    package static func plainText(_ source: [UInt8]) -> [UInt8] { withoutComments(source) }
+    package static func plainText(_ source: [UInt8]) -> [UInt8] {
+        var open: Int?
+        return withoutComments(source, open: &open)
+    }
 
     /// Comments become blanks; lines and strings stay.
-    static func withoutComments(_ source: [UInt8]) -> [UInt8] {
+    ///
+    /// - Parameter open: Where a comment starts that has no end.
+    static func withoutComments(_ source: [UInt8], open: inout Int?) -> [UInt8] {
         var text = source
         var offset = 0
         while offset < text.count {
@@ -244,6 +254,7 @@ package struct Preprocessor: Sendable {
             let next = offset + 1 < text.count ? text[offset + 1] : 0
             if byte == Byte.slash, next == Byte.star {
                 var isOpen = true
+                let start = offset
                 text[offset] = Byte.space
                 text[offset + 1] = Byte.space
                 offset += 2
@@ -255,6 +266,7 @@ package struct Preprocessor: Sendable {
                     if text[offset] != Byte.newline { text[offset] = Byte.space }
                     offset += isOpen ? 1 : 2
                 }
+                if isOpen { open = start }
             } else if byte == Byte.slash, next == Byte.slash {
                 while offset < text.count, text[offset] != Byte.newline {
                     text[offset] = Byte.space

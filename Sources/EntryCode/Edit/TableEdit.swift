@@ -19,8 +19,7 @@ package enum TableEdit: Sendable, Hashable {
 package enum RoutineForm: String, Sendable, Hashable, CaseIterable {
     /// As the kernel's listing has it, macros included: the same on every platform.
     case source
-    /// As `gatehouse listing` prints it, without the addresses: expanded for one platform. Stubs that a macro makes have
-    /// no other form.
+    /// As `gatehouse listing` prints it: expanded, for all platforms in one. Stubs that a macro makes have no other form.
     case listing
 }
 

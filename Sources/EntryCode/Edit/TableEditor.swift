@@ -4,15 +4,12 @@ import Assembler
 package struct TableEditor: Sendable {
     private let kernel: Kernel
     private let kernels: KernelLibrary
-    /// The platform whose listing is edited where a routine has no source of its own.
-    private let platform: Platform
     private var whole: JSON
 
     /// Starts from the table that a kernel ships with.
-    package init(_ kernel: Kernel, platform: Platform, kernels: KernelLibrary = .shipped) {
+    package init(_ kernel: Kernel, kernels: KernelLibrary = .shipped) {
         self.kernel = kernel
         self.kernels = kernels
-        self.platform = platform
         whole = kernel.document
     }
 
@@ -91,11 +88,11 @@ package struct TableEditor: Sendable {
                     "'\(name)' does not stand between ENTRY and END in a listing of \(kernel.name); a stub that a macro makes has the form 'listing'"
             )
         case .listing:
-            let image: EntryImage
+            let listing: TableListing
             do throws(TableFaults) {
                 let table = try EntryTable.read(whole, kernels: kernels)
                 do throws(InvalidConfiguration) {
-                    image = try table.expand(for: platform, kernels: kernels)
+                    listing = try table.listing(kernels: kernels)
                 } catch {
                     throw TableFaults(faults: error.findings.map { TableFault($0.pointer, $0.rule, $0.message) })
                 }
@@ -104,22 +101,11 @@ package struct TableEditor: Sendable {
                     code: "not-expanded",
                     message: "the table cannot be listed: \(error.faults.first?.message ?? "of no known reason")")
             }
-            guard let text = image.listing(ofRoutine: name) else {
-                throw EditFault(
-                    code: "no-such-routine", message: "there is no routine '\(name)' on \(platform.rawValue)")
+            guard let text = listing.text(of: name) else {
+                throw EditFault(code: "no-such-routine", message: "there is no routine '\(name)'")
             }
-            return TableEditor.withoutAddresses(text)
+            return text
         }
-    }
-
-    /// `gatehouse listing` shows addresses and sizes in comments, which change with every other edit.
-    private static func withoutAddresses(_ text: String) -> String {
-        var result = ""
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
-            result += line.firstRange(of: "\t# 0x").map { line[..<$0.lowerBound] } ?? line
-            result += "\n"
-        }
-        return result
     }
 
     private static func count(_ piece: String, in text: String) -> Int {

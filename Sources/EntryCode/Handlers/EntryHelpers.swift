@@ -31,6 +31,9 @@ package enum EntryHelpers {
             if hypervisor == nil && machine.debugTableUsers == 0 {
                 machine.idt[Int(Vector.debug)].ist = machine.debugGateIST
             }
+        // A PV guest's are Xen's, which shows them by hypercalls.
+        case .getDebugRegister: return machine.debugRegister(UInt8(truncatingIfNeeded: machine[.rdi]))
+        case .setDebugRegister: machine.setDebugRegister(UInt8(truncatingIfNeeded: machine[.rdi]), machine[.rsi])
         default: break
         }
         return CFunctionCall.clobber

@@ -97,7 +97,7 @@ private enum Schema {
             (
                 "routines",
                 map(
-                    "Code in AT&T syntax that replaces or adds a routine: its name and its text, ENTRY(name) to END(name).",
+                    "Code in AT&T syntax that replaces or adds a routine: its name and its text, ENTRY(name) to END(name). It counts on every platform and in every state of the kernel: what differs stands between .if and .endif, on PLATFORM_XEN_PV, CPU_VENDOR_INTEL, CPU_VENDOR_AMD and ALTERNATIVES_APPLIED, as a configuration's listing prints it. Where no line is left the kernel's own routine stays.",
                     limit: limits.routines, named: .object([JSON.Member("$ref", "#/$defs/symbol")]),
                     of: value("string", "AT&T text.", ("maxLength", .integer(Int64(limits.routineText_bytes)))))
             ),
@@ -122,7 +122,8 @@ private enum Schema {
                     JSON.Member("type", "array"),
                     JSON.Member(
                         "description",
-                        "Symbols that no file defines and that are taken for C functions without a model."),
+                        "Symbols that no file defines: C functions and data without a model. Calling the one or needing the value of the other ends a scenario as undecided."
+                    ),
                     JSON.Member("maxItems", 1024),
                     JSON.Member("items", .object([JSON.Member("$ref", "#/$defs/symbol")])),
                 ])
@@ -133,6 +134,13 @@ private enum Schema {
                     "Kconfig symbols that are no options: CONFIG_X.", limit: 256,
                     named: .object([JSON.Member("type", "string"), JSON.Member("maxLength", 100)]),
                     of: value("boolean", "Whether it is set."))
+            ),
+            (
+                "release",
+                value(
+                    "string",
+                    "Release of the kernel, as its Makefile says or its names show: some handlers were others.",
+                    ("pattern", "^[0-9]{1,2}\\.[0-9]{1,3}$"), ("examples", .array(["5.10"])))
             ),
         ])
 

@@ -20,7 +20,38 @@ extension EntryTable {
         /// Kconfig symbols, as `CONFIG_X`, that are no options of the table.
         package var config: [String: Bool] = [:]
 
+        /// The release of the kernel, where its Makefile or its code says it.
+        package var release: KernelRelease?
+
         package init() {}
+
+        /// The kernel is older than a release; without a word about it, where its files lie says that of 4.2.
+        func isBefore(_ other: KernelRelease) -> Bool {
+            if let release { return release < other }
+            return other <= KernelRelease(4, 2) && text("arch/x86/kernel/entry_64.S") != nil
+        }
+
+        /// The name stands somewhere in the files.
+        func mentions(_ name: String) -> Bool {
+            let wanted = Array(name.utf8)
+            return files.contains { file in
+                var text = file.text
+                return text.withUTF8 { bytes in
+                    var position = 0
+                    while let start = bytes[position...].firstIndex(of: wanted[0]) {
+                        position = start + 1
+                        let end = start + wanted.count
+                        if end <= bytes.count, start == 0 || !Preprocessor.isNameByte(bytes[start - 1]),
+                            end == bytes.count || !Preprocessor.isNameByte(bytes[end]),
+                            bytes[start..<end].elementsEqual(wanted)
+                        {
+                            return true
+                        }
+                    }
+                    return false
+                }
+            }
+        }
 
         package func text(_ path: String) -> String? { files.first { $0.path == path }?.text }
 
@@ -39,7 +70,7 @@ extension EntryTable {
         }
     }
 
-    package static let sourcesKeys = ["files", "assumed", "config"]
+    package static let sourcesKeys = ["files", "assumed", "config", "release"]
 
     /// The Kconfig symbols that an option of a table stands for.
     package static func configSymbols(_ option: String) -> [String] {
@@ -95,6 +126,13 @@ extension TableReader {
                     continue
                 }
                 sources.config[member.key] = bool(member.value, place, default: false)
+            }
+        }
+        if let value = keys["release"] {
+            let text = string(value, "/sources/release", limit_bytes: 16)
+            sources.release = text.flatMap { KernelRelease($0) }
+            if text != nil, sources.release == nil {
+                fault("/sources/release", "not-a-release", "a release is two numbers, such as 5.10")
             }
         }
         table.sources = sources

@@ -39,10 +39,15 @@ package struct TableReader {
             if keys.contains(member.key) {
                 if result[member.key] == nil { result[member.key] = member.value }
             } else {
-                unknown(member.key, EntryCode.pointer(pointer, member.key), "key", among: keys)
+                unknown(member.key, place(pointer, member.key), "key", among: keys)
             }
         }
         return result
+    }
+
+    /// The place of a member; of the object around it where the key is too long to be told.
+    package func place(_ pointer: String, _ key: String) -> String {
+        key.utf8.count > limits.nameLength_bytes ? pointer : EntryCode.pointer(pointer, key)
     }
 
     /// Notes an unknown name and the nearest known one.

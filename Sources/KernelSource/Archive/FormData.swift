@@ -64,10 +64,35 @@ extension KernelTree {
     /// The files of a tar archive.
     package static func tar(_ bytes: [UInt8], limits: SourceLimits = SourceLimits()) throws(TreeFault) -> KernelTree {
         var tree = KernelTree()
-        try TarReader.read(bytes, limits: limits, wants: { wanted(plain($0)) != nil }) { name, content in
+        var places = Places()
+        try TarReader.read(
+            bytes, limits: limits, wants: { wanted(plain($0)) != nil || KernelFile.isMakefile(plain($0)) }
+        ) { name, content in
+            places.note(plain(name))
             tree.add(plain(name), Array(content))
         }
+        try places.check()
         return tree
+    }
+
+    /// Where the files of a tree stood: two roots in one archive are two kernels.
+    private struct Places {
+        private var names: [String: String] = [:]
+        private var twice: (path: String, first: String, second: String)?
+
+        mutating func note(_ name: String) {
+            guard let path = KernelTree.wanted(name) else { return }
+            if let known = names[path], known != name, twice == nil { twice = (path, known, name) }
+            names[path] = name
+        }
+
+        func check() throws(TreeFault) {
+            guard let twice else { return }
+            throw TreeFault(
+                code: "two-trees",
+                message:
+                    "\(twice.first.prefix(100)) and \(twice.second.prefix(100)) are both \(twice.path): one tree only")
+        }
     }
 
     private static func plain(_ name: String) -> String { name.hasPrefix("./") ? String(name.dropFirst(2)) : name }
@@ -79,6 +104,7 @@ extension KernelTree {
         var tree = KernelTree()
         var config: [String: Bool] = [:]
         var kernel: String?
+        var places = Places()
         for part in parts {
             guard let filename = part.filename else {
                 let value = part.content.trimmed.text
@@ -103,10 +129,12 @@ extension KernelTree {
                     code: "too-large", message: "\(filename.prefix(100)) has more than \(limits.file_bytes) bytes")
             }
             let name = wanted(part.name) != nil && part.name.contains("/") ? part.name : filename
+            places.note(name)
             if !tree.add(name, Array(part.content)) {
                 throw TreeFault(code: "unsafe-path", message: "\(name.prefix(100)) leads out of the tree")
             }
         }
+        try places.check()
         return (tree, config, kernel)
     }
 }

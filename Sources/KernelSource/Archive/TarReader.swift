@@ -53,6 +53,15 @@ package enum TarReader {
                 if wants(name) {
                     throw TreeFault(code: "link", message: "\(shown(name)) is a link; links are not followed")
                 }
+            case UInt8(ascii: "3"), UInt8(ascii: "4"), UInt8(ascii: "6"):
+                let name = longName ?? plainName(header)
+                longName = nil
+                try check(name)
+                if wants(name) {
+                    throw TreeFault(
+                        code: "not-a-file",
+                        message: "\(shown(name)) is a \(kind == UInt8(ascii: "6") ? "FIFO" : "device"), not a file")
+                }
             default: longName = kind == UInt8(ascii: "g") || kind == UInt8(ascii: "K") ? longName : nil
             }
         }

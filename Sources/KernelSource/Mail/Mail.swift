@@ -148,12 +148,35 @@ extension Mail {
         {
             let isFlowed = HeaderFields.parameter("format", of: type)?.hasPrefix(ignoringCase: "flowed") ?? false
             let deletes = HeaderFields.parameter("delsp", of: type)?.hasPrefix(ignoringCase: "yes") ?? false
+            let charset = (HeaderFields.parameter("charset", of: type) ?? []).text.lowercased()
+            if charset.hasPrefix("utf-16") {
+                texts.append(Mail.fromUTF16(decoded, isLittleEndian: charset.hasSuffix("le"))[...])
+                return
+            }
             texts.append(isFlowed ? FlowedText.unfolded(decoded, deletesSpace: deletes)[...] : decoded)
         } else {
             let kind = String(type.prefix { $0 != UInt8(ascii: ";") }.text.prefix(64))
             skipped.append(
                 "a part of type \(kind) is not read\(name.isEmpty ? "" : " (\(String(name.text.prefix(64))))")")
         }
+    }
+
+    /// UTF-16 as UTF-8; a byte order mark says more than the name of the character set.
+    private static func fromUTF16(_ bytes: ArraySlice<UInt8>, isLittleEndian: Bool) -> [UInt8] {
+        var little = isLittleEndian
+        var rest = bytes
+        if rest.starts(with: [0xFF, 0xFE]) || rest.starts(with: [0xFE, 0xFF]) {
+            little = rest.first == 0xFF
+            rest = rest.dropFirst(2)
+        }
+        var units: [UInt16] = []
+        units.reserveCapacity(rest.count / 2)
+        while rest.count >= 2 {
+            let (first, second) = (UInt16(rest[rest.startIndex]), UInt16(rest[rest.startIndex + 1]))
+            units.append(little ? second << 8 | first : first << 8 | second)
+            rest = rest.dropFirst(2)
+        }
+        return Array(String(decoding: units, as: UTF16.self).utf8)
     }
 
     /// What stands between lines `--boundary` (RFC 2046, 5.1.1).

@@ -16,8 +16,9 @@ struct HunkPlacement: Sendable, Equatable {
     /// - Parameters:
     ///   - shift: Lines by which earlier hunks have moved the rest of the text.
     ///   - lowest: Hunks of one file do not overlap: lines before this one are done.
+    ///   - budget: Lines that may still be compared in searches; what is used up is taken off.
     static func find(
-        _ hunk: Hunk, in lines: [ArraySlice<UInt8>], shift: Int, lowest: Int, ignoresBlanks: Bool
+        _ hunk: Hunk, in text: LineTable, shift: Int, lowest: Int, ignoresBlanks: Bool, budget: inout Int
     ) -> HunkPlacement? {
         let old = hunk.text(of: [.context, .removed])
         let leading = hunk.lines.prefix { $0.kind == .context }.count
@@ -25,17 +26,18 @@ struct HunkPlacement: Sendable, Equatable {
         // A hunk without old lines goes behind the line that its header names.
         let expected = (hunk.oldCount == 0 ? hunk.oldStart : hunk.oldStart - 1) + shift
         for blanks in ignoresBlanks ? [false, true] : [false] {
+            let digests = old.map { LineTable.digest($0, blanks: blanks) }
             for fuzz in 0...fuzzLimit {
                 let before = min(fuzz, leading)
                 let after = min(fuzz, max(0, min(trailing, old.count - before)))
                 if fuzz > 0 && max(before, after) < fuzz { break }
-                let wanted = old[before..<(old.count - after)]
-                if wanted.isEmpty && !(hunk.oldCount == 0 && fuzz == 0) { break }
+                let range = before..<(old.count - after)
+                if range.isEmpty && !(hunk.oldCount == 0 && fuzz == 0) { break }
                 if let place = nearest(
-                    Array(wanted), in: lines, at: expected + before, lowest: lowest, blanks: blanks)
-                {
+                    old[range], digests[range], in: text, at: expected + before, lowest: lowest, blanks: blanks, &budget
+                ) {
                     return HunkPlacement(
-                        start: place, count: wanted.count, fuzz: fuzz, offset: place - expected - before,
+                        start: place, count: range.count, fuzz: fuzz, offset: place - expected - before,
                         ignoresBlanks: blanks)
                 }
             }
@@ -44,21 +46,39 @@ struct HunkPlacement: Sendable, Equatable {
     }
 
     private static func nearest(
-        _ wanted: [ArraySlice<UInt8>], in lines: [ArraySlice<UInt8>], at expected: Int, lowest: Int, blanks: Bool
+        _ wanted: ArraySlice<ArraySlice<UInt8>>, _ digests: ArraySlice<UInt64>, in text: LineTable, at expected: Int,
+        lowest: Int, blanks: Bool, _ budget: inout Int
     ) -> Int? {
-        let highest = lines.count - wanted.count
+        let highest = text.lines.count - wanted.count
         guard highest >= lowest else { return nil }
-        func fits(_ start: Int) -> Bool {
-            guard start >= lowest, start <= highest else { return false }
-            for (index, line) in wanted.enumerated() where !same(line, lines[start + index], blanks: blanks) {
+        // Digests tell most places apart; that lines are the same is seen from the lines.
+        func isSame(_ start: Int) -> Bool {
+            for (index, line) in wanted.enumerated() where !same(line, text.lines[start + index], blanks: blanks) {
                 return false
             }
             return true
         }
         let expected = min(max(expected, lowest), highest)
-        for distance in 0...max(expected - lowest, highest - expected) {
-            if fits(expected + distance) { return expected + distance }
-            if distance > 0, fits(expected - distance) { return expected - distance }
+        if text.fits(digests, at: expected, blanks: blanks), isSame(expected) { return expected }
+        guard text.mayContain(digests, blanks: blanks), budget > 0 else { return nil }
+        budget -= text.lines.count + wanted.count
+        let places = text.places(of: digests, from: lowest, blanks: blanks)
+        var behind = places.firstIndex { $0 >= expected } ?? places.count
+        var before = behind - 1
+        while before >= 0 || behind < places.count {
+            let place: Int
+            let isNextBehind =
+                behind < places.count && (before < 0 || places[behind] - expected <= expected - places[before])
+            if isNextBehind {
+                place = places[behind]
+                behind += 1
+            } else {
+                place = places[before]
+                before -= 1
+            }
+            if isSame(place) { return place }
+            budget -= wanted.count
+            if budget <= 0 { return nil }
         }
         return nil
     }

@@ -25,8 +25,22 @@ package enum PatchApplication {
         outcome.hunks = applied.outcomes + selection.ignored + text.remarks.map { HunkOutcome($0) }
         outcome.document = applied.document?.canonical
         if text.hunks.isEmpty && text.remarks.isEmpty {
-            outcome.notes.append("there is no hunk of a unified diff in this input")
+            outcome.notes.append("there is no hunk of a unified diff in this input" + reason(input))
         }
         return outcome
+    }
+
+    /// Why a text that people can read is none here.
+    private static func reason(_ input: [UInt8]) -> String {
+        let head = input.prefix(4096)
+        if head.starts(with: [0xFF, 0xFE]) || head.starts(with: [0xFE, 0xFF])
+            || (head.count >= 64 && head.count { $0 == 0 } * 3 > head.count)
+        {
+            return ": it looks like UTF-16, which is not read; convert it to UTF-8"
+        }
+        if head.contains(Ascii.carriageReturn), !head.contains(Ascii.newline) {
+            return ": its lines end with CR alone, which is not read; convert them to LF"
+        }
+        return ""
     }
 }

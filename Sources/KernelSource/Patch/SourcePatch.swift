@@ -7,6 +7,12 @@ struct SourcePatch {
     private var isChanged = false
     /// Of each file: lines by which earlier hunks of the mail have moved the rest, and the first line that is not done.
     private var shifts: [String: (shift: Int, lowest: Int)] = [:]
+    /// Files whose text in the tree is not yet what `tables` has.
+    private var changed: Set<String> = []
+    /// The files as hunks have left them.
+    private var tables: [String: LineTable] = [:]
+    /// Lines that searches may still compare: a patch is small, and its work is.
+    private var budget = SourceLimits().comparedLines
 
     static func apply(
         _ hunks: [Hunk], to tree: KernelTree, _ document: JSON, kernels: KernelLibrary
@@ -21,6 +27,7 @@ struct SourcePatch {
             patch.outcomes.append(patch.apply(hunk))
         }
         guard patch.isChanged else { return (patch.outcomes, nil, []) }
+        for path in patch.changed { if let table = patch.tables[path] { patch.tree.set(path, table.text) } }
         do throws(TreeFault) {
             let made = try patch.tree.remake(document, kernels: kernels)
             return (patch.outcomes, made.document, made.notes)
@@ -39,7 +46,8 @@ struct SourcePatch {
         }
         var path = hunk.path
         if path.isEmpty {
-            let fitting = tree.files.filter { place(hunk, in: $0.text, shift: 0, lowest: 0) != nil }.map(\.path)
+            let fitting = tree.files.map(\.path).filter { place(hunk, in: $0, shift: 0, lowest: 0) != nil }
+            if fitting.isEmpty, budget <= 0 { return HunkOutcome(hunk, .notUnderstood, SourcePatch.givenUp) }
             guard fitting.count == 1 else {
                 return HunkOutcome(
                     hunk, .notUnderstood,
@@ -51,7 +59,7 @@ struct SourcePatch {
         }
         if hunk.isNewFile { return create(hunk, path, outcome) }
         let before = hunk.oldPath.flatMap { tree.text($0) == nil ? nil : $0 } ?? path
-        guard let text = tree.text(before) else {
+        guard tree.text(before) != nil else {
             return HunkOutcome(
                 hunk, .ignored,
                 KernelFile.all.contains(path)
@@ -59,31 +67,36 @@ struct SourcePatch {
                     : "no file of the entry code")
         }
         if hunk.isDeletedFile {
+            // As `patch` and `git apply` do: not what somebody has changed meanwhile.
+            guard let all = place(hunk, in: before, shift: 0, lowest: 0), all.start == 0, all.fuzz == 0,
+                all.count == table(before).lines.count, hunk.text(of: [.context, .added]).isEmpty
+            else { return HunkOutcome(hunk, .notApplied, "the file to be deleted has other lines than the patch says") }
             tree.remove(before)
+            tables[before] = nil
             isChanged = true
             outcome.changes.append("the file is gone")
             return outcome
         }
         var state = shifts[before] ?? (0, 0)
-        guard let found = place(hunk, in: text, shift: state.shift, lowest: state.lowest) else {
-            return refused(hunk, text)
+        guard let found = place(hunk, in: before, shift: state.shift, lowest: state.lowest) else {
+            return refused(hunk, before)
         }
-        var lines = SourcePatch.lines(text)
-        let new = found.replacement(hunk, in: lines)
-        lines.replaceSubrange(found.start..<(found.start + found.count), with: new)
+        var lines = table(before)
+        tables[before] = nil
+        let new = found.replacement(hunk, in: lines.lines)
+        lines.replace(found.start..<(found.start + found.count), with: new)
         state.shift += found.offset + new.count - found.count
         state.lowest = found.start + new.count
         shifts[before] = state
-        var joined: [UInt8] = []
-        joined.reserveCapacity(text.count + 256)
-        for line in lines {
-            joined.append(contentsOf: line)
-            joined.append(Ascii.newline)
-        }
-        tree.set(before, joined)
+        changed.insert(before)
+        tables[before] = lines
         if before != path {
+            tables[path] = lines
+            tables[before] = nil
+            changed.remove(before)
+            changed.insert(path)
             tree.remove(before)
-            tree.set(path, joined)
+            tree.set(path, [])
             outcome.notes.append("the file was \(before)")
         }
         isChanged = true
@@ -105,12 +118,13 @@ struct SourcePatch {
         var text: [UInt8] = []
         for line in hunk.text(of: [.added]) { text += Array(line) + [Ascii.newline] }
         tree.set(path, text)
+        tables[path] = nil
         isChanged = true
         outcome.changes.append("a new file")
         return outcome
     }
 
-    private func refused(_ hunk: Hunk, _ text: [UInt8]) -> HunkOutcome {
+    private mutating func refused(_ hunk: Hunk, _ path: String) -> HunkOutcome {
         // Was it applied before?
         var reverse = hunk
         reverse.lines = hunk.lines.map { line in
@@ -119,17 +133,26 @@ struct SourcePatch {
             return turned
         }
         (reverse.oldStart, reverse.oldCount) = (hunk.newStart, hunk.newCount)
-        let isThere = place(reverse, in: text, shift: 0, lowest: 0) != nil
+        if place(reverse, in: path, shift: 0, lowest: 0) != nil {
+            return HunkOutcome(hunk, .notApplied, "the file has this change already")
+        }
         return HunkOutcome(
             hunk, .notApplied,
-            isThere ? "the file has this change already" : "the lines that it wants to change are not in the file")
+            budget <= 0 ? SourcePatch.givenUp : "the lines that it wants to change are not in the file")
     }
 
-    private func place(_ hunk: Hunk, in text: [UInt8], shift: Int, lowest: Int) -> HunkPlacement? {
+    private static let givenUp =
+        "its place was not looked for any further: the hunks before it have taken all the lines that are compared for one patch"
+
+    private mutating func place(_ hunk: Hunk, in path: String, shift: Int, lowest: Int) -> HunkPlacement? {
         HunkPlacement.find(
-            hunk, in: SourcePatch.lines(text), shift: shift, lowest: lowest,
-            ignoresBlanks: true)
+            hunk, in: table(path), shift: shift, lowest: lowest, ignoresBlanks: true, budget: &budget)
     }
 
-    private static func lines(_ text: [UInt8]) -> [ArraySlice<UInt8>] { text[...].lines }
+    private mutating func table(_ path: String) -> LineTable {
+        if let known = tables[path] { return known }
+        let new = LineTable(tree.text(path) ?? [])
+        tables[path] = new
+        return new
+    }
 }

@@ -57,17 +57,13 @@ enum RowParser {
             return flag(arguments[2]).map {
                 .trap(native: "asm_" + arguments[0], entry: "xen_asm_" + arguments[1], istOkay: $0)
             }
-        case ("INTG", 2): return .gate(vector: arguments[0], entry: arguments[1], stack: nil, isSystem: false)
-        case ("SYSG", 2): return .gate(vector: arguments[0], entry: arguments[1], stack: nil, isSystem: true)
-        case ("ISTG", 3): return .gate(vector: arguments[0], entry: arguments[1], stack: arguments[2], isSystem: false)
-        case ("SISTG", 3): return .gate(vector: arguments[0], entry: arguments[1], stack: arguments[2], isSystem: true)
-        case ("set_intr_gate", 2):
+        case ("INTG", 2), ("set_intr_gate", 2):
             return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: nil, isSystem: false)
-        case ("set_system_intr_gate", 2):
+        case ("SYSG", 2), ("set_system_intr_gate", 2):
             return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: nil, isSystem: true)
-        case ("set_intr_gate_ist", 3):
+        case ("ISTG", 3), ("set_intr_gate_ist", 3):
             return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: arguments[2], isSystem: false)
-        case ("set_system_intr_gate_ist", 3):
+        case ("SISTG", 3), ("set_system_intr_gate_ist", 3):
             return .gate(vector: arguments[0], entry: plainName(arguments[1]), stack: arguments[2], isSystem: true)
         default: return nil
         }

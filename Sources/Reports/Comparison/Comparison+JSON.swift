@@ -28,6 +28,15 @@ extension Comparison.Side {
             JSON.Member("name", .string(name)), JSON.Member("id", .string(id)), JSON.Member("kernel", .string(kernel)),
             JSON.Member("verdict", .string(verdict)),
             JSON.Member(
+                "cut_short",
+                .array(
+                    cutShort.map {
+                        .object([
+                            JSON.Member("limit", .string($0.limit)),
+                            JSON.Member("scenarios", .integer(Int64($0.scenarios))),
+                        ])
+                    })),
+            JSON.Member(
                 "reasons",
                 .array(
                     reasons.map {

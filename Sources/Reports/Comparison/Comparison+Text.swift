@@ -20,6 +20,13 @@ extension Comparison {
             "\(count($0)) \($0.title)"
         }
         page.line("\(rows.count) scenarios: \(counts.joined(separator: ", "))")
+        for side in [base, head] {
+            for part in side.cutShort {
+                page.line(
+                    "Not everything was tried with \(side.name): limit '\(part.limit)' in \(part.scenarios) scenarios.",
+                    hanging: 2)
+            }
+        }
         for outcome in [Outcome.regressed, .newViolated, .fixed, .stillViolated, .undecided, .new, .gone] {
             writeRows(outcome, &page)
         }

@@ -39,12 +39,15 @@ package struct Comparison: Sendable {
         package var verdict: String
         /// Why it cannot be run.
         package var reasons: [Report.Reason]
+        /// Scenarios of which not everything was tried, by limit.
+        package var cutShort: [Report.CutShort]
 
         package init(name: String, id: String, table: EntryTable, result: SimulationResult) {
             self.name = name
             self.id = id
             kernel = table.kernel
             verdict = result.verdict.rawValue
+            cutShort = Report.CutShort.all(of: result)
             reasons = result.findings.map {
                 Report.Reason(rule: $0.rule, pointer: $0.pointer, message: $0.message, location: $0.location)
             }
@@ -70,13 +73,21 @@ package struct Comparison: Sendable {
         if baseResult.verdict == .invalid || headResult.verdict == .invalid { return }
         var others: [String: ScenarioResult] = [:]
         for result in headResult.results { others[result.scenario.name] = result }
+        let (baseCut, headCut) = (Comparison.cutShort(baseResult), Comparison.cutShort(headResult))
         for result in baseResult.results {
             let other = others.removeValue(forKey: result.scenario.name)
             rows.append(Comparison.row(result.scenario.name, result, other))
+            if other == nil, headCut.contains(result.scenario.ownName) { rows[rows.count - 1].outcome = .undecided }
         }
         for result in headResult.results where others[result.scenario.name] != nil {
             rows.append(Comparison.row(result.scenario.name, nil, result))
+            if baseCut.contains(result.scenario.ownName) { rows[rows.count - 1].outcome = .undecided }
         }
+    }
+
+    /// Scenarios whose nested events were not all tried: that one of those is not there says nothing.
+    private static func cutShort(_ result: SimulationResult) -> Set<String> {
+        Set(result.results.lazy.filter { $0.cutShortBy != nil }.map(\.scenario.name))
     }
 
     private static func row(_ name: String, _ base: ScenarioResult?, _ head: ScenarioResult?) -> Row {
@@ -120,5 +131,15 @@ package struct Comparison: Sendable {
             return outcome == .newViolated ? Outcome.regressed.rawValue : outcome.rawValue
         }
         return Outcome.holds.rawValue
+    }
+}
+
+extension Scenario {
+    /// The name without nested events.
+    fileprivate var ownName: String {
+        if injections.isEmpty { return name }
+        var own = self
+        own.injections = []
+        return own.name
     }
 }

@@ -1,7 +1,7 @@
 import Assembler
 package import EntryCode
 
-/// The entry code that a table expands to, as `GET …/listing` and `gatehouse listing` print it.
+/// The entry code of one image: one platform in one state. What users get is `TableListing`.
 package enum ListingDocument {
     /// The listing of an image in AT&T syntax, one routine after another.
     package static func text(of image: EntryImage) -> String { listing(of: image.program) }

@@ -24,6 +24,7 @@ extension Report: JSONWritable {
         sink.member("violations", violations)
         sink.member("warnings", warnings)
         sink.member("undecided", undecided)
+        sink.member("cut_short", cutShort)
         sink.member("reasons", reasons)
         sink.member("costs", costs)
         sink.key("model")
@@ -72,6 +73,7 @@ extension Report.Summary: JSONWritable {
         sink.member("instructions", instructions)
         sink.member("states", states)
         sink.member("nesting", nesting)
+        sink.member("nested_runs", nestedRuns)
         sink.key("elapsed_seconds")
         sink.number(elapsed_seconds)
         sink.member("warnings", warnings)
@@ -138,6 +140,15 @@ extension Report.Undecided: JSONWritable {
         sink.beginObject()
         sink.member("scenario", scenario)
         sink.member("limit", limit)
+        sink.endObject()
+    }
+}
+
+extension Report.CutShort: JSONWritable {
+    func write<Sink: JSONSink>(to sink: inout Sink) {
+        sink.beginObject()
+        sink.member("limit", limit)
+        sink.member("scenarios", scenarios)
         sink.endObject()
     }
 }

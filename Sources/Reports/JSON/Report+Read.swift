@@ -22,6 +22,11 @@ extension Report {
             undecided: try root.elements("undecided") { (item) throws(ReportReadError) in
                 Undecided(scenario: try item.string("scenario"), limit: try item.string("limit"))
             },
+            cutShort: try root.optional("cut_short") == nil
+                ? []
+                : root.elements("cut_short") { (item) throws(ReportReadError) in
+                    CutShort(limit: try item.string("limit"), scenarios: try item.integer("scenarios"))
+                },
             reasons: try root.elements("reasons") { (item) throws(ReportReadError) in
                 Reason(
                     rule: try item.string("rule"), pointer: try item.string("pointer"),
@@ -62,6 +67,8 @@ extension Report.Summary {
         instructions = try cursor.integer("instructions")
         states = try cursor.integer("states")
         nesting = try cursor.integer("nesting")
+        // Reports of before model 1.4 do not count them.
+        nestedRuns = try cursor.optional("nested_runs")?.integer() ?? 0
         elapsed_seconds = try cursor.number("elapsed_seconds")
         warnings = try cursor.integer("warnings")
     }

@@ -10,12 +10,66 @@ package struct ViolationGroup: Sendable, Equatable {
     package var events: [String]
 }
 
+/// All violations that one defect of the kernel explains.
+struct KnownGroup: Sendable {
+    var known: Report.KnownDefect
+    /// Example, names and events of all of them.
+    var all: ViolationGroup
+    /// The groups by cause that it is made of.
+    private(set) var parts: [ViolationGroup]
+    private var names: Set<String>
+
+    init(known: Report.KnownDefect, group: ViolationGroup) {
+        self.known = known
+        all = group
+        parts = [group]
+        names = Set(group.scenarios)
+    }
+
+    mutating func add(_ group: ViolationGroup) {
+        parts.append(group)
+        // A scenario may break several rules by one defect.
+        for name in group.scenarios where names.insert(name).inserted { all.scenarios.append(name) }
+        for event in group.events where !all.events.contains(event) { all.events.append(event) }
+    }
+
+    /// `rule on platform: 6`, for each rule and platform.
+    var counts: [String] {
+        var order: [String] = []
+        var scenarios: [String: Set<String>] = [:]
+        for part in parts {
+            let key = "\(part.example.rule) on \(part.platform)"
+            if scenarios[key] == nil { order.append(key) }
+            scenarios[key, default: []].formUnion(part.scenarios)
+        }
+        return order.map { "\($0): \(scenarios[$0]?.count ?? 0)" }
+    }
+}
+
 extension Report {
     /// Violations by cause: first those that something follows from, then the latent ones; both in scenario order.
     package var violationGroups: [ViolationGroup] {
         let groups = Self.groups(violations)
         // What a user sees crash comes before what stays silent.
         return groups.filter { $0.example.isNoticed } + groups.filter { !$0.example.isNoticed }
+    }
+
+    /// What an unmodified kernel is known for, each defect once, in the order of the groups; then the groups that are none.
+    var knownDefects: (defects: [KnownGroup], rest: [ViolationGroup]) {
+        var defects: [KnownGroup] = []
+        var rest: [ViolationGroup] = []
+        for group in violationGroups {
+            guard let known = group.example.known else {
+                rest.append(group)
+                continue
+            }
+            if let place = defects.firstIndex(where: { $0.known == known }) {
+                defects[place].add(group)
+            } else {
+                defects.append(KnownGroup(known: known, group: group))
+            }
+        }
+        return (defects, rest)
     }
 
     /// Warnings by cause, in the order of the first of each.

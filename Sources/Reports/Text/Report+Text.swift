@@ -1,10 +1,13 @@
 extension Report {
-    /// The report for people: verdict, causes, platforms, costs; ASCII, at most 100 columns.
+    /// The report for people: verdict, causes, platforms, costs; ASCII, at most 100 columns but for lines of a console, which
+    /// can be looked for as they are.
     package var text: String {
         var page = TextPage()
         writeHeadline(to: &page)
         writeReasons(to: &page)
-        writeGroups(violationGroups, title: "Violations", to: &page)
+        let (known, rest) = knownDefects
+        writeKnown(known, to: &page)
+        writeGroups(rest, title: known.isEmpty ? "Violations" : "Other violations", after: known.count, to: &page)
         writeUndecided(to: &page)
         writeGroups(warningGroups, title: "Warnings", to: &page)
         writeWideHint(to: &page)
@@ -31,7 +34,24 @@ extension Report {
         if let known = knownSentence { facts.append(known) }
         if request.stopAtFirst { facts.append("It stopped at the first violated scenario.") }
         page.line(facts.joined(separator: " "))
+        writeCutShort(to: &page)
         if let id { page.line("Simulation \(id).") }
+    }
+
+    /// That verdicts stand on less than what was asked for; those that are violated, too.
+    private func writeCutShort(to page: inout TextPage) {
+        if cutShort.isEmpty { return }
+        let parts = cutShort.map { part in
+            let bound = limits.first { $0.name == part.limit }.map {
+                " of \($0.value)\(part.limit == "time" ? " s" : "")"
+            }
+            let reached = part.limit == "cancelled" ? "it was stopped" : "limit '\(part.limit)'\(bound ?? "") reached"
+            return "in \(counted(part.scenarios, "scenario")) (\(reached))"
+        }
+        let what = summary.nesting > 0 ? "the search for nested events was cut short" : "the simulation was cut short"
+        page.line(
+            "Not everything was tried: \(what) \(parts.joined(separator: ", ")). What was not tried there may break more."
+        )
     }
 
     /// How many violations are defects that the kernel is known for; nil where none is.
@@ -59,21 +79,41 @@ extension Report {
         }
     }
 
-    private func writeGroups(_ groups: [ViolationGroup], title: String, to page: inout TextPage) {
+    /// Each defect that the kernel is known for, once, with what it breaks and one example.
+    private func writeKnown(_ defects: [KnownGroup], to page: inout TextPage) {
+        if defects.isEmpty { return }
+        page.blank()
+        page.line("Known defects of \(kernel):")
+        for (index, defect) in defects.enumerated() {
+            page.blank()
+            page.numbered(
+                index + 1, "\(defect.known.heading): \(counted(defect.all.scenarios.count, "scenario"))")
+            page.line(defect.known.why, indent: 4, hanging: 4)
+            page.line(defect.counts.joined(separator: ", "), indent: 4, hanging: 6)
+            writeExample(of: defect.all, isKnown: true, to: &page)
+        }
+    }
+
+    private func writeGroups(_ groups: [ViolationGroup], title: String, after count: Int = 0, to page: inout TextPage) {
         if groups.isEmpty { return }
         page.blank()
         page.line("\(title) by cause:")
         for (index, group) in groups.enumerated() {
             page.blank()
-            write(group, number: index + 1, to: &page)
+            write(group, number: count + index + 1, to: &page)
         }
     }
 
     private func write(_ group: ViolationGroup, number: Int, to page: inout TextPage) {
-        let violation = group.example
         let head = "\(number).".padded(4)
         page.verbatim(
-            head + "\(violation.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))", indent: 0)
+            head + "\(group.example.rule) on \(group.platform): \(counted(group.scenarios.count, "scenario"))",
+            indent: 0)
+        writeExample(of: group, isKnown: false, to: &page)
+    }
+
+    private func writeExample(of group: ViolationGroup, isKnown: Bool, to page: inout TextPage) {
+        let violation = group.example
         page.line(others(group), indent: 4, hanging: 6)
         let at = violation.at
         if !at.routine.isEmpty {
@@ -82,10 +122,10 @@ extension Report {
         }
         page.line("cause: \(violation.explanation)", indent: 4, hanging: 6)
         if let next = violation.consequence { page.line("then: \(Self.sentence(next))", indent: 4, hanging: 6) }
-        if let known = violation.known { page.line("known: \(known.sentence)", indent: 4, hanging: 6) }
+        if !isKnown, let known = violation.known { page.line("known: \(known.sentence)", indent: 4, hanging: 6) }
         if !violation.console.isEmpty {
             page.line("console:", indent: 4)
-            page.verbatim(violation.console, indent: 6)
+            page.console(violation.console, indent: 6)
         }
         if let words = traceWords(violation) { page.hint("trace:", words, indent: 4) }
         let others = group.scenarios.filter { $0 != violation.scenario }
@@ -100,7 +140,8 @@ extension Report {
 
     /// Where the names are that groups leave out.
     private func writeWideHint(to page: inout TextPage) {
-        let isCut = (violationGroups + warningGroups).contains { $0.scenarios.count > Self.othersShown + 1 }
+        let (known, rest) = knownDefects
+        let isCut = (known.map(\.all) + rest + warningGroups).contains { $0.scenarios.count > Self.othersShown + 1 }
         guard isCut, let words = wideWords else { return }
         page.blank()
         page.hint("Every scenario and the rules that it breaks:", words, indent: 0)
@@ -131,7 +172,8 @@ extension Report {
         page.line("Undecided:")
         for item in undecided.prefix(20) {
             let bound = limits.first { $0.name == item.limit }.map { " of \($0.value)" } ?? ""
-            page.line("\(item.scenario): limit '\(item.limit)'\(bound) reached", indent: 2, hanging: 4)
+            let reached = item.limit == "cancelled" ? "cancelled" : "limit '\(item.limit)'\(bound) reached"
+            page.line("\(item.scenario): \(reached)", indent: 2, hanging: 4)
         }
         if undecided.count > 20 { page.line("and \(undecided.count - 20) more", indent: 2) }
     }
@@ -144,13 +186,16 @@ extension Report.Location {
 
 extension Report.KnownDefect {
     /// `title (CVE-2019-1125; fixed in 5.3 by 18ec54fdd6d1): why`.
-    var sentence: String {
+    var sentence: String { heading + ". " + why }
+
+    /// Title, numbers and the version that mends it.
+    var heading: String {
         var notes = cve
         if !fixedBy.isEmpty || fixedIn != nil {
             notes.append(
                 "fixed" + (fixedIn.map { " in \($0)" } ?? "")
                     + (fixedBy.isEmpty ? "" : " by " + fixedBy.joined(separator: ", ")))
         }
-        return title + (notes.isEmpty ? "" : " (" + notes.joined(separator: "; ") + ")") + ". " + why
+        return title + (notes.isEmpty ? "" : " (" + notes.joined(separator: "; ") + ")")
     }
 }

@@ -106,6 +106,23 @@ struct TextPage: Sendable {
         }
     }
 
+    /// A line behind its number, which stands in the margin.
+    mutating func numbered(_ number: Int, _ content: String) {
+        for (index, line) in wrap(content, indent: 4, hanging: 6).enumerated() {
+            text += (index == 0 ? "\(number).".padded(4) + line.dropFirst(4) : line[...]) + "\n"
+        }
+    }
+
+    /// Lines as a machine printed them: none is broken, so that each can be found by its words.
+    mutating func console(_ content: String, indent: Int) {
+        let margin = String(repeating: " ", count: indent)
+        for line in ascii(content).split(separator: "\n", omittingEmptySubsequences: false) {
+            var line = line
+            while line.last == " " { line.removeLast() }
+            text += (line.isEmpty ? "" : margin + line) + "\n"
+        }
+    }
+
     /// One line as it is, however wide; it has to be printable ASCII.
     mutating func unbroken(_ content: String) { text += content + "\n" }
 

@@ -133,7 +133,7 @@ extension TraceReport {
             }
             if !violation.console.isEmpty {
                 page.line("console:", indent: 2)
-                page.verbatim(violation.console, indent: 4)
+                page.console(violation.console, indent: 4)
             }
         }
         page.blank()

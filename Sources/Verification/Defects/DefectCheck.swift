@@ -22,7 +22,7 @@ extension Defect {
         guard let kernel = kernels.kernel(named: model.kernel) else {
             throw DefectFault(pointer: "/model/kernel", message: "no kernel '\(model.kernel)' ships with the program")
         }
-        var editor = TableEditor(kernel, platform: model.platforms.first ?? .bareMetalIntel, kernels: kernels)
+        var editor = TableEditor(kernel, kernels: kernels)
         for (key, edits) in [("both", model.both), (side.rawValue, side == .broken ? model.broken : model.fixed)] {
             for (index, edit) in edits.enumerated() {
                 do throws(EditFault) {

@@ -15,8 +15,10 @@ package struct Explorer: Sendable {
     package var results: [ScenarioResult] = []
     /// Every boundary is tried, whatever is known: what the shortcuts are compared with.
     package var isExhaustive = false
-    /// The limit on `runs` was reached.
-    package var isExhausted = false
+    /// Why nothing more is tried.
+    package var cutShortBy: SearchLimit?
+    /// Of `runs`, those that whoever waits was told of.
+    var runsTold: UInt64 = 0
 
     /// What became of an event in a state.
     enum Outcome: UInt8, Sendable {

@@ -186,7 +186,7 @@ extension ScenarioRun {
     }
 
     private mutating func beginNested(inside: Int) -> RunSnapshot? {
-        guard machine.memory.tracking.depth < MemoryTracking.levels else { return nil }
+        guard machine.memory.tracking.depth < MemoryTracking.levels, explorer?.cutShortBy == nil else { return nil }
         let snapshot = takeSnapshot()
         machine.memory.tracking.begin()
         explorer?.runs += 1

@@ -57,10 +57,7 @@ extension ScenarioRun {
             return
         }
         guard remaining > 0, hardCause == nil, ending == nil, explorer != nil else { return }
-        guard let runs = explorer?.runs, runs < limits.nestedRuns else {
-            explorer?.isExhausted = true
-            return
-        }
+        guard explorer?.goesOn(limits, control) == true else { return }
         explorer?.boundaries += 1
         let boundary = boundary(place)
         guard boundary.admitsAny else { return }
@@ -68,6 +65,7 @@ extension ScenarioRun {
         if isSilent > 0, machine.memory.tracking.depth == openNMIDepth, !goesOnWithOpenNMIs(processor) { return }
         let rip = machine.instructionPointer(program)
         for position in nestedEvents.indices {
+            if explorer?.cutShortBy != nil { return }
             let event = nestedEvents[position].event
             if admits(event, at: boundary) { attempt(event, nestedEvents[position].symbol, processor, at: rip) }
         }
@@ -262,9 +260,10 @@ extension ScenarioRun {
         remaining = nesting
         own = execute(scenario)
         guard let explorer else { return [own] }
-        if explorer.isExhausted && own.verdict == .holds {
+        own.cutShortBy = explorer.cutShortBy
+        if let limit = explorer.cutShortBy, own.verdict == .holds {
             own.verdict = .undecided
-            own.limit = "nested-runs"
+            own.limit = limit.rawValue
         }
         let nested = explorer.results.filter { !$0.violations.allSatisfy { own.hasSame($0) } }
         self.explorer?.results.removeAll()

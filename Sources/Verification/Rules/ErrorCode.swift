@@ -37,6 +37,28 @@ enum ErrorCode: Invariant {
         }
     }
 
+    /// A stub of bare metal that Xen enters: the two words that only Xen's frame has are still there when registers are saved
+    /// below them.
+    private static func withoutThunk(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
+        let end = activation.frame &- (activation.event.pushesErrorCode ? 8 : 0)
+        func isWord(_ address: UInt64, _ slot: FrameSlot) -> Bool {
+            guard let owner = run.machine.memory.owner(at: address) else { return false }
+            return owner.kind == .hardwareFrame && owner.slot == slot.rawValue && owner.activation == activation.number
+        }
+        let saved = Owner(.savedRegister, slot: Register.rdi.rawValue, activation: activation.number)
+        let isAboveRegisters =
+            isWord(end &- 8, .r11) && isWord(end &- 16, .rcx)
+            && (3...4).contains { run.machine.memory.owner(at: end &- $0 &* 8) == saved }
+        // What was copied to the task's stack meanwhile has taken them along.
+        let slot = run.isAtEventHandler ? run.handlerRegisters &+ UInt64(PtRegs.rip) &* 8 : 0
+        let isInSlots = slot != 0 && isWord(slot, activation.event.pushesErrorCode ? .r11 : .rcx)
+        guard isAboveRegisters || isInSlots else { return nil }
+        return Finding(
+            activation.event.pushesErrorCode ? rule : PtRegsFaithful.rule,
+            "the stub of \(run.eventName(activation)) saves registers below RCX and R11, the two words of Xen's frame that the processor's has not: it is registered with Xen as it is, without a thunk that pops them, and pt_regs is 16 bytes off"
+        )
+    }
+
     /// Looks at the two words below the frame's RIP: a stub keeps exactly one word between RIP and the saved RDI.
     ///
     /// Of the rules that break in a shifted frame this is the cause; `ScenarioRun.record` asks for it before it names another.
@@ -52,6 +74,15 @@ enum ErrorCode: Invariant {
         let pushed = activation.event.pushesErrorCode
         func isRDI(_ owner: Owner) -> Bool {
             owner.kind == .savedRegister && owner.slot == Register.rdi.rawValue && owner.activation == activation.number
+        }
+        if isPV, let untouched = withoutThunk(&run, activation) { return untouched }
+        if !pushed, isRDI(first), activation.event.source == .software, run.scenario.context.isUser,
+            activation.number == 1, Vector.pushesErrorCode(activation.event.vector)
+        {
+            return Finding(
+                UserReachableGate.rule,
+                "INT \(activation.event.vector) from user mode enters the stub of \(run.eventName(activation)): the gate of vector \(activation.event.vector) has DPL 3. INT n pushes no error code, the stub takes one for granted: RDI is saved at \(hexadecimal(below)), directly below RIP, and pt_regs is 8 bytes off"
+            )
         }
         if !pushed, isRDI(first) {
             return Finding(

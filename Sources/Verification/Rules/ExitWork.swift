@@ -18,7 +18,9 @@ enum ExitWork: Invariant {
                 "\(run.here) prepares a return to user mode for \(run.eventName(run.innermost)) (activation \(run.innermost.number)), which came from the kernel"
             )
         }
-        guard case .resumed = checkpoint, run.isHandlingEvent, !run.innermost.expected.isKernelMode else { return nil }
+        guard case .resumed = checkpoint, run.isHandlingEvent else { return nil }
+        if run.innermost.isDebuggersTrap, let finding = missedFlushInEntryCode(&run) { return finding }
+        guard !run.innermost.expected.isKernelMode else { return nil }
         if let finding = missedFlush(&run) { return finding }
         // NMIs and what has no C function of its own do no work for the program; later kernels do it in the handler.
         let activation = run.innermost
@@ -29,6 +31,19 @@ enum ExitWork: Invariant {
         return Finding(
             rule,
             "\(run.eventName(activation)) (activation \(activation.number)) returns to user mode without a look at pending work: a signal or a reschedule waits for the next entry"
+        )
+    }
+
+    /// The handler of a #DB in entry code has put off a flush, and the user's page tables are loaded when it returns.
+    private static func missedFlushInEntryCode(_ run: inout ScenarioRun) -> Finding? {
+        let activation = run.innermost
+        guard run.scenario.probe == .movSS, run.layout.userFlushMask != nil, activation.interrupted.isKernelMode,
+            activation.handlerCalls > 0, activation.interrupted.cr3 & run.machine.cpu.userHalfBit != 0,
+            !run.machine.cpu.hasFlushedUserHalf
+        else { return nil }
+        return Finding(
+            UserPageTable.rule,
+            "\(run.eventName(activation)) (activation \(activation.number)) returns to entry code with the user's page tables, without the flush of their translations that its handler has put off: CR3 was loaded with bit 63 set"
         )
     }
 

@@ -14,6 +14,14 @@ enum InterruptFlag: Invariant {
             "facts F4, F18",
         ])
 
+    /// What was interrupted had interrupts off, and another task runs with them on.
+    static func scheduled(_ run: ScenarioRun) -> Finding {
+        Finding(
+            rule,
+            "\(run.here) schedules on the way out of \(run.eventName(run.innermost)) (activation \(run.innermost.number)): the code that it interrupted had \(run.hypervisor == nil ? "interrupts" : "events") disabled, and is preempted"
+        )
+    }
+
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         switch checkpoint {
         case .cFunction where run.eventsAreMasked: return nil

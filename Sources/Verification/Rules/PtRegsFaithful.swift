@@ -78,16 +78,32 @@ enum PtRegsFaithful: Invariant {
         }
     }
 
-    /// The number that `do_syscall_64` gets: RAX, or its low half with its sign (fact F27).
+    /// The number that `do_syscall_64` gets: RAX, or from 5.13 on its low half (fact F27).
     private static func number(_ run: inout ScenarioRun, _ activation: Activation) -> Finding? {
         guard let place = run.functionAtRIP?.register(of: .number) else { return nil }
         let (found, wanted) = (run.machine[place], activation.interrupted[.rax])
-        let half = UInt64(bitPattern: Int64(Int32(truncatingIfNeeded: wanted)))
-        if found == wanted || found == half || found == wanted & 0xFFFF_FFFF { return nil }
+        // The upper half of a register is nobody's where the argument is an int (System V AMD64 ABI).
+        let mask: UInt64 = run.functionAtRIP?.numberIsInt == true ? 0xFFFF_FFFF : .max
+        if (found ^ wanted) & mask == 0 { return nil }
         return Finding(
             rule,
             "\(run.here) receives \(hexadecimal(found)) as the number of the system call; the program asked for \(hexadecimal(wanted))"
         )
+    }
+
+    /// The arguments of a call that is made without C between it and the program: the fourth moves from R10 to RCX
+    /// (System V AMD64 ABI, A.2.1).
+    static func arguments(_ run: inout ScenarioRun) -> Finding? {
+        let places: [(Register, Register)] = [
+            (.rdi, .rdi), (.rsi, .rsi), (.rdx, .rdx), (.rcx, .r10), (.r8, .r8), (.r9, .r9),
+        ]
+        for (place, source) in places where run.machine[place] != run.innermost.interrupted[source] {
+            return Finding(
+                rule,
+                "\(run.here) receives \(hexadecimal(run.machine[place])) in \(place.name); the program passed \(hexadecimal(run.innermost.interrupted[source])) in \(source.name)"
+            )
+        }
+        return nil
     }
 
     /// Events from user mode leave their registers where signals, ptrace and fork look for them.
@@ -110,7 +126,8 @@ enum PtRegsFaithful: Invariant {
         guard let found = run.machine.memory.peek(address) else { return nil }
         let vector = UInt64(activation.event.vector)
         if let place = run.functionAtRIP?.register(of: .vector), activation.event.source == .external {
-            let number = run.machine[place] & 0xFF
+            let bits = run.functionAtRIP?.vectorBits ?? 8
+            let number = run.machine[place] & (bits < 64 ? 1 << bits &- 1 : .max)
             if number != vector {
                 return Finding(
                     rule,

@@ -38,8 +38,10 @@ package struct Rule: Sendable, Hashable {
         KernelGSBase.rule, UserGSBase.rule, KernelPageTable.rule, UserPageTable.rule, StackBounds.rule,
         LiveFrameOverwritten.rule, PtRegsFaithful.rule, ErrorCode.rule, Resumption.rule, UnexpectedFault.rule,
         DoubleFault.rule, TripleFault.rule, NMIMasking.rule, InterruptFlag.rule, AccessFlag.rule, DirectionFlag.rule,
-        UserReachableGate.rule, RegisterHygiene.rule, SpeculationBarrier.rule, InformationLeak.rule,
-        NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule, Progress.rule,
+        NestedTaskFlag.rule, UserReachableGate.rule, RegisterHygiene.rule, DebugRegisters.rule,
+        SpeculationBarrier.rule,
+        InformationLeak.rule, NeedlessHypervisorEntry.rule, DanglingReference.rule, UnreachableEntry.rule,
+        Progress.rule,
         NotUnderstood.rule,
     ]
 
@@ -100,17 +102,18 @@ package protocol Invariant: SendableMetatype {
 /// The invariants by the checkpoints that they look at; order decides which of several is named the first cause.
 enum InvariantTable {
     static let atCFunction: [any Invariant.Type] = [
-        KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, InterruptFlag.self,
-        NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self, ExitWork.self,
+        KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, NestedTaskFlag.self,
+        InterruptFlag.self, NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self, ExitWork.self,
     ]
     static let atHandler: [any Invariant.Type] = [
         UserReachableGate.self, Progress.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self,
-        RegisterHygiene.self,
+        RegisterHygiene.self, DebugRegisters.self,
     ]
     static let atReturn: [any Invariant.Type] = [LiveFrameOverwritten.self, Resumption.self, InterruptFlag.self]
     static let atResumption: [any Invariant.Type] = [
         Progress.self, UserPageTable.self, UserGSBase.self, KernelGSBase.self, InformationLeak.self, Resumption.self,
         NMIMasking.self, InterruptFlag.self, StackBounds.self, SpeculationBarrier.self, ExitWork.self,
+        DebugRegisters.self,
     ]
     static let atLeaving: [any Invariant.Type] = [UserPageTable.self, UserGSBase.self, Resumption.self]
     static let atFault: [any Invariant.Type] = [

@@ -48,10 +48,16 @@ enum SpeculationBarrier: Invariant {
         latentConsequence: "nothing crashes: what the kernel runs ahead to is the user's choice, or user code is slow",
         statement: rule.statement, why: rule.why, sources: rule.sources)
 
-    static func finding(_ run: ScenarioRun, branch: Int32, taken: Bool, gadget: Int32) -> Finding {
-        Finding(
+    static func finding(_ run: ScenarioRun, branch: Int32, taken: Bool, gadget: Gadget) -> Finding {
+        let what =
+            switch gadget {
+            case .userBase(let index): "\(run.instructionText(index)), which reads through the user's GS base"
+            case .unguardedReturn(let index):
+                "\(run.instructionText(index)), which returns while IBRS is not set in SPEC_CTRL"
+            }
+        return Finding(
             rule,
-            "a processor that mispredicts \(run.instructionText(branch)) (\(taken ? "taken" : "not taken") here) runs ahead on the \(taken ? "fall-through" : "jump") side to \(run.instructionText(gadget)), which reads through the user's GS base: no LFENCE or other serialising instruction lies between",
+            "a processor that mispredicts \(run.instructionText(branch)) (\(taken ? "taken" : "not taken") here) runs ahead on the \(taken ? "fall-through" : "jump") side to \(what): no LFENCE or other serialising instruction lies between",
             at: CausePoint(step: run.machine.stepNumber, instruction: branch))
     }
 }

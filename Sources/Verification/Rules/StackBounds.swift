@@ -60,6 +60,14 @@ enum StackBounds: Invariant {
         }
     }
 
+    /// A task that is switched away from keeps what is on its stack; on any other the next event overwrites it.
+    static func scheduled(_ run: ScenarioRun, on region: Region) -> Finding {
+        Finding(
+            rule,
+            "\(run.here) schedules with RSP \(hexadecimal(run.machine.cpu[.rsp])), on the \(region.name): the next event that starts there overwrites what the task needs when it runs again"
+        )
+    }
+
     /// Compares the stack pointers of the TSS and the counters beside them with what they were before the event.
     private static func changedVariable(_ run: inout ScenarioRun) -> Finding? {
         for variable in run.layout.keptVariables {

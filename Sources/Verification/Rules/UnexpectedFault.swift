@@ -28,6 +28,14 @@ enum UnexpectedFault: Invariant {
         return Finding(rule, text)
     }
 
+    static func assertion(_ run: ScenarioRun, preemptCount: UInt64) -> Finding {
+        let why =
+            preemptCount == 0
+            ? "with interrupts on"
+            : "with preempt_count \(hexadecimal(preemptCount, digits: 8)), in code that must not be preempted"
+        return Finding(rule, "\(run.here) is called \(why): BUG_ON(preempt_count() || !irqs_disabled()) raises #UD")
+    }
+
     static func repeated(_ run: ScenarioRun, _ event: Event) -> Finding {
         Finding(
             rule,

@@ -21,7 +21,7 @@ enum UserReachableGate: Invariant {
         }
         guard run.scenario.context.isUser else { return nil }
         let vector = run.scenario.vector
-        if run.image.refusedCalls.contains(vector) {
+        if run.scenario.probe == .refusedCall {
             if activation.event.source == .fault { return nil }
             return Finding(
                 rule,

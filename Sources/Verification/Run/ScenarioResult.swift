@@ -46,6 +46,8 @@ package struct ScenarioResult: Sendable {
     package var steps: UInt32
     /// Which limit made it undecided.
     package var limit: String?
+    /// What ended the search for nested events before all were tried, whatever was found until then.
+    package var cutShortBy: SearchLimit?
 }
 
 extension ScenarioRun {
@@ -54,14 +56,19 @@ extension ScenarioRun {
         let ending = ending ?? .stepLimit
         closeFindings(ending)
         var verdict = Verdict.holds
-        if findings.dropFirst(first).contains(where: { $0.finding.rule.severity == .violation }) {
+        let doubtful = image.doubtfulRules
+        let counted = findings.dropFirst(first).filter { $0.finding.rule.severity == .violation }
+        // Rules about what C expects, for a kernel whose C expects something else: no verdict.
+        let isDoubtful = !counted.isEmpty && counted.allSatisfy { doubtful.contains($0.finding.rule.id) }
+        if !counted.isEmpty && !isDoubtful {
             verdict = .violated
-        } else if ending == .stepLimit || ending == .notUnderstood {
+        } else if isDoubtful || ending == .stepLimit || ending == .notUnderstood {
             verdict = .undecided
         }
         let consequence = hardCause == nil ? nil : self.consequence(ending)
         var violations: [Violation] = []
-        for (index, recorded) in findings.enumerated() where index >= first {
+        for (index, recorded) in findings.enumerated()
+        where index >= first && !doubtful.contains(recorded.finding.rule.id) {
             let isHard = index == hardCause
             violations.append(
                 violation(recorded, consequence: isHard ? consequence : latentConsequence(recorded), isHard: isHard))
@@ -70,14 +77,15 @@ extension ScenarioRun {
         return ScenarioResult(
             scenario: scenario, verdict: verdict, violations: violations, ending: ending, cost: machine.cost,
             steps: machine.stepNumber,
-            limit: verdict != .undecided ? nil : ending == .notUnderstood ? NotUnderstood.rule.id : "steps")
+            limit: verdict != .undecided
+                ? nil : ending == .notUnderstood || isDoubtful ? NotUnderstood.rule.id : "steps")
     }
 
     /// An ending that no finding explains is a finding of its own.
     private mutating func closeFindings(_ ending: Ending) {
         if hardCause != nil { return }
         switch ending {
-        case .resumed, .expectedOops, .stepLimit, .notUnderstood, .wrongHandler: break
+        case .resumed, .expectedOops, .stepLimit, .notUnderstood, .notRun, .wrongHandler: break
         case .endlessRecursion(let vector, let address):
             record(
                 Finding(
@@ -189,6 +197,7 @@ extension ScenarioRun {
         case .notUnderstood:
             return Consequence(
                 rule: NotUnderstood.rule.id, vector: nil, errorCode: nil, text: "code follows that was not understood")
+        case .notRun: return nil
         case .stepLimit:
             return Consequence(
                 rule: Progress.rule.id, vector: nil, errorCode: nil,

@@ -21,7 +21,10 @@ package enum InterruptedRegisters {
 
 extension ScenarioRun {
     /// The fault address of page faults: user code reads its own memory, the kernel its vmalloc area.
-    package var faultAddress: UInt64 { scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450 }
+    package var faultAddress: UInt64 {
+        if let place = image.foreignRIP(scenario.context) { return place }
+        return scenario.context.isUser ? 0x0000_7F00_1234_5678 : 0xFFFF_C900_0012_3450
+    }
 
     /// What a register holds in the interrupted code.
     func interruptedValue(_ register: Register, isUser: Bool) -> UInt64 {
@@ -90,6 +93,8 @@ extension ScenarioRun {
             if machine.returnGuard == .restriction { machine.cpu.speculationControl = 1 }
         }
         if scenario.probe == .pendingFlush { setPendingFlush() }
+        setFastCall()
+        setPreemption()
         setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)
         machine.cpu.outsideRIP = 0
@@ -142,17 +147,30 @@ extension ScenarioRun {
             machine.jump(to: other ?? sites[vector] ?? 0, image.program)
             return
         }
-        machine.jump(to: isUser ? layout.userCode : layout.kernelCode, image.program)
+        let place = image.foreignRIP(scenario.context) ?? (isUser ? layout.userCode : layout.kernelCode)
+        machine.jump(to: place, image.program)
         deliver(event(vector: vector, isUser: isUser), isUnexpected: false)
     }
 
     /// The kernel has put off a flush of the user's translations to the next return (Linux 5.2 `arch/x86/mm/tlb.c`,
     /// `invalidate_user_asid`).
-    private mutating func setPendingFlush() {
+    mutating func setPendingFlush() {
         guard let mask = layout.userFlushMask else { return }
         let bit = (mask & 7) * 8 + (layout.kernelCR3 & 0x7FF)
         let word = machine.memory.peek(mask) ?? 0
         machine.memory.poke(word | 1 << bit, at: mask)
+    }
+
+    /// Writes some bytes of a per-CPU variable, which the context then holds so.
+    mutating func setContextBytes(_ value: UInt64, at address: UInt64, size_bytes: UInt64) {
+        for byte in 0..<size_bytes {
+            let place = address &+ byte
+            let shift = (place & 7) * 8
+            let word = machine.memory.peek(place) ?? 0
+            let changed = (word & ~(0xFF << shift)) | ((value >> (byte * 8)) & 0xFF) << shift
+            machine.memory.poke(changed, at: place)
+            contextWords[place & ~7] = changed
+        }
     }
 
     /// A device's handler runs, or a softirq behind it.
@@ -162,14 +180,7 @@ extension ScenarioRun {
         // The word at the top leads back to the interrupted stack.
         expectWord(image.table.machine.kernelRSPAligned, at: stack.end &- 8, "the link of the interrupt stack")
         guard let mark = layout.interruptStackInUse else { return }
-        for byte in 0..<mark.size_bytes {
-            let place = mark.address &+ byte
-            let shift = (place & 7) * 8
-            let word = machine.memory.peek(place) ?? 0
-            let value = (word & ~(0xFF << shift)) | ((mark.value >> (byte * 8)) & 0xFF) << shift
-            machine.memory.poke(value, at: place)
-            contextWords[place & ~7] = value
-        }
+        setContextBytes(mark.value, at: mark.address, size_bytes: mark.size_bytes)
     }
 
     /// An NMI's handler runs: its frame, the mark and both copies of the frame stand at the top of the NMI's stack
@@ -231,10 +242,18 @@ extension ScenarioRun {
     private mutating func setContext32() {
         let low: [Register] = [.rcx, .rdx, .rbx, .rbp, .rsi, .rdi]
         for register in low { machine[register] &= 0xFFFF_FFFF }
+        // A number that is negative as an int: it has 32 bits, and no sign to extend (fact F27).
+        machine[.rax] |= 0x8000_0000
         machine.cpu.cs = 0x23
-        // SYSENTER keeps the flags. What clears NT, AC and TF clears DF as well, so that some programs have DF alone.
-        if scenario.vector == Platform.sysenterVector && scenario.probe == .signal {
-            machine.cpu.flags &= ~(Flags.nestedTask | Flags.alignmentCheck)
+        // SYSENTER keeps the flags. One of NT, AC and TF is enough to have all of them cleared, and DF as well: so some
+        // programs have but one of them, and some DF alone.
+        if scenario.vector == Platform.sysenterVector {
+            switch scenario.probe {
+            case .signal, .singleStep: machine.cpu.flags &= ~(Flags.nestedTask | Flags.alignmentCheck)
+            case .nestedTaskFlag: machine.cpu.flags &= ~Flags.alignmentCheck
+            case .alignmentFlag: machine.cpu.flags &= ~Flags.nestedTask
+            default: break
+            }
         }
         machine[.rsp] = layout.userStackPointer32
         // As the vDSO does: EBP goes to the stack, and carries what the instruction loses.
@@ -281,8 +300,9 @@ extension ScenarioRun {
         case Platform.failsafeVector where image.standIns.contains(vector):
             return Event(vector: vector, source: .trap)
         case Vector.pageFault:
-            return Event(
-                vector: vector, source: .fault, errorCode: isUser ? 6 : 2, address: faultAddress)
+            // A write to what is not mapped, or the fetch of an instruction that is not the program's.
+            let errorCode: UInt32 = scenario.context.hasForeignRIP ? 0x15 : isUser ? 6 : 2
+            return Event(vector: vector, source: .fault, errorCode: errorCode, address: faultAddress)
         case Vector.invalidTSS, Vector.segmentNotPresent, Vector.stackSegment, Vector.generalProtection:
             return Event(vector: vector, source: .fault, errorCode: 0x64)
         default: return Event(vector: vector, source: .fault)

@@ -35,9 +35,18 @@ extension ScenarioRun {
         case .movSS, .watchpoint:
             prepareWatchedWord()
             machine.cpu.watch(machine[.rbx], width: .word)
+        case .return where [Vector.debug, Vector.nmi, Vector.machineCheck].contains(scenario.vector):
+            if kernelWatchpoint == 0 { setIdleBreakpoint() }
         default: break
         }
+        if machine.cpu.dr7 & 0xFF != 0, let copy = layout.debugControl {
+            setContextBytes(machine.cpu.dr7, at: copy, size_bytes: 8)
+        }
+        contextDebugControl = machine.cpu.dr7
     }
+
+    /// A debugger watches something that this code does not touch: DR1, eight bytes, writes.
+    private mutating func setIdleBreakpoint() { machine.cpu.dr7 |= 2 << 22 | 1 << 20 | 8 }
 
     private mutating func prepareWatchedWord() {
         let isShort = scenario.context == .user32
@@ -150,8 +159,9 @@ extension ScenarioRun {
     ///
     /// In SYSENTER's entry code it is ignored; a single step anywhere else in the kernel loses its TF.
     mutating func handleDebuggersTrap(_ regs: UInt64, fromUser: Bool) {
-        let isStep = machine.cpu.dr6 & DebugStatus.singleStep != 0
-        machine.cpu.dr6 &= ~(DebugStatus.singleStep | DebugStatus.breakpoint0)
+        // A handler may put off a flush as any other code: APEI's of errors unmaps a page (Linux 5.2 drivers/acpi/apei/ghes.c).
+        if !fromUser && scenario.probe == .movSS { setPendingFlush() }
+        let isStep = isHandlingEvent && innermost.event.debugBits & DebugStatus.singleStep != 0
         let rip = machine.memory.peek(regs &+ UInt64(PtRegs.rip) &* 8) ?? 0
         guard isStep, !fromUser, !isSysenterStep(rip) else { return }
         let flags = machine.memory.peek(regs &+ UInt64(PtRegs.flags) &* 8) ?? 0

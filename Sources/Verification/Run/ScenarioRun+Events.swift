@@ -114,7 +114,9 @@ extension ScenarioRun {
         machine.activation = activation.number
         machine.liveActivations |= 1 << UInt64(min(activation.number, 63))
         nextActivation += 1
-        speculation.arm(depth: activations.count)
+        // A #DB that a debugger has brought about comes in entry code, where neither GS nor SPEC_CTRL need be the kernel's.
+        let isInEntryCode = activations.count == 2 && path.isEmpty && scenario.probe == .movSS
+        speculation.arm(depth: isInEntryCode ? 1 : activations.count)
         // On a stack with a guard page below the recursion itself comes to an end, and so it does on a user's. Xen crashes a
         // domain whose frame cannot be written, wherever the recursion has got by then.
         let endsByItself =
@@ -136,6 +138,12 @@ extension ScenarioRun {
     // MARK: Faults
 
     mutating func handleFault(_ fault: Fault) {
+        if fault.vector == Vector.pageFault,
+            layout.unmodelled.contains(where: { fault.address >= $0.base && fault.address < $0.end })
+        {
+            ending = .notUnderstood
+            return
+        }
         if eventIsPending {
             // The instruction that the scenario starts with faults by itself.
             eventIsPending = false
@@ -152,7 +160,9 @@ extension ScenarioRun {
                 return
             }
         }
-        if activations.isEmpty && ending == nil && machine.stepNumber > 0 && hardCause == nil {
+        if activations.isEmpty && ending == nil && machine.stepNumber > 0 && hardCause == nil
+            && !scenario.probe.isParavirtCall
+        {
             record(UnexpectedFault.afterResumption(self, fault))
         }
         if isMeantReturnFault() {
@@ -160,7 +170,21 @@ extension ScenarioRun {
             return
         }
         if !checkFaultingReturn() && !check(.fault) {
-            record(UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode))
+            // The sources say where the kernel goes on; the models of C do not.
+            let rip = machine.instructionPointer(program)
+            if program.exceptionTable.contains(where: { $0.fault == rip }) {
+                ending = .notUnderstood
+                return
+            }
+            let finding = UnexpectedFault.finding(self, vector: fault.vector, errorCode: fault.errorCode)
+            if let stray = NotUnderstood.insideInstruction(self) {
+                // The processor goes on with whatever those bytes say; what led there may be known all the same.
+                if hardCause != nil || earlierCause(than: finding) != nil { record(finding) }
+                record(stray)
+                ending = .notUnderstood
+                return
+            }
+            record(finding)
         }
         deliver(Event(fault), isUnexpected: true)
     }
@@ -194,10 +218,15 @@ extension ScenarioRun {
         expectsReturnFault = false
         pop()
         // On the read-only espfix stack the frame of the fault cannot be written: #DF stands for it (fact F30).
+        let isTruncated = scenario.probe == .sigreturnTruncated
         let isOnEspfixStack = layout.espfixWindow.contains(frame)
         if isOnEspfixStack { targetBehindDoubleFault = (expected, words) }
         deliver(Event(fault), isUnexpected: false)
         guard ending == nil, var activation = activations.popLast() else { return }
+        if isTruncated {
+            let owner = machine.memory.owner(at: activation.frame) ?? .free
+            machine.memory.poke(activation.frameWords[0] & 0xFFFF_FFFF, at: activation.frame, owner: owner)
+        }
         if isOnEspfixStack && activation.event.vector == Vector.doubleFault {
             activations.append(activation)
             return

@@ -52,6 +52,7 @@ extension ScenarioRun {
         let isFirst = !activations[last].didExitWork
         activations[last].didExitWork = true
         guard scenario.probe == .pendingSignal, isFirst, last == 0 else { return }
+        takeWork()
         let regs = machine[.rdi]
         guard machine.memory.translate(regs) != nil else { return }
         signal(regs)
@@ -62,6 +63,8 @@ extension ScenarioRun {
         if remaining == 0 && plan.isEmpty { return true }
         let index = machine.cpu.index
         machine[.rsp] = body.stackPointer &- CFunctionCall.frame_bytes
+        // All that may come with interrupts off may come with them on as well.
+        if startsSoftirqs(body) { setSoftirqs(running: true) }
         suspended.append((activations.count, body))
         considerNestedEvents(in: body)
         suspended.removeLast()
@@ -80,16 +83,35 @@ extension ScenarioRun {
         }
     }
 
+    /// `irq_exit` of an interrupt that came neither in another one nor in a softirq: what waits for it runs now, with
+    /// interrupts on (Linux 6.1 `kernel/softirq.c`, `__irq_exit_rcu`).
+    private func startsSoftirqs(_ body: Body) -> Bool {
+        guard body.function.runsSoftirqs, !scenario.context.isOnInterruptStack, !scenario.context.isInNMI,
+            activations.last?.event.source == .external
+        else { return false }
+        return !activations.dropLast().contains { $0.event.source == .external || $0.event.source == .nmi }
+    }
+
     private mutating func finishBody(_ body: Body) throws(Fault) {
+        if startsSoftirqs(body) { setSoftirqs(running: false) }
         if body.isHandler {
             try finishHandler(body)
             return
         }
-        if body.function.model == .exitToUser { doExitWork() }
+        switch body.function.model {
+        case .exitToUser: doExitWork()
+        case .preempt, .mayPreempt: if !schedule(body.function) { return }
+        case .tableCall:
+            CFunctionCall.leave(&machine, result: makeTableCall())
+            return
+        default: break
+        }
         // Tracing may fault at any time; it matters to events that have a fault address to lose.
         let mayFault = activations.last?.event.vector == Vector.pageFault
         let result = try EntryHelpers.run(body.function, &machine, &hypervisor, layout, tracingMayFault: mayFault)
         CFunctionCall.leave(&machine, result: result)
+        // A hypercall without effect, but for what Xen does whenever it goes back to the guest.
+        if body.function.model == .xenEventCheck { deliverPendingEvent() }
     }
 
     /// Begins the handler that the event was meant for, or that the kernel fell into; false where it is over already.
@@ -119,15 +141,16 @@ extension ScenarioRun {
         speculation.isArmed = false
         if !activations.isEmpty { activations[activations.count - 1].handlerCalls += 1 }
         if activations.last?.event.source == .nmi { owesNMI = false }
+        if scenario.probe.isParavirtCall { takePendingEvent() }
         switch activations.last?.event.vector {
         // Both handlers begin by reading what happened, and clear it.
         case Vector.machineCheck: machine.cpu.machineCheckInProgress = false
-        case Vector.debug: machine.cpu.dr6 = DebugStatus.none
+        case Vector.debug where function.register(of: .debugStatus) == nil: machine.cpu.dr6 = DebugStatus.none
         default: break
         }
         if let finding = Progress.handledTwice(&self) { record(finding) }
         guard let activation = activations.last else {
-            ending = .halted
+            try handleNoEvent(function, regs)
             return false
         }
         if activation.handlerCalls > limits.recurrences {
@@ -156,6 +179,11 @@ extension ScenarioRun {
             endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
             return false
         }
+        if activation.fromUser && !fromUser && diesInKernelMode(function) {
+            // What the stub has made of the frame says that the kernel did it, and nothing in the kernel claims it.
+            endUnexpectedly(activation, regs: regs, errorCode: errorCode, fromUser: fromUser)
+            return false
+        }
         if activation.isDebuggersTrap {
             handleDebuggersTrap(regs, fromUser: fromUser)
             if function.disablesInterrupts { CFunctionCall.setInterrupts(enabled: false, &machine, &hypervisor) }
@@ -171,6 +199,36 @@ extension ScenarioRun {
             CFunctionCall.setInterrupts(enabled: true, &machine, &hypervisor)
         }
         return true
+    }
+
+    /// Handlers that end in `die()` where `pt_regs` shows kernel mode and no table has the address (Linux 5.2
+    /// `arch/x86/kernel/traps.c`, `do_trap_no_signal`, `do_int3`). Page faults, #DB, #MC and #NM are more patient.
+    private func diesInKernelMode(_ function: CFunction) -> Bool {
+        guard function.model == .exception, function.origin == nil, function.events.count == 1,
+            let vector = function.events.first
+        else { return false }
+        switch vector {
+        case Vector.debug, Vector.pageFault, Vector.machineCheck, Vector.deviceNotAvailable: return false
+        default: return vector < 32 && vector != Vector.virtualization
+        }
+    }
+
+    /// A handler is called though no event is unfinished: a return has led back into a stub. It believes `pt_regs`.
+    private mutating func handleNoEvent(_ function: CFunction, _ regs: UInt64) throws(Fault) {
+        guard function.events.count == 1, let vector = function.events.first, function.model == .exception else {
+            ending = .halted
+            return
+        }
+        let cs = try machine.load(regs &+ UInt64(PtRegs.cs) &* 8, .quad)
+        let errorCode = function.register(of: .errorCode).map { machine[$0] } ?? 0
+        if cs & 3 != 0 {
+            ending = .processKilled(vector: vector, errorCode: errorCode)
+        } else if diesInKernelMode(function) || vector == Vector.pageFault {
+            printOops(regs: regs, errorCode: errorCode, vector: vector)
+            ending = .oops(vector: vector, errorCode: errorCode)
+        } else {
+            ending = .halted
+        }
     }
 
     private mutating func finishHandler(_ body: Body) throws(Fault) {
@@ -224,8 +282,8 @@ extension ScenarioRun {
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags | Flags.trap)
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
-        case .pendingSignal, .pendingFlush: break
-        case .return, .badUserStack, .badDS, .badES, .badFS, .badGS: break
+        case .pendingSignal, .pendingFlush, .tableCall, .unknownCall: break
+        case .return, .nestedTaskFlag, .alignmentFlag, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .prefixedInterrupt, .hostInterrupt: break
         case .otherTask: runOtherTask()
         case .signal, .refusedCall: signal(regs)
@@ -237,7 +295,7 @@ extension ScenarioRun {
             edit(regs, PtRegs.rax, 0x7777)
             edit(regs, PtRegs.r11, 0x8888)
             edit(regs, PtRegs.flags, Flags.alwaysOne | Flags.interrupt | Flags.carry)
-        case .sigreturnBadSS:
+        case .sigreturnBadSS, .sigreturnTruncated:
             edit(regs, PtRegs.ss, 0x53)
             expectsReturnFault = true
         case .sigreturnBadCS:
@@ -249,6 +307,19 @@ extension ScenarioRun {
         case .sysretFlags:
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags ^ Flags.carry)
+        case .sysretBadRCX, .sysretRCXUpper, .sysretRCXLower:
+            let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
+            let change: UInt64 =
+                switch scenario.probe {
+                case .sysretBadRCX: 0x1234 << 48
+                case .sysretRCXUpper: 0x10 << 32
+                default: 0x10
+                }
+            edit(regs, PtRegs.rcx, rip ^ change)
+        case .sysretResume:
+            let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad) | Flags.resume
+            edit(regs, PtRegs.flags, flags)
+            edit(regs, PtRegs.r11, flags)
         case .sysretBadRIP:
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)
@@ -272,6 +343,7 @@ extension ScenarioRun {
         case .sigreturnLDTStack64:
             edit(regs, PtRegs.ss, 0x07)
             edit(regs, PtRegs.cs, 0x33)
+        case .paravirtCall, .paravirtCallMasking: break
         case .loadGS:
             let rip = try machine.load(regs &+ UInt64(PtRegs.rip) &* 8, .quad)
             guard let fixup = layout.fixups[rip] else {

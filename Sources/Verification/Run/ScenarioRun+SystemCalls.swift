@@ -17,7 +17,7 @@ extension ScenarioRun {
             return
         }
         let vector = scenario.vector
-        let isRefused = image.refusedCalls.contains(vector)
+        let isRefused = scenario.probe == .refusedCall
         // Where the instruction itself faults, the fault is the scenario's event.
         eventIsPending = isRefused
         let outcome = recorder == nil ? machine.step(image.program) : recordedStep()
@@ -46,10 +46,10 @@ extension ScenarioRun {
             switch enterGuest(vector) {
             case .entered(let delivered, let base):
                 frame = base &+ 2 &* 8
-                if delivered.pushesErrorCode {
-                    // A fault instead of the callback.
+                if delivered.source == .fault {
+                    // Instead of the callback.
                     event = delivered
-                    frame &+= 8
+                    if delivered.pushesErrorCode { frame &+= 8 }
                 }
                 // Xen clears DF for SYSRET before it shows the flags (fact F22).
                 interrupted.flags = machine.memory.peek(frame &+ 2 &* 8) ?? 0
@@ -72,9 +72,12 @@ extension ScenarioRun {
         words[2] = interrupted.flags
         words[3] = interrupted[.rsp]
         words[4] = UInt64(interrupted.ss)
+        var wanted = interrupted
+        if scenario.probe == .unknownCall { wanted[.rax] = UInt64(bitPattern: -38) }
         var activation = Activation(
             number: nextActivation, event: event, interrupted: interrupted,
-            expected: interrupted, frameWords: words, frame: frame, isUnexpected: false)
+            expected: wanted, frameWords: words, frame: frame, isUnexpected: event.source == .fault)
+        activation.didExitWork = scenario.probe == .unknownCall
         activation.enteredWithEventsMasked = eventsAreMasked
         push(activation)
         recordDelivery(before: before)
@@ -87,6 +90,48 @@ extension ScenarioRun {
         case Platform.syscall32Vector: hypervisor?.deliverSyscall32(activation: number, &machine, image.program)
         default: hypervisor?.deliverSyscall(activation: number, &machine, image.program)
         }
+    }
+
+    // MARK: The fast path of 64-bit calls
+
+    /// What such a call returns.
+    private static let tableResult: UInt64 = 0x4D2
+
+    /// The task has no work that keeps its call from the fast path, and calls what the probe needs.
+    mutating func setFastCall() {
+        guard let (work, calls) = layout.fastCalls, scenario.vector == Platform.syscallVector else { return }
+        let isOpen = scenario.context == .userIdleTask || image.table.options[calls.option] == false
+        if !isOpen { return }
+        setContextBytes(0, at: work, size_bytes: 8)
+        switch scenario.probe {
+        case .unknownCall: break
+        case .tableCall, .pendingSignal: machine[.rax] = calls.plain
+        default: machine[.rax] = calls.whole
+        }
+    }
+
+    /// The signal that was waiting has been dealt with.
+    mutating func takeWork() {
+        guard let (work, calls) = layout.fastCalls, let word = machine.memory.peek(work) else { return }
+        machine.memory.poke(word & ~calls.signal, at: work, step: machine.stepNumber)
+    }
+
+    /// A call from `sys_call_table` that needs no `pt_regs`: its result.
+    mutating func makeTableCall() -> UInt64 {
+        guard isHandlingEvent, let (work, calls) = layout.fastCalls else { return CFunctionCall.clobber }
+        let last = activations.count - 1
+        activations[last].handlerCalls += 1
+        speculation.isArmed = false
+        if let finding = PtRegsFaithful.arguments(&self) { record(finding) }
+        activations[last].expected[.rax] = ScenarioRun.tableResult
+        if scenario.probe == .pendingSignal {
+            let word = machine.memory.peek(work) ?? 0
+            machine.memory.poke(word | calls.signal, at: work, step: machine.stepNumber)
+        } else {
+            // Nothing waits.
+            activations[last].didExitWork = true
+        }
+        return ScenarioRun.tableResult
     }
 
     // MARK: The C side of 32-bit calls

@@ -24,6 +24,8 @@ package enum Ending: Sendable, Hashable {
     case stepLimit
     /// The code came to what was not understood, or called a C function without a model.
     case notUnderstood
+    /// It was not begun: the simulation ended before.
+    case notRun
 }
 
 /// One violation or warning of a run.
@@ -42,8 +44,8 @@ package struct RunLimits: Sendable, Hashable {
     package var recurrences = 8
     /// Steps kept in a trace.
     package var traceSteps = 5_000
-    /// Nested events that are tried for the scenarios of one event.
-    package var nestedRuns: UInt64 = 50_000_000
+    /// Nested events that are tried in a whole simulation; each platform, and each mode of it, has its share.
+    package var nestedRuns: UInt64 = 10_000_000
 
     package init() {}
 }
@@ -112,6 +114,8 @@ package struct ScenarioRun: Sendable {
     var interruptedRSP: UInt64 = 0
     /// Per-CPU words that the context holds otherwise than the kernel at rest.
     var contextWords: [UInt64: UInt64] = [:]
+    /// DR7 as the interrupted code has it.
+    var contextDebugControl: UInt64 = 0
     /// Where the #DB of a stepped program must come next.
     var awaitedTrap: UInt64?
     /// It has come.
@@ -123,11 +127,17 @@ package struct ScenarioRun: Sendable {
     /// Faults of IRETs that nothing asked for.
     var unwantedReturnFaults = 0
     var eventIsPending = false
+    /// The step before which an event comes while a routine of the PV kernel's runs; nil once it has, and elsewhere.
+    var arrival: UInt32?
+    /// It has reached its handler.
+    var hasTakenEvent = false
     /// Where the program must arrive once it runs again; nil to stop at once.
     var stopAddress: UInt64?
     var speculation: SpeculationMemo
     /// The nested events that the table has entries for.
     let nestedEvents: [(event: NestedEvent, vector: UInt8, symbol: String)]
+    /// Whoever may want an end before everything was tried.
+    let control: SimulationControl?
     /// Texts of instructions that findings of earlier scenarios named.
     var instructionTexts: [Int32: String] = [:]
 
@@ -135,9 +145,10 @@ package struct ScenarioRun: Sendable {
     package var program: Program { _read { yield image.program } }
     package var layout: ImageLayout { _read { yield image.layout } }
 
-    package init(image: EntryImage, limits: RunLimits = RunLimits()) {
+    package init(image: EntryImage, limits: RunLimits = RunLimits(), control: SimulationControl? = nil) {
         self.image = image
         self.limits = limits
+        self.control = control
         machine = image.machine
         hypervisor = image.hypervisor
         scenario = Scenario(
@@ -160,6 +171,7 @@ package struct ScenarioRun: Sendable {
 
     /// Runs one scenario from the start.
     package mutating func execute(_ scenario: Scenario) -> ScenarioResult {
+        if scenario.probe.isParavirtCall { return executeParavirtCall(scenario) }
         reset(scenario)
         plan = scenario.injections
         setContext()
@@ -170,7 +182,7 @@ package struct ScenarioRun: Sendable {
         return result()
     }
 
-    private mutating func reset(_ scenario: Scenario) {
+    mutating func reset(_ scenario: Scenario) {
         self.scenario = scenario
         machine.memory.reset()
         machine.cpu = image.machine.cpu
@@ -194,6 +206,8 @@ package struct ScenarioRun: Sendable {
         deliveredNMIs = 0
         owesNMI = false
         eventIsPending = false
+        arrival = nil
+        hasTakenEvent = false
         activations.removeAll(keepingCapacity: true)
         path.removeAll(keepingCapacity: true)
         suspended.removeAll(keepingCapacity: true)
@@ -218,6 +232,7 @@ package struct ScenarioRun: Sendable {
             finishInterruptedProgram()
             return
         }
+        if let arrival, activations.isEmpty, machine.stepNumber >= arrival { raisePendingEvent() }
         if eventIsPending && isAtSystemCall && image.isFastSystemCall(scenario.vector) {
             executeSystemCall()
             return
@@ -354,7 +369,7 @@ package struct ScenarioRun: Sendable {
     }
 
     /// What made a rule break may have happened long before: a word that was lost, a stub that took the frame for another.
-    private mutating func earlierCause(than finding: Finding) -> Finding? {
+    mutating func earlierCause(than finding: Finding) -> Finding? {
         let causes = [LiveFrameOverwritten.rule.id, ErrorCode.rule.id, PtRegsFaithful.rule.id]
         if finding.rule.id == PtRegsFaithful.rule.id, let overwritten = LiveFrameOverwritten.byFurtherEvent(self) {
             return overwritten

@@ -37,7 +37,8 @@ extension ScenarioRun {
         let top = machine.memory.peek(machine[.rsp]) ?? 0
         let hasKernelBase = machine.cpu.gsBase == layout.perCPUBase
         let site = UInt64(UInt32(bitPattern: branch)) << 2 | (taken ? 2 : 0) | (hasKernelBase ? 1 : 0)
-        let key = site ^ (top & 0xFFFF_FFFF) << 34
+        let decidesAboutGuard = decidesAboutGuard(branch, taken: taken)
+        let key = site ^ (top & 0x1FFF_FFFF) << 34 ^ (decidesAboutGuard ? 1 << 63 : 0)
         if speculation.isHarmless(key, at: Int(site)) { return }
         if let known = speculation.result(key) {
             if let finding = known.finding {
@@ -61,7 +62,7 @@ extension ScenarioRun {
         let mark = machine.memory.startJournal()
         machine.stopAtBranches = false
         machine.cpu.index = taken ? branch + 1 : instruction.target
-        let gadget = runAhead()
+        let gadget = runAhead(withoutGuard: decidesAboutGuard)
         machine.memory.rollBack(to: mark, overwrites: overwrites)
         machine.memory.tracking.content = content
         machine.memory.tracking.accesses = accesses
@@ -75,14 +76,41 @@ extension ScenarioRun {
         if let finding { record(finding) }
     }
 
-    /// Executes until the processor would stop; the instruction that uses the user's GS base, if one does.
-    private mutating func runAhead() -> Int32? {
+    /// Instructions between a branch and the write that it decides about.
+    private static var guardDistance: Int { 12 }
+
+    /// The side of the branch that is taken here writes SPEC_CTRL before anything returns, and the other may pass that by: a
+    /// processor that mispredicts runs ahead to a return that nothing restricts (CVE-2022-29901).
+    private func decidesAboutGuard(_ branch: Int32, taken: Bool) -> Bool {
+        guard machine.returnGuard == .restriction, !machine.guardsReturns,
+            machine.cpu[.rcx] & 0xFFFF_FFFF == UInt64(MSR.speculationControl)
+        else { return false }
+        var index = taken ? program.instructions[Int(branch)].target : branch + 1
+        for _ in 0..<ScenarioRun.guardDistance {
+            guard index >= 0, Int(index) < program.instructions.count else { return false }
+            let instruction = program.instructions[Int(index)]
+            switch instruction.opcode {
+            case .wrmsr: return true
+            case .jmp where instruction.target >= 0: index = instruction.target
+            case .jcc, .call, .ret, .iret, .model, .sysret, .jmp: return false
+            default: index += 1
+            }
+        }
+        return false
+    }
+
+    /// Executes until the processor would stop; the instruction that uses the user's GS base, if one does, or the return that
+    /// nothing guards.
+    private mutating func runAhead(withoutGuard: Bool) -> Gadget? {
         for _ in 0..<ScenarioRun.speculationWindow {
             let index = machine.cpu.index
             guard index >= 0, Int(index) < image.program.instructions.count else { return nil }
             let instruction = image.program.instructions[Int(index)]
             let hasUserBase = machine.cpu.gsBase != layout.perCPUBase
-            if hasUserBase && (instruction.opcode == .model || instruction.readsThroughGS) { return index }
+            if hasUserBase && (instruction.opcode == .model || instruction.readsThroughGS) { return .userBase(index) }
+            if withoutGuard && !machine.guardsReturns && [.model, .ret].contains(instruction.opcode) {
+                return .unguardedReturn(index)
+            }
             switch instruction.opcode {
             case .model, .lfence, .mfence, .cpuid, .wrmsr, .iret, .sysret, .sysexit, .syscall, .sysenter, .int, .int3,
                 .hlt,
@@ -96,6 +124,12 @@ extension ScenarioRun {
         }
         return nil
     }
+}
+
+/// What a processor that mispredicts a branch runs ahead to.
+enum Gadget {
+    case userBase(Int32)
+    case unguardedReturn(Int32)
 }
 
 extension Instruction {
