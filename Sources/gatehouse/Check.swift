@@ -1,6 +1,7 @@
 import API
 import ArgumentParser
 import EntryCode
+import Glibc
 import KernelSource
 import Reports
 import Store
