@@ -32,6 +32,11 @@ extension SelectionOptions {
             _ = signal(SIGINT, SIG_DFL)
         }
         defer { _ = signal(SIGINT, earlier) }
+        // Whoever started the program from a thread that takes no signals has passed that on.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGINT)
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         let line = ProgressLine(isWanted: progress, nesting: nesting)
         let start = uptime_seconds()
         let end = timeLimit.map { start + Double($0) }

@@ -196,7 +196,8 @@ import Testing
         process.standardError = FileHandle.nullDevice
         try process.run()
         _ = try slow.wait("/metrics") { $0.text.contains("gatehouse_simulations_running 1\n") }
-        process.terminate()
+        // Not SIGTERM: a child of a thread that takes no signals inherits that.
+        kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
         let seconds = try elapsed {
             _ = try slow.wait("/metrics", seconds: 10) { $0.text.contains("gatehouse_simulations_running 0\n") }
