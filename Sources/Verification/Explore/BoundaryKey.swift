@@ -10,6 +10,8 @@ extension ScenarioRun {
         /// A C function that entry code calls for help.
         case helper
         case eventHandler
+
+        var isC: Bool { self == .helper || self == .eventHandler }
     }
 
     func codeKind(at index: Int32) -> CodeKind {
@@ -20,9 +22,22 @@ extension ScenarioRun {
         return image.functions[number].model.isEventHandler ? .eventHandler : .helper
     }
 
+    /// The code of an unfinished event that was interrupted, or that runs now if none came after it.
+    func currentCodeKind(ofActivation index: Int) -> CodeKind {
+        let isInnermost = index + 1 >= activations.count
+        return codeKind(
+            at: isInnermost ? machine.cpu.index : program.index(at: activations[index + 1].interrupted.rip))
+    }
+
+    /// An exception stands between the instructions of this NMI's entry code.
+    func isInterruptedInEntryCode(_ index: Int) -> Bool {
+        guard activations[index].event.source == .nmi, index + 1 < activations.count else { return false }
+        return !currentCodeKind(ofActivation: index).isC
+    }
+
     /// What every path can read of the processor at an instruction boundary, whatever it is; RIP apart.
-    mutating func processorKey(inBody: Bool) -> UInt64 {
-        var bits: UInt64 = inBody ? 1 : 0
+    mutating func processorKey() -> UInt64 {
+        var bits: UInt64 = 0
         if hypervisor?.nmiMasked == true { bits |= 2 }
         if hypervisor?.isInMachineCheck == true { bits |= 8 }
         // Xen looks at the mask without the guest's code.
@@ -38,9 +53,11 @@ extension ScenarioRun {
 
     /// What a nested event, and the rules that look at it, can tell of the events that it interrupts.
     private mutating func interruptedKinds() -> UInt64 {
-        activations.withUnsafeBufferPointer { activations in
+        var isInNMIEntry = false
+        for index in activations.indices where isInterruptedInEntryCode(index) { isInNMIEntry = true }
+        return activations.withUnsafeBufferPointer { activations in
             // Which of those that admit no other of their kind are unfinished, and how far NMIs have come.
-            var bits: UInt64 = 0
+            var bits: UInt64 = isInNMIEntry ? 512 : 0
             var sum: UInt64 = 0
             for index in activations.indices {
                 switch activations[index].event.vector {

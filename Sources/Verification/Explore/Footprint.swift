@@ -87,10 +87,12 @@ extension ScenarioRun {
     ///
     /// - Parameters:
     ///   - touched: Words that it accessed, as index times two, odd if read.
-    ///   - isHeir: Set if it has read a word of a stack that is nobody's, and none before did; nil if that is nothing to
-    ///     go by, since the path has gone astray.
-    mutating func footprint(_ touched: inout [Int32], _ isHeir: inout Bool?) -> Int32 {
+    ///   - isSound: The path has found its way back, so that its reading of a stack word that is nobody's says that one event
+    ///     leaves something there to the next.
+    /// - Returns: The footprint's number, and whether there was such a word that was not known of.
+    mutating func footprint(_ touched: inout [Int32], isSound: Bool) -> (number: Int32, isHeir: Bool) {
         touched.sort()
+        var isHeir = false
         var lists = Footprints.Lists()
         let accesses = machine.memory.tracking.accesses
         var position = 0
@@ -103,7 +105,7 @@ extension ScenarioRun {
             }
             machine.memory.adoptTouch(Int(index), isRead: isRead)
             let owner = machine.memory.owner(ofWord: Int(index))
-            if isRead, isHeir != nil, owner.rawValue == 0 || !machine.isLive(owner.activation),
+            if isRead, isSound, owner.rawValue == 0 || !machine.isLive(owner.activation),
                 machine.memory.isStack(Int(index)),
                 explorer?.inherits(index) == true
             {
@@ -115,7 +117,7 @@ extension ScenarioRun {
                 lists.appendSpare(index)
             }
         }
-        return explorer?.footprints.number(of: lists) ?? 0
+        return (explorer?.footprints.number(of: lists) ?? 0, isHeir)
     }
 
     /// A path with this footprint would have run here.

@@ -61,6 +61,11 @@ extension ScenarioRun {
         }
     }
 
+    private func routineName(_ index: Int32) -> String {
+        guard index >= 0, Int(index) < program.routineOf.count else { return "nowhere" }
+        return program.routines[Int(program.routineOf[Int(index)])].name
+    }
+
     /// What is known of an event that was tried: how it ended, and what it needs of memory.
     private typealias Found = (outcome: Explorer.Outcome, footprint: Int32)
 
@@ -83,7 +88,17 @@ extension ScenarioRun {
     private mutating func transparentFootprint(
         _ event: NestedEvent, _ depth: Int, inside: Int, isLogged: Bool = false
     ) -> Found? {
-        guard let snapshot = beginNested(inside: inside) else { return nil }
+        while true {
+            let (found, isHeir) = tryWithStrangeRegisters(event, depth, inside: inside, isLogged: isLogged)
+            // It may have changed just what the next would look at.
+            if !isHeir { return found }
+        }
+    }
+
+    private mutating func tryWithStrangeRegisters(
+        _ event: NestedEvent, _ depth: Int, inside: Int, isLogged: Bool
+    ) -> (found: Found?, isHeir: Bool) {
+        guard let snapshot = beginNested(inside: inside) else { return (nil, false) }
         let floor = activations.count
         let carried = explorer?.carriedRegisters(event, depth) ?? 0
         machine.makeStrange(carried)
@@ -107,19 +122,12 @@ extension ScenarioRun {
         var touched: [Int32] = []
         let isSurprised = endNested(event, depth, &touched)
         restore(snapshot)
-        var isHeir: Bool? = aftermath == .changed ? nil : false
-        let footprint = footprint(&touched, &isHeir)
-        if isHeir == true {
-            // It may have changed just what the next would look at.
-            if let own { futures.append(own) }
-            defer { if own != nil { futures.removeLast() } }
-            return transparentFootprint(event, depth, inside: inside, isLogged: isLogged)
-        }
-        if isSurprised { return nil }
+        let (footprint, isHeir) = footprint(&touched, isSound: aftermath != .changed)
+        if isSurprised { return (nil, isHeir) }
         switch aftermath {
-        case .same: return isOpenInside ? nil : (.transparent, footprint)
-        case .openNMIs: return (.opensNMIs, footprint)
-        case .changed: return nil
+        case .same: return (isOpenInside ? nil : (.transparent, footprint), isHeir)
+        case .openNMIs: return ((.opensNMIs, footprint), isHeir)
+        case .changed: return (nil, false)
         }
     }
 
@@ -160,8 +168,7 @@ extension ScenarioRun {
         }
         restore(snapshot)
         let after = depth > 1 ? futures.popLast() : nil
-        var isHeir: Bool?
-        let footprint = footprint(&touched, &isHeir)
+        let (footprint, _) = footprint(&touched, isSound: false)
         if let after { futures.append(after) }
         if isProbing > 0 || isSilent > 0 {
             // Whoever is trying it learns that something breaks inside, and runs it again to report it.

@@ -61,7 +61,7 @@ extension ScenarioRun {
         explorer?.boundaries += 1
         let boundary = boundary(place)
         guard boundary.admitsAny else { return }
-        let processor = processorKey(inBody: body != nil)
+        let processor = processorKey()
         if isSilent > 0, machine.memory.tracking.depth == openNMIDepth, !goesOnWithOpenNMIs(processor) { return }
         let rip = machine.instructionPointer(program)
         for position in nestedEvents.indices {
@@ -98,15 +98,10 @@ extension ScenarioRun {
             for index in activations.indices {
                 let vector = activations[index].event.vector
                 if vector < 32 { boundary.inside |= 1 << UInt32(vector) }
-                guard activations[index].event.source == .nmi else { continue }
                 if activations[index].openNMIs == .inEntryCode { boundary.isInNMIEntry = true }
-                guard index + 1 < activations.count else { continue }
-                switch codeKind(at: program.index(at: activations[index + 1].interrupted.rip)) {
-                case .entryCode, .none: boundary.isInNMIEntry = true
-                case .helper, .eventHandler: break
-                }
             }
         }
+        for index in activations.indices where isInterruptedInEntryCode(index) { boundary.isInNMIEntry = true }
         return boundary
     }
 

@@ -127,21 +127,13 @@ extension ScenarioRun {
     /// Such an NMI may be followed by another at once; the one that is handled is not over.
     private mutating func noteOpenNMIs(before count: Int) -> Bool {
         guard let outer = activations.prefix(count).lastIndex(where: { $0.event.source == .nmi }) else { return false }
-        // Where the NMI's own code was interrupted, by whatever came in between.
-        let index =
-            outer + 1 < activations.count
-            ? program.index(at: activations[outer + 1].interrupted.rip) : machine.cpu.index
-        let isInC = index >= 0 && program.instructions[Int(index)].opcode == .model
+        // The NMI's own code, whatever came in between.
+        let isInC = currentCodeKind(ofActivation: outer).isC
         if activations[outer].openNMIs != .inEntryCode { activations[outer].openNMIs = isInC ? .inC : .inEntryCode }
         // Whatever lies between was interrupted with NMIs blocked, and resumes with them open.
         for index in outer..<count where index > outer {
             activations[index].expected.nmiBlocked = false
         }
         return true
-    }
-
-    func routineName(_ index: Int32) -> String {
-        guard index >= 0, Int(index) < program.routineOf.count else { return "nowhere" }
-        return program.routines[Int(program.routineOf[Int(index)])].name
     }
 }
