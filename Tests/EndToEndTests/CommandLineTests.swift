@@ -45,7 +45,7 @@ struct CommandLineTests {
             (["defects", "--broken"], "", "need the id"), (["defects", "x", "--broken", "--check"], "", "exclude"),
             (["defects", "xsa136-compat-iret", "--broken"], "", "is not modelled: "),
             (["costs", "linux-5.2", "linux-5.3", "--scenarios", "nothing/*"], "", "no scenario of both"),
-            (["costs", "linux-5.2", "linux-5.3", "--format", "csv"], "", "'json' or 'text'"),
+            (["costs", "linux-5.2", "linux-5.3", "--format", "csv"], "", "'json' and 'text'"),
             (["serve", "--listen", "nowhere"], "", "not an address"), (["serve", "--workers", "0"], "", "workers"),
         ] {
             let outcome = try Program.run(arguments, input: [UInt8](input.utf8))

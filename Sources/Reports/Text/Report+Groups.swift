@@ -28,6 +28,7 @@ struct KnownGroup: Sendable {
 
     mutating func add(_ group: ViolationGroup) {
         parts.append(group)
+        if group.example.isOfSelfTest && !all.example.isOfSelfTest { all.example = group.example }
         // A scenario may break several rules by one defect.
         for name in group.scenarios where names.insert(name).inserted { all.scenarios.append(name) }
         for event in group.events where !all.events.contains(event) { all.events.append(event) }
@@ -100,7 +101,7 @@ extension Report {
                     groups[place].scenarios.append(violation.scenario)
                 }
                 if !groups[place].events.contains(event) { groups[place].events.append(event) }
-                if parts.probe == "self-test" && scenarioParts(groups[place].example.scenario).probe != "self-test" {
+                if violation.isOfSelfTest && !groups[place].example.isOfSelfTest {
                     groups[place].example = violation
                 }
             } else {
@@ -125,4 +126,7 @@ func scenarioParts(_ name: String) -> (platform: Substring, event: Substring, co
 extension Report.Violation {
     /// Somebody notices: an exception that nobody asked for, or lines on a console.
     var isNoticed: Bool { consequence?.vector != nil || !console.isEmpty }
+
+    /// Its scenario is the table's own self test.
+    var isOfSelfTest: Bool { scenarioParts(scenario).probe == "self-test" }
 }
