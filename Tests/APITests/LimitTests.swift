@@ -122,7 +122,7 @@ import Testing
     }
 
     @Test func theTimeLimitLeavesTheRestUndecided() throws {
-        let slow = try Slow(seconds: 1)
+        let slow = try Slow(seconds: 4)
         for preference in [nil, "respond-async"] as [String?] {
             var reply = try slow.order(preference)
             if preference != nil {
@@ -137,7 +137,7 @@ import Testing
             #expect(report.text("cut_short/0/limit") == "time")
             let scenarios = try #require(report.at("summary/scenarios")?.integerValue)
             #expect(report.at("cut_short/0/scenarios")?.integerValue == scenarios)
-            #expect(report.at("model/limits/time") == 1)
+            #expect(report.at("model/limits/time") == 4)
             #expect(report.at("request/nesting") == 3)
             #expect((report.at("summary/nested_runs")?.integerValue ?? 0) > 0)
             let path = "/v1/simulations/\(report.text("id") ?? "")"
