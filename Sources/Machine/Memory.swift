@@ -344,15 +344,16 @@ package struct Memory: Sendable {
     /// Writes that are noted.
     package var journalCount: Int { mutating get { journal.count } }
 
-    /// One entry of the journal: a word that was changed, what it held before the path and whose it was then.
+    /// One entry of the journal: a word that was changed, whose it was before the path, and the bits that differ.
     ///
     /// - Parameter depth: Nested paths that are running, the one whose writes are looked at included.
     /// - Returns: nil if the word holds the same, or if the path had written it before.
     @inline(__always)
-    package mutating func change(at position: Int, depth: UInt32) -> (index: Int, owner: Owner)? {
+    package mutating func change(at position: Int, depth: UInt32) -> (index: Int, owner: Owner, bits: UInt64)? {
         let entry = journal[position]
-        if entry.cell.depth >= depth || cells[entry.index].word == entry.cell.word { return nil }
-        return (entry.index, Owner(rawValue: entry.cell.owner))
+        let bits = cells[entry.index].word ^ entry.cell.word
+        if entry.cell.depth >= depth || bits == 0 { return nil }
+        return (entry.index, Owner(rawValue: entry.cell.owner), bits)
     }
 
     // MARK: Tracking

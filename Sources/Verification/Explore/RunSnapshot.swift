@@ -156,8 +156,22 @@ extension ScenarioRun {
         else { return false }
         for position in snapshot.mark..<machine.memory.journalCount {
             guard let change = machine.memory.change(at: position, depth: snapshot.depth) else { continue }
-            if isNeeded(change.index, of: change.owner, at: snapshot.accesses) { return false }
+            if isNeeded(change.index, of: change.owner, at: snapshot.accesses),
+                !isDoneFlush(change.index, change.bits)
+            {
+                return false
+            }
         }
         return true
+    }
+
+    /// The change is that of a nested event that has done the flush that the scenario has pending.
+    ///
+    /// What comes after it is what comes where none is pending: that is a scenario of its own.
+    private mutating func isDoneFlush(_ index: Int, _ bits: UInt64) -> Bool {
+        guard let mask = pendingFlush, machine.cpu.hasFlushedUserHalf, explorer?.isExhaustive == false else {
+            return false
+        }
+        return bits == mask.bit && machine.memory.address(ofWord: index) == mask.word
     }
 }

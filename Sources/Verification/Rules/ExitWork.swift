@@ -48,10 +48,8 @@ enum ExitWork: Invariant {
     }
 
     private static func missedFlush(_ run: inout ScenarioRun) -> Finding? {
-        guard run.scenario.probe == .pendingFlush, let mask = run.layout.userFlushMask, run.activations.count == 1
-        else { return nil }
-        let bit = (mask & 7) * 8 + (run.layout.kernelCR3 & 0x7FF)
-        let isNoted = (run.machine.memory.peek(mask) ?? 0) >> bit & 1 != 0
+        guard let mask = run.pendingFlush, run.activations.count == 1 else { return nil }
+        let isNoted = (run.machine.memory.peek(mask.word) ?? 0) & mask.bit != 0
         if run.machine.cpu.hasFlushedUserHalf { return nil }
         return Finding(
             UserPageTable.rule,

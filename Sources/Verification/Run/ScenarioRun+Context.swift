@@ -155,10 +155,15 @@ extension ScenarioRun {
     /// The kernel has put off a flush of the user's translations to the next return (Linux 5.2 `arch/x86/mm/tlb.c`,
     /// `invalidate_user_asid`).
     mutating func setPendingFlush() {
-        guard let mask = layout.userFlushMask else { return }
-        let bit = (mask & 7) * 8 + (layout.kernelCR3 & 0x7FF)
-        let word = machine.memory.peek(mask) ?? 0
-        machine.memory.poke(word | 1 << bit, at: mask)
+        guard let mask = userFlushBit else { return }
+        machine.memory.poke((machine.memory.peek(mask.word) ?? 0) | mask.bit, at: mask.word)
+    }
+
+    /// Where a flush of the user's translations is noted that is put off, if the scenario has one pending.
+    var pendingFlush: (word: UInt64, bit: UInt64)? { scenario.probe == .pendingFlush ? userFlushBit : nil }
+
+    private var userFlushBit: (word: UInt64, bit: UInt64)? {
+        layout.userFlushMask.map { ($0 & ~7, 1 << (($0 & 7) * 8 + (layout.kernelCR3 & 0x7FF))) }
     }
 
     /// Writes some bytes of a per-CPU variable, which the context then holds so.
