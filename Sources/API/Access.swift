@@ -1,6 +1,6 @@
 package import HTTPTypes
 package import HTTPWire
-package import Store
+import Store
 import Synchronization
 
 /// What a token allows. Each includes those before it.

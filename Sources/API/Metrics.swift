@@ -1,4 +1,4 @@
-package import HTTPTypes
+import HTTPTypes
 import Synchronization
 import Verification
 

@@ -1,4 +1,4 @@
-package import Assembler
+import Assembler
 import Machine
 
 /// The entry code of a table as text that can be edited and sent back as `routines`: unchanged, it changes nothing.

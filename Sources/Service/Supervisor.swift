@@ -1,5 +1,5 @@
 import Foundation
-package import HTTPTransport
+import HTTPTransport
 
 /// A listening socket that the process was started with.
 package struct InheritedSocket: Sendable, Hashable {

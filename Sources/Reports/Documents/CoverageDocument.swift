@@ -1,4 +1,4 @@
-package import EntryCode
+import EntryCode
 package import Verification
 
 /// Which historic defects are modelled and which are not: `docs/coverage.md`, as `gatehouse coverage` prints it.

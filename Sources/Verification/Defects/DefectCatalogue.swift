@@ -1,4 +1,4 @@
-package import EntryCode
+import EntryCode
 
 /// Every defect that the program knows: one file each, embedded like the kernels.
 package struct DefectCatalogue: Sendable {

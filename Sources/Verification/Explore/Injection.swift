@@ -1,5 +1,5 @@
 package import EntryCode
-package import Machine
+import Machine
 
 /// An event that comes while another is being handled.
 package enum NestedEvent: UInt8, Sendable, Hashable, CaseIterable {
