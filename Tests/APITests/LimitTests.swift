@@ -114,7 +114,7 @@ import Testing
         #expect(try slow.get("/metrics").text.contains("gatehouse_queue_depth{queue=\"long\"} 2\n"))
         for path in paths.reversed() { #expect(try slow.client.send("DELETE", path, [], []).status == 204) }
         let end = try elapsed {
-            _ = try slow.wait("/metrics", seconds: 5) { $0.text.contains("gatehouse_simulations_running 0\n") }
+            _ = try slow.wait("/metrics", seconds: 20) { $0.text.contains("gatehouse_simulations_running 0\n") }
         }
         #expect(end < 15, "what was removed went on for \(end) s")
         #expect(slow.service.application.unfinishedSimulations == 0)
@@ -171,7 +171,7 @@ import Testing
         }
         #expect(second < 20)
         #expect(try slow.client.send("DELETE", path, [], []).status == 204)
-        _ = try slow.wait("/metrics", seconds: 5) { $0.text.contains("gatehouse_simulations_running 0\n") }
+        _ = try slow.wait("/metrics", seconds: 20) { $0.text.contains("gatehouse_simulations_running 0\n") }
         #expect(try slow.get(path).json?.text("state") == "cancelled")
     }
 
@@ -200,7 +200,7 @@ import Testing
         kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
         let seconds = try elapsed {
-            _ = try slow.wait("/metrics", seconds: 10) { $0.text.contains("gatehouse_simulations_running 0\n") }
+            _ = try slow.wait("/metrics", seconds: 20) { $0.text.contains("gatehouse_simulations_running 0\n") }
         }
         #expect(seconds < 15, "\(flag): \(seconds) s")
         #expect(try slow.get("/v1/simulations").json?["items"]?.arrayValue?.isEmpty == true, "nothing of it is kept")
