@@ -75,6 +75,8 @@ package struct APILimits: Sendable, Hashable {
     /// Rows of a page, unless asked for fewer or more.
     package var pageRows = 50
     package var pageRowsMaximum = 1000
+    /// Rows that a streamed list reads at once: what each of its readers costs, however slow, is two pages of some 1 KiB a row.
+    package var streamRows = 32
     /// Patterns in one `scenarios` parameter.
     package var patterns = 32
     /// A request that waited longer for a thread is answered 503: whoever sent it has given up, or will.

@@ -23,7 +23,7 @@ final class RecordStream: BodySource {
     private let next: @Sendable () -> Page?
     private let queue: any WorkQueue
     /// More is loaded when less than this is left.
-    private static let lowBytes = 64 * 1024
+    private static let lowBytes = 16 * 1024
 
     /// A stream that begins with `first`.
     init(first: Page, queue: any WorkQueue, next: @escaping @Sendable () -> Page?) {

@@ -90,7 +90,7 @@ extension Application {
 
     /// Every scenario's record of a simulation, in scenario order, a line for each, read while it is sent.
     func recordStream(of id: SimulationID) throws(Problem) -> Answer {
-        let rows = limits.pageRowsMaximum
+        let rows = limits.streamRows
         @Sendable func page(_ cursor: String?) throws(StoreError) -> (page: RecordStream.Page, next: String?) {
             let page = try store.scenarios(of: id, limit: rows, cursor: cursor)
             return ((page.items.flatMap { $0.record + [0x0A] }, page.next == nil), page.next)

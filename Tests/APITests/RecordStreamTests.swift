@@ -55,7 +55,7 @@ struct RecordStreamTests {
 
     @Test(arguments: Carrier.allCases) func aReportsRecordsAreTheSameInAnyForm(_ carrier: Carrier) throws {
         // Small pages, so that a few scenarios are many pages.
-        let stage = try Stage(carrier) { $0.pageRowsMaximum = 5 }
+        let stage = try Stage(carrier) { $0.streamRows = 5 }
         let report = try stage.post("/v1/checks?scenarios=*/int3/*", table("stream"))
         let location = try #require(report.fields["location"])
         let scenarios = try #require(report.json?.at("summary/scenarios")).integerValue
