@@ -20,7 +20,7 @@ extension Assembly {
             noteUndefined(symbol, fixups[own[0]], kind)
             let place: (perCPU: UInt64, other: UInt64)
             switch kind {
-            case .code:
+            case .code, .unterminated:
                 for index in own {
                     if hasPlace(fixups[index]) {
                         apply(fixups[index], gapAddress, offsets)
@@ -147,7 +147,7 @@ extension Assembly {
         let place = origin(of: kernelPlace(fixup.location) ?? fixup.location)
         let message =
             switch kind {
-            case .code: "undefined symbol `\(name)` in routine `\(routine)`"
+            case .code, .unterminated: "undefined symbol `\(name)` in routine `\(routine)`"
             case .zeroedWord: "`\(name)`, data in routine `\(routine)`, is not modelled: taken as a zeroed word"
             case .unknownData:
                 "`\(name)`, a value in routine `\(routine)`, is not modelled: what needs it has no verdict"

@@ -240,7 +240,9 @@ struct Assembly {
 
     /// Records a fault at a place.
     mutating func report(_ code: DiagnosticCode, _ message: String, _ place: Location) {
-        if let gap = kernelPlace(place), !code.rawValue.hasPrefix("limit-") { return addGap(message, origin(of: gap)) }
+        if let gap = kernelPlace(place), !code.rawValue.hasPrefix("limit-") {
+            return addGap(message, origin(of: gap), code.isFatalAnywhere ? .unterminated : .code)
+        }
         let location = origin(of: place)
         guard diagnostics.count < limits.diagnostics else { return }
         var notes: [String] = []
@@ -279,11 +281,12 @@ struct Assembly {
         return nil
     }
 
-    private mutating func addGap(_ message: String, _ location: Location) {
+    private mutating func addGap(_ message: String, _ location: Location, _ kind: Program.Gap.Kind) {
         guard gaps.count < limits.gaps else { return }
         gaps.append(
             Program.Gap(
-                location: "\(fileName(location.file)):\(location.line):\(location.column)", message: message))
+                location: "\(fileName(location.file)):\(location.line):\(location.column)", message: message, kind: kind
+            ))
     }
 
     /// The place in the file that a line of preprocessed text came from.

@@ -13,6 +13,9 @@ package struct Diagnostic: Error, Sendable, Hashable, CustomStringConvertible {
     /// The macro expansions that led here, innermost first.
     package var notes: [String]
 
+    /// No compiler takes a file with this: it has nothing to do with what this assembler does not know.
+    package var isFatalAnywhere: Bool { DiagnosticCode(rawValue: code)?.isFatalAnywhere ?? false }
+
     /// Describes a fault at a place.
     package init(code: String, file: String, line: Int, column: Int, message: String, notes: [String] = []) {
         self.code = code
@@ -31,6 +34,14 @@ package struct Diagnostic: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// The stable codes of `Diagnostic.code`.
 package enum DiagnosticCode: String, Sendable, CaseIterable {
+    /// A beginning without its end.
+    var isFatalAnywhere: Bool {
+        switch self {
+        case .unterminatedConditional, .unterminatedComment, .unterminatedMacro, .unterminatedRepeat: true
+        default: false
+        }
+    }
+
     case unknownMnemonic = "unknown-mnemonic"
     case unknownDirective = "unknown-directive"
     case unknownRegister = "unknown-register"

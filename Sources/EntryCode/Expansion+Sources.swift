@@ -32,15 +32,15 @@ extension Expansion {
         for problem in sources.problems {
             findings.append(
                 ConfigurationFinding(
-                    rule: ConfigurationFinding.notUnderstood, pointer: "", message: problem.message,
-                    location: "\(problem.file):\(problem.line):\(problem.column)"))
+                    rule: ConfigurationFinding.notUnderstood(isFatal: problem.isFatalAnywhere), pointer: "",
+                    message: problem.message, location: "\(problem.file):\(problem.line):\(problem.column)"))
         }
         for gap in program.gaps {
             guard let symbol = gap.symbol else {
                 findings.append(
                     ConfigurationFinding(
-                        rule: ConfigurationFinding.notUnderstood, pointer: "", message: gap.message,
-                        location: gap.location))
+                        rule: ConfigurationFinding.notUnderstood(isFatal: gap.kind == .unterminated), pointer: "",
+                        message: gap.message, location: gap.location))
                 continue
             }
             if own.assumed.contains(symbol) {
@@ -70,6 +70,11 @@ extension Expansion {
 extension ConfigurationFinding {
     /// The rule of statements that were not understood.
     package static let notUnderstood = "not-understood"
+    /// The rule of sources that no compiler takes.
+    package static let unterminated = "unterminated"
+
+    static func notUnderstood(isFatal: Bool) -> String { isFatal ? unterminated : notUnderstood }
+
     /// Rules whose findings do not keep a table from being run.
     package static let warnings: Set<String> = ["unreachable-entry", notUnderstood]
 }

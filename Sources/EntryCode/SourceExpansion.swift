@@ -29,7 +29,8 @@ struct SourceExpansion {
     /// Names that the generation's listings must not give.
     var excluded: Set<String> = []
     var problems: [Diagnostic] = []
-    /// Kconfig symbols that were asked for and are off.
+    /// Names that the preprocessor was asked for and that nothing defines: Kconfig symbols that are off, and what headers define
+    /// that are not read.
     var off: Set<String> = []
     /// Features that nothing defines: absent.
     var absentFeatures: Set<String> = []
@@ -92,7 +93,7 @@ struct SourceExpansion {
     }
 
     private mutating func finish(_ unit: Preprocessor) {
-        off.formUnion(unit.asked.filter { $0.hasPrefix("CONFIG_") })
+        off.formUnion(unit.undefined)
         missing.formUnion(unit.missing)
     }
 

@@ -31,7 +31,22 @@ extension KernelTree {
             throw TreeFault(
                 code: "no-generation", message: "trees of the generation of \(name) cannot be read by this version")
         }
-        return try table(kernel, config: config, assumed: nil, kernels)
+        return try table(kernel, config: config, before: nil, kernels)
+    }
+
+    /// What a tree was before a change.
+    private struct Base {
+        /// What was taken for functions and data of C.
+        var assumed: Set<String>
+        /// Every name in its files.
+        var words: Set<String>
+
+        /// A change that uses a name which was nowhere before adds something of C: unless it is a known name, misspelt.
+        func isNew(_ symbol: String) -> Bool {
+            if words.contains(symbol) { return false }
+            let name = Array(symbol.utf8)
+            return !words.contains { abs($0.utf8.count - name.count) <= 1 && editDistance(name, Array($0.utf8)) <= 1 }
+        }
     }
 
     /// The same tree after a change: options and choices of the table stay, and what was taken for granted.
@@ -41,9 +56,13 @@ extension KernelTree {
         }
         var config: [String: Bool] = [:]
         for member in document["sources"]?["config"]?.objectValue ?? [] { config[member.key] = member.value.boolValue }
-        var made = try table(
-            kernel, config: config,
-            assumed: Set((document["sources"]?["assumed"]?.arrayValue ?? []).compactMap(\.stringValue)), kernels)
+        let base = document["sources"]
+        let before = Base(
+            assumed: Set((base?["assumed"]?.arrayValue ?? []).compactMap(\.stringValue)),
+            words: (base?["files"]?.objectValue ?? []).reduce(into: []) {
+                $0.formUnion(KernelTree.words(in: Array(($1.value.stringValue ?? "").utf8)))
+            })
+        var made = try table(kernel, config: config, before: before, kernels)
         // What the user has chosen besides stays.
         for key in ["options", "machine", "routines", "source"] { made.document.set(key, document[key]) }
         var xen = made.document["xen"] ?? .object([])
@@ -56,7 +75,7 @@ extension KernelTree {
     }
 
     private func table(
-        _ kernel: Kernel, config: [String: Bool], assumed: Set<String>?, _ kernels: KernelLibrary
+        _ kernel: Kernel, config: [String: Bool], before: Base?, _ kernels: KernelLibrary
     ) throws(TreeFault) -> TreeImport {
         let standard = kernel.document
         let known = (standard["options"]?.objectValue ?? []).map(\.key)
@@ -71,7 +90,7 @@ extension KernelTree {
         }
         let rows = TreeRows(self, options: known, config: own)
         // C without a row that is read has no say: `traps.c` of a kernel that has `idt.c`.
-        let isNew = assumed == nil
+        let isNew = before == nil
         let files = files.filter {
             !isNew || !KernelFile.tableFiles.contains($0.path) || rows.filesWithRows.contains($0.path)
         }
@@ -89,7 +108,7 @@ extension KernelTree {
         if !own.isEmpty {
             sources.set("config", .object(own.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .bool($0.value)) }))
         }
-        let assumedList = assumed?.sorted() ?? []
+        let assumedList = before?.assumed.sorted() ?? []
         sources.set("assumed", .array(assumedList.map { .string($0) }))
         sources.set("release", (release ?? deducedRelease).map { .string($0.text) })
         document.set("sources", sources)
@@ -102,9 +121,9 @@ extension KernelTree {
         result.missing = missingHomes(kernel.generation.tree)
         if rows.gates.isEmpty && isNew { result.missing.append("arch/x86/kernel/idt.c") }
         if rows.traps.isEmpty && isNew { result.missing.append("arch/x86/xen/enlighten_pv.c") }
-        let undefined = try inspect(&result, kernel, isNew: isNew, kernels)
+        let undefined = try inspect(&result, kernel, before: before, kernels)
         if isNew, !undefined.isEmpty, repairRows(&result, standard, undefined) {
-            _ = try inspect(&result, kernel, isNew: true, kernels)
+            _ = try inspect(&result, kernel, before: nil, kernels)
         }
         return result
     }
@@ -113,7 +132,7 @@ extension KernelTree {
     ///
     /// - Returns: Names in rows of the table that no code has.
     private func inspect(
-        _ result: inout TreeImport, _ kernel: Kernel, isNew: Bool, _ kernels: KernelLibrary
+        _ result: inout TreeImport, _ kernel: Kernel, before: Base?, _ kernels: KernelLibrary
     ) throws(TreeFault) -> Set<String> {
         let table: EntryTable
         do throws(TableFaults) {
@@ -130,15 +149,29 @@ extension KernelTree {
         result.off = inspection.off.sorted()
         result.absentFeatures = inspection.absentFeatures.sorted()
         result.document = table.document
-        guard isNew else { return [] }
+        if let before {
+            let added = inspection.undefined.filter { !before.assumed.contains($0) && before.isNew($0) }.sorted()
+            if added.isEmpty { return [] }
+            result.assumed = before.assumed.union(added).sorted()
+            setAssumed(&result)
+            for name in added.prefix(32) {
+                result.notes.append(
+                    "\(name) comes with the change, and none of the files defines it: taken for a function or a variable of C without a model"
+                )
+            }
+            return []
+        }
         // A kernel that was built has every symbol: what nobody defines here is defined in C.
         result.assumed = inspection.undefined.union(inspection.undefinedRows).sorted()
-        if var sources = result.document["sources"] {
-            sources.set("assumed", .array(result.assumed.map { .string($0) }))
-            result.document.set("sources", sources)
-        }
+        setAssumed(&result)
         result.document = result.document.canonical
         return inspection.undefinedRows
+    }
+
+    private func setAssumed(_ result: inout TreeImport) {
+        guard var sources = result.document["sources"] else { return }
+        sources.set("assumed", .array(result.assumed.map { .string($0) }))
+        result.document.set("sources", sources)
     }
 
     /// Rows that lead to a stub of a file that is missing are the shipped kernel's; true where one was changed.
@@ -257,6 +290,11 @@ extension KernelTree {
 
     private func mentions(_ name: String) -> Bool {
         files.contains { KernelTree.words(in: $0.text, from: "xen_").contains(name) }
+    }
+
+    /// All names.
+    static func words(in text: [UInt8]) -> Set<String> {
+        Set(text.split { !Ascii.isName($0) }.filter { $0.count <= 100 }.map { $0.text })
     }
 
     /// Names that start in a way.

@@ -79,6 +79,8 @@ package struct Program: Sendable {
             case zeroedWord
             /// Data whose value decides something: it stands on a page that is not there.
             case unknownData
+            /// No symbol: something begins and does not end, which no assembler takes.
+            case unterminated
         }
 
         package init(symbol: String? = nil, location: String, message: String, kind: Kind = .code) {

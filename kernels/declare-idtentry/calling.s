@@ -28,10 +28,11 @@
 
 /*
  * Selection of the swapgs fences.  SMAP stops the gadget unless Meltdown lets
- * user data through anyway; a PTI kernel writes CR3 right after SWAPGS, which
- * serialises and makes the fence on the user side redundant.
+ * user data through anyway, or the user may put a kernel address into GS; a PTI
+ * kernel writes CR3 right after SWAPGS, which serialises and makes the fence on
+ * the user side redundant.
  */
-.set SMAP_STOPS_SPECULATION, X86_FEATURE_SMAP && !CPU_BUG_MELTDOWN
+.set SMAP_STOPS_SPECULATION, X86_FEATURE_SMAP && !CPU_BUG_MELTDOWN && !FSGSBASE
 .set X86_FEATURE_FENCE_SWAPGS_KERNEL, ALTERNATIVES_APPLIED && FENCE_SWAPGS && !SMAP_STOPS_SPECULATION
 .set X86_FEATURE_FENCE_SWAPGS_USER, X86_FEATURE_FENCE_SWAPGS_KERNEL && CPU_BUG_SWAPGS && !X86_FEATURE_PTI
 

@@ -23,9 +23,15 @@
 /*
  * Selection of the swapgs fences.  SMAP stops the gadget unless Meltdown lets
  * user data through anyway; a PTI kernel writes CR3 right after SWAPGS, which
- * serialises and makes the fence on the user side redundant.
+ * serialises and makes the fence on the user side redundant.  A kernel with
+ * CR4.FSGSBASE, which none of these is without changes, lets the user put a
+ * kernel address into GS: then SMAP stops nothing.
  */
+.ifdef FSGSBASE
+.set SMAP_STOPS_SPECULATION, X86_FEATURE_SMAP && !CPU_BUG_MELTDOWN && !FSGSBASE
+.else
 .set SMAP_STOPS_SPECULATION, X86_FEATURE_SMAP && !CPU_BUG_MELTDOWN
+.endif
 .set X86_FEATURE_FENCE_SWAPGS_KERNEL, FENCE_SWAPGS && !SMAP_STOPS_SPECULATION
 .set X86_FEATURE_FENCE_SWAPGS_USER, X86_FEATURE_FENCE_SWAPGS_KERNEL && CPU_BUG_SWAPGS && !X86_FEATURE_PTI
 

@@ -189,6 +189,9 @@ package struct Preprocessor: Sendable {
         }
     }
 
+    /// Names that `#if` asked for and that nothing has defined until the end; what a guard of a header asks for, it defines.
+    package var undefined: Set<String> { asked.filter { macros[Array($0.utf8)] == nil } }
+
     mutating func isDefined(_ name: [UInt8]) -> Bool {
         if macros[name] != nil { return true }
         if asked.count < 4096 { asked.insert(String(decoding: name, as: UTF8.self)) }

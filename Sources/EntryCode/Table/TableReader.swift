@@ -184,7 +184,8 @@ package func nearestName(to name: String, among known: [String]) -> String? {
     return best.name
 }
 
-private func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+/// Insertions, deletions and replacements that make one name of another.
+package func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
     var row = Array(0...right.count)
     for (i, a) in left.enumerated() {
         var diagonal = row[0]

@@ -71,7 +71,8 @@ struct SourcePatch {
             guard let all = place(hunk, in: before, shift: 0, lowest: 0), all.start == 0, all.fuzz == 0,
                 all.count == table(before).lines.count, hunk.text(of: [.context, .added]).isEmpty
             else { return HunkOutcome(hunk, .notApplied, "the file to be deleted has other lines than the patch says") }
-            tree.remove(before)
+            // Empty, not absent: what it had is gone, and not to be taken from the shipped generation.
+            tree.set(before, [])
             tables[before] = nil
             isChanged = true
             outcome.changes.append("the file is gone")
@@ -95,7 +96,7 @@ struct SourcePatch {
             tables[before] = nil
             changed.remove(before)
             changed.insert(path)
-            tree.remove(before)
+            tree.set(before, [])
             tree.set(path, [])
             outcome.notes.append("the file was \(before)")
         }
@@ -114,7 +115,7 @@ struct SourcePatch {
         guard KernelFile.all.contains(path) else {
             return HunkOutcome(hunk, .ignored, "a new file, none of the entry code")
         }
-        if tree.text(path) != nil { return HunkOutcome(hunk, .notApplied, "the file is there already") }
+        if tree.text(path)?.isEmpty == false { return HunkOutcome(hunk, .notApplied, "the file is there already") }
         var text: [UInt8] = []
         for line in hunk.text(of: [.added]) { text += Array(line) + [Ascii.newline] }
         tree.set(path, text)

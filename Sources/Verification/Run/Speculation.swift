@@ -12,10 +12,12 @@ package struct SpeculationMemo: Sendable {
 
     init(image: EntryImage) {
         let traits = image.machine.traits
-        // Where SMAP also binds speculation there is nothing at a user-chosen GS base that could be read
-        // (Linux 5.3 arch/x86/kernel/cpu/bugs.c, smap_works_speculatively). Under Xen the kernel has no SWAPGS.
+        // Where SMAP also binds speculation there is nothing at a user's GS base that could be read, unless programs can
+        // write the base of a kernel address into it: WRGSBASE (Linux 6.1 arch/x86/kernel/cpu/bugs.c,
+        // spectre_v1_select_mitigation). Under Xen the kernel has no SWAPGS.
         // Before alternatives are applied there is no program yet whose GS base could be read through.
-        isVulnerable = image.isPatched && !traits.isParavirtual && !(traits.smap && !traits.meltdown)
+        let isBound = traits.smap && !traits.meltdown && !traits.fsgsbase
+        isVulnerable = image.isPatched && !traits.isParavirtual && !isBound
         harmless = Array(repeating: 0, count: isVulnerable ? image.program.instructions.count * 4 : 0)
     }
 
@@ -99,6 +101,13 @@ extension ScenarioRun {
         return false
     }
 
+    private func isNotUnderstood(_ instruction: Instruction) -> Bool {
+        guard instruction.opcode == .model else { return false }
+        let number = Int(instruction.immediate)
+        guard image.functions.indices.contains(number) else { return instruction.immediate == Program.gapModel }
+        return image.functions[number].model == .notUnderstood
+    }
+
     /// Executes until the processor would stop; the instruction that uses the user's GS base, if one does, or the return that
     /// nothing guards.
     private mutating func runAhead(withoutGuard: Bool) -> Gadget? {
@@ -106,6 +115,8 @@ extension ScenarioRun {
             let index = machine.cpu.index
             guard index >= 0, Int(index) < image.program.instructions.count else { return nil }
             let instruction = image.program.instructions[Int(index)]
+            // Where code begins that was not understood nothing is known of what a processor would do.
+            if isNotUnderstood(instruction) { return nil }
             let hasUserBase = machine.cpu.gsBase != layout.perCPUBase
             if hasUserBase && (instruction.opcode == .model || instruction.readsThroughGS) { return .userBase(index) }
             if withoutGuard && !machine.guardsReturns && [.model, .ret].contains(instruction.opcode) {
