@@ -83,6 +83,8 @@ package struct ImageLayout: Sendable {
     /// Where the kernel remembers what DR7 should be.
     package var debugControl: UInt64?
     /// The word that keeps system calls from the fast path, and what goes with it.
+    /// Where work before a system call is noted on the task's stack.
+    package var callWork: Generation.CallWork?
     package var fastCalls: (work: UInt64, calls: Generation.FastCalls)?
     /// Exception table: address of the instruction to that of its fixup.
     package var fixups: [UInt64: UInt64] = [:]

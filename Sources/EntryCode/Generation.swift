@@ -71,6 +71,16 @@ package struct Generation: Sendable {
         package var whole: UInt64
     }
 
+    /// Work before a system call, in `thread_info.flags` at the low end of the task's stack (up to 4.8).
+    package struct CallWork: Sendable, Hashable {
+        package var offset: UInt64
+        /// Context tracking alone, and a tracer.
+        package var tracking: UInt64
+        package var tracing: UInt64
+    }
+
+    package var callWork: CallWork?
+
     /// A per-CPU variable, and what it holds while something is in use.
     package struct InUse: Sendable, Hashable {
         package var word: PerCPUWord

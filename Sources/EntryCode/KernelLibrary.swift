@@ -74,6 +74,11 @@ package struct KernelLibrary: Sendable {
                     signal: number("signal"), option: calls["option"]?.stringValue ?? "", plain: number("plain"),
                     whole: number("whole"))
             }
+            if let work = root["call_work"] {
+                func number(_ key: String) -> UInt64 { UInt64(clamping: work[key]?.integerValue ?? 0) }
+                generation.callWork = Generation.CallWork(
+                    offset: number("offset"), tracking: number("tracking"), tracing: number("tracing"))
+            }
             generation.sysretTraps = root["sysret_traps"]?.boolValue ?? false
             generation.debugNests = root["debug_nests"]?.boolValue ?? false
             for vector in root["debug_idt_vectors"]?.arrayValue ?? [] {

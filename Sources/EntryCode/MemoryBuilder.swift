@@ -151,6 +151,7 @@ struct MemoryBuilder {
         layout.preemptCount = place("__preempt_count")
         layout.preemptibleCall = place("xen_in_preemptible_hcall")
         layout.debugControl = place("cpu_dr7")
+        layout.callWork = generation.callWork
         layout.fastCalls = generation.fastCalls.map { (perCPUBase &+ offset($0.work, perCPU), $0) }
         if isolates && hasPCID, let word = generation.userFlushMask {
             layout.userFlushMask = perCPUBase &+ offset(word, perCPU)

@@ -65,6 +65,9 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     /// A system call that needs its arguments and nothing else; one with a number that names no call.
     case tableCall = "table-call"
     case unknownCall = "unknown-call"
+    /// The task has work before its system calls: context tracking alone, or a tracer.
+    case trackedCall = "context-tracking"
+    case tracedCall = "syscall-trace"
     /// A signal comes while the kernel handles the event: the way out sets up its handler.
     case pendingSignal = "pending-signal"
     /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).

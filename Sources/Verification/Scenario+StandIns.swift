@@ -30,9 +30,12 @@ extension EntryImage {
                     ? [] : [.return, .signal, .modifyUserState, .tableCall, .unknownCall, .pendingSignal]
             }
             if context.isHostile { return isPossible(context) ? [.return, .signal, .movSS] : [] }
-            return context == .user ? syscallProbes + [.otherTask] + callDebugProbes + flushProbes : []
+            return context == .user
+                ? syscallProbes + [.otherTask] + callDebugProbes + flushProbes + callWorkProbes : []
         }
     }
+
+    private var callWorkProbes: [Probe] { layout.callWork == nil ? [] : [.trackedCall, .tracedCall] }
 
     private var callDebugProbes: [Probe] { [.singleStep, .setTrapFlag, .movSS] }
 

@@ -298,6 +298,7 @@ extension EntryImage {
         case .sigreturnTruncated: "early K8 cut RIP off where an IRET to 32-bit code faults"
         case .signal, .modifyUserState, .sysretFlags: "the process gets a signal or is debugged"
         case .tableCall, .unknownCall: "any program makes system calls"
+        case .trackedCall, .tracedCall: "any program under nohz_full, audit, seccomp or strace"
         case .pendingSignal: "another process sends a signal meanwhile"
         case .pendingFlush: "the kernel changes the program's memory while its own page tables are loaded"
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:

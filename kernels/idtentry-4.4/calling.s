@@ -92,6 +92,7 @@
 /* Work before a return to user mode: the low half but for seccomp, tracepoints, context tracking. */
 .set _TIF_ALLWORK_MASK, 0x1008feff
 .set _TIF_NOTIFY_RESUME, 0x2
+.set _TIF_NOHZ, 0x80000
 
 /*
  * Where the flags lie, seen from an RSP that is that far below the stack's top:

@@ -221,10 +221,14 @@ ENTRY(sys_rt_sigreturn)
 	ret
 END(sys_rt_sigreturn)
 
-/* Nothing for phase 2 to do: the fast path goes on. */
+/* Context tracking alone is done here, and the fast path goes on; for all else the whole of pt_regs is needed. */
 ENTRY(syscall_trace_enter_phase1)
+	pushq	%rbx
+	movq	%rdi, %rbx
 	call	syscall_trace_work
-	xorl	%eax, %eax
+	movl	THREAD_FLAGS_AT_PTREGS(%rbx), %eax
+	andl	$(_TIF_WORK_SYSCALL_ENTRY & ~_TIF_NOHZ), %eax
+	popq	%rbx
 	ret
 END(syscall_trace_enter_phase1)
 

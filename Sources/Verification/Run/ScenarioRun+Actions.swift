@@ -27,7 +27,7 @@ extension ScenarioRun {
             let flags = try machine.load(regs &+ UInt64(PtRegs.flags) &* 8, .quad)
             edit(regs, PtRegs.flags, flags | Flags.trap)
         case .singleStep, .movSS, .movSSStep, .watchpoint: break
-        case .pendingSignal, .pendingFlush, .tableCall, .unknownCall: break
+        case .pendingSignal, .pendingFlush, .tableCall, .unknownCall, .trackedCall, .tracedCall: break
         case .return, .nestedTaskFlag, .alignmentFlag, .badUserStack, .badDS, .badES, .badFS, .badGS: break
         case .prefixedInterrupt, .hostInterrupt: break
         case .otherTask: runOtherTask()

@@ -94,6 +94,7 @@ extension ScenarioRun {
         }
         if scenario.probe == .pendingFlush { setPendingFlush() }
         setFastCall()
+        setCallWork()
         setPreemption()
         setDebugging()
         hypervisor?.setEventsMasked(!context.eventsOn, &machine)

@@ -110,6 +110,18 @@ extension ScenarioRun {
         }
     }
 
+    /// The task has work before its calls, as its `thread_info` says.
+    mutating func setCallWork() {
+        guard let work = layout.callWork else { return }
+        let flags: UInt64
+        switch scenario.probe {
+        case .trackedCall: flags = work.tracking
+        case .tracedCall: flags = work.tracking | work.tracing
+        default: return
+        }
+        setContextBytes(flags, at: layout.taskStack.base &+ work.offset, size_bytes: 4)
+    }
+
     /// The signal that was waiting has been dealt with.
     mutating func takeWork() {
         guard let (work, calls) = layout.fastCalls, let word = machine.memory.peek(work) else { return }
