@@ -207,6 +207,7 @@ struct InstructionLength {
             opcodeBytes = instruction.opcode == .iret ? 1 : 2
             size(instruction.width)
         case .syscall, .sysenter, .rdmsr, .wrmsr, .wbinvd, .clts, .ud2, .pause, .rdtsc, .cpuid: opcodeBytes = 2
+        case .endbr64: opcodeBytes = 4
         case .swapgs, .clac, .stac, .lfence, .mfence, .sfence, .rdtscp: opcodeBytes = 3
         case .rdfsbase, .wrfsbase, .rdgsbase, .wrgsbase:
             prefixes += 1

@@ -50,7 +50,8 @@ package struct InstructionPrinter: Sendable {
         case .nop: return instruction.form == .none ? "nop" : "nop" + suffix
         case .jmp, .call, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac,
             .stac,
-            .lfence, .mfence, .sfence, .verw, .invpcid, .invlpg, .wbinvd, .clts, .hlt, .ud2, .pause, .rdtsc, .rdtscp,
+            .lfence, .mfence, .sfence, .verw, .invpcid, .invlpg, .wbinvd, .clts, .hlt, .ud2, .pause, .endbr64, .rdtsc,
+            .rdtscp,
             .cpuid,
             .model, .rdfsbase, .wrfsbase, .rdgsbase, .wrgsbase:
             return name

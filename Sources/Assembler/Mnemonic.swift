@@ -61,7 +61,8 @@ struct Mnemonic: Sendable {
         ("int3", .int3), ("syscall", .syscall), ("sysenter", .sysenter), ("swapgs", .swapgs), ("rdmsr", .rdmsr),
         ("wrmsr", .wrmsr), ("cli", .cli), ("sti", .sti), ("cld", .cld), ("std", .std), ("clac", .clac), ("stac", .stac),
         ("lfence", .lfence), ("mfence", .mfence), ("sfence", .sfence), ("wbinvd", .wbinvd), ("clts", .clts),
-        ("hlt", .hlt), ("ud2", .ud2), ("pause", .pause), ("rdtsc", .rdtsc), ("rdtscp", .rdtscp), ("cpuid", .cpuid),
+        ("hlt", .hlt), ("ud2", .ud2), ("pause", .pause), ("endbr64", .endbr64), ("rdtsc", .rdtsc), ("rdtscp", .rdtscp),
+        ("cpuid", .cpuid),
     ]
 
     /// Families whose spellings are a name with an optional suffix.

@@ -77,7 +77,8 @@ package struct Dependence: Sendable, Hashable {
         case .rdfsbase, .wrfsbase, .movToSegment:
             uses |= register | source | Dependence.kernelGSBase | Dependence.fsBase
             if instruction.opcode == .rdfsbase && isWhole { defines = register }
-        case .iret, .nop, .pause, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3, .int,
+        case .iret, .nop, .pause, .endbr64, .cld, .std, .clac, .stac, .cli, .sti, .lfence, .mfence, .sfence, .int3,
+            .int,
             .ud2, .hlt:
             break
         default: uses |= register | source | Dependence.flags

@@ -16,7 +16,7 @@ package enum Opcode: UInt8, Sendable, Hashable, CaseIterable {
     case swapgs, rdmsr, wrmsr, rdfsbase, wrfsbase, rdgsbase, wrgsbase
     case cli, sti, cld, std, clac, stac
     case lfence, mfence, sfence, verw, lsl, invpcid, invlpg, wbinvd, clts
-    case hlt, ud2, nop, pause, rdtsc, rdtscp, cpuid, `in`, out
+    case hlt, ud2, nop, pause, endbr64, rdtsc, rdtscp, cpuid, `in`, out
     /// The body of a C function: the machine stops here and the function's model runs (`immediate` is its number).
     case model
 }

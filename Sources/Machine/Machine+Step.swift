@@ -306,7 +306,7 @@ extension Machine {
             return stop(.model(Int(site.pointee.immediate)))
         case .lea:
             setRegister(site.pointee.register, offset(site), width)
-        case .nop, .pause: break
+        case .nop, .pause, .endbr64: break
         default:
             return try executeUncommon(site, program)
         }

@@ -114,6 +114,12 @@ extension Machine {
             guard Machine.isCanonical(value) else { return false }
         case MSR.syscallMask:
             guard value >> 32 == 0 else { return false }
+        // Reserved bits (SDM vol. 4, table 2-2; IA32_SPEC_CTRL has IBRS, STIBP, SSBD, five that newer processors have, DDPD_U and
+        // BHI_DIS_S; IA32_PRED_CMD has IBPB, and AMD's SBPB).
+        case MSR.speculationControl:
+            guard value & ~0x5FF == 0 else { return false }
+        case MSR.predictionCommand:
+            guard value & ~0x81 == 0 else { return false }
         default: break
         }
         switch number {

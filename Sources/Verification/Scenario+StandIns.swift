@@ -56,7 +56,11 @@ extension EntryImage {
         return isTried && table.options["INTEL_TDX_GUEST"] ?? false ? [.hostInterrupt] : []
     }
 
-    var flushProbes: [Probe] { layout.userFlushMask == nil ? [] : [.pendingFlush] }
+    var flushProbes: [Probe] {
+        if layout.userFlushMask == nil { return [] }
+        return !platform.isXen && table.options["X86_16BIT"] ?? false
+            ? [.pendingFlush, .pendingFlushLDTStack] : [.pendingFlush]
+    }
 
     /// Work that waits for the return to user mode.
     func workProbes(_ vector: UInt8) -> [Probe] {

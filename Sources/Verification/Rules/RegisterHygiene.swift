@@ -6,7 +6,7 @@ enum RegisterHygiene: Invariant {
     static let rule = Rule(
         "register-hygiene", isLatent: true,
         statement:
-            "When the handler of an event from user mode starts, no register that is not an argument holds the user's value.",
+            "When the first C code for an event from user mode starts, and its handler, no register that is not an argument holds the user's value.",
         why: "Values that a user chose in registers that C does not write soon feed speculative gadgets.",
         sources: [
             "Linux 4.16 arch/x86/entry/calling.h, PUSH_AND_CLEAR_REGS (x86/entry/64: Clear extra registers beyond syscall arguments)"
@@ -15,7 +15,13 @@ enum RegisterHygiene: Invariant {
     private static let registers: [Register] = [.rbx, .rbp, .r8, .r9, .r10, .r11, .r12, .r13, .r14, .r15, .rcx, .rdx]
 
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
-        guard case .handler = checkpoint, run.isHandlingEvent, run.innermost.fromUser else { return nil }
+        switch checkpoint {
+        case .handler where run.isHandlingEvent: break
+        // C that prepares for the handler, sync_regs say, may run with what it does not clear.
+        case .cFunction where run.activations.count == 1 && run.innermost.handlerCalls == 0: break
+        default: return nil
+        }
+        guard run.innermost.fromUser else { return nil }
         for register in registers {
             let value = run.innermost.interrupted[register]
             if value == 0 || value != run.machine[register] { continue }

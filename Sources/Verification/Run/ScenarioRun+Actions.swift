@@ -69,10 +69,11 @@ extension ScenarioRun {
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)
             expectsReturnFault = true
-        case .sigreturnLDTStack:
+        case .sigreturnLDTStack, .pendingFlushLDTStack:
             edit(regs, PtRegs.ss, 0x07)
             edit(regs, PtRegs.cs, 0x23)
-            edit(regs, PtRegs.rsp, layout.userStackPointer & 0xFFFF_FFFF)
+            // Bits on both sides of where the espfix stack takes its address from this.
+            edit(regs, PtRegs.rsp, layout.userStackPointer & 0xFFFF_FFFF ^ 0x8001_8000)
         case .sigreturnAbsentSS:
             edit(regs, PtRegs.ss, 0x0F)
             expectsReturnFault = true

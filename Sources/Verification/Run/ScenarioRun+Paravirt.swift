@@ -50,6 +50,8 @@ extension ScenarioRun {
             return
         }
         machine.memory.poke(faultAddress, at: vcpuInfo &+ 16)
+        // MOV from CR2 gives the same: Xen emulates it from what it has told the guest (pv_inject_event).
+        machine.cpu.cr2 = faultAddress
         machine[.rdi] = paravirtArgument
         machine[.rsp] &-= 8
         stopAddress = layout.kernelCode
