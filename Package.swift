@@ -24,6 +24,7 @@ let package = Package(
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "COpenSSLTLS", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Files of text (migrations, kernels) become part of the binary.
@@ -66,7 +67,7 @@ let package = Package(
         .target(
             name: "Service",
             dependencies: [
-                "API", "HTTPTransport", "HTTPWire", "Store", "Reports", "Verification", "EntryCode",
+                "API", "HTTPTransport", "HTTPWire", "Store", "Reports", "Verification", "EntryCode", "CMalloc",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),

@@ -67,6 +67,9 @@ package final class AccessControl: Sendable {
     /// Whether there is nothing to decide.
     package var isOpen: Bool { rates.isEmpty && state.withLock { $0.tokens == nil } }
 
+    /// Whether requests need tokens.
+    var knowsTokens: Bool { state.withLock { $0.tokens != nil } }
+
     /// Takes other tokens from now on.
     package func replaceTokens(_ tokens: TokenList) { state.withLock { $0.tokens = tokens } }
 

@@ -94,10 +94,10 @@ package final class Application: RequestHandler {
         } else if isAtHand(incoming.head) {
             respond(responder, answer(incoming, since: start))
         } else {
-            let accepted = shortQueue.submit { [self] in
+            let accepted = shortQueue.submit(for: client(of: incoming)) { [self] in
                 if isComputing(incoming) {
                     enqueue(incoming, responder, on: queue, since: start)
-                } else {
+                } else if !isGivenUp(incoming, responder, since: start) {
                     respond(responder, answer(incoming, since: start))
                 }
             }
@@ -116,12 +116,8 @@ package final class Application: RequestHandler {
     private func enqueue(
         _ incoming: IncomingRequest, _ responder: Responder, on queue: any WorkQueue, since start: Double
     ) {
-        let accepted = queue.submit { [self] in
-            // Whoever gave up while the request waited gets no work done: its answer would go nowhere.
-            if responder.isCancelled {
-                return respond(responder, Finished(HTTPResponse(status: .serviceUnavailable), []))
-            }
-            if environment.uptime_seconds() - start > limits.queue_seconds { return refuse(incoming, responder) }
+        let accepted = queue.submit(for: client(of: incoming)) { [self] in
+            if isGivenUp(incoming, responder, since: start) { return }
             var isWaitHopeless = false
             if queue === self.queue, longQueue !== queue, let request = try? Request(incoming), isLong(request) {
                 let waits = Preferences(request.fields[.prefer]).wait_seconds != nil
@@ -131,6 +127,29 @@ package final class Application: RequestHandler {
             respond(responder, answer(incoming, since: start, responder, isWaitHopeless: isWaitHopeless))
         }
         if !accepted { refuse(incoming, responder) }
+    }
+
+    /// Whoever gave up while the request waited gets no work done: its answer would go nowhere. Who waited for too long is told.
+    private func isGivenUp(_ incoming: IncomingRequest, _ responder: Responder, since start: Double) -> Bool {
+        if responder.isCancelled {
+            respond(responder, Finished(HTTPResponse(status: .serviceUnavailable), []))
+            return true
+        }
+        if environment.uptime_seconds() - start > limits.queue_seconds {
+            refuse(incoming, responder)
+            return true
+        }
+        return false
+    }
+
+    /// Whose turn it is to be served: the token's, where requests have one that was found good, else the address'.
+    private func client(of incoming: IncomingRequest) -> String {
+        if let access, access.knowsTokens,
+            let id = incoming.head.headerFields[.authorization].flatMap(PresentedToken.id(authorization:))
+        {
+            return "token " + id
+        }
+        return incoming.peer.network
     }
 
     private func respond(_ responder: Responder, _ answer: Finished) {
@@ -183,6 +202,7 @@ package final class Application: RequestHandler {
             }
         }
         var finished = answer(incoming, id: id, route: &route) { request in
+            request.client = client(of: incoming)
             request.answerEarly = early
             request.isWaitHopeless = isWaitHopeless
             if let responder { request.isGivenUp = { responder.isCancelled } }
@@ -258,7 +278,8 @@ package final class Application: RequestHandler {
         } catch {
             if error.kind == .internalError {
                 environment.log(
-                    "internal error at \(Application.instance(incoming.head)): \(error.detail) [request \(id)]")
+                    withoutTokens(
+                        "internal error at \(Application.instance(incoming.head)): \(error.detail) [request \(id)]"))
             }
             let (response, body) = Application.answer(error, to: incoming.head, id: id)
             return Finished(response, body)
@@ -270,7 +291,7 @@ package final class Application: RequestHandler {
         if let given = head.headerFields[.requestID], (1...64).contains(given.utf8.count),
             given.utf8.allSatisfy({ Self.isIDCharacter($0) })
         {
-            return given
+            return withoutTokens(given)
         }
         // The trace id of W3C's traceparent is its second part.
         if let parts = head.headerFields[.traceParent]?.split(separator: "-"), parts.count >= 4,
@@ -302,7 +323,8 @@ package final class Application: RequestHandler {
 
     /// What a problem names as its occurrence: the path, without the query.
     private static func instance(_ head: HTTPRequest) -> String {
-        String((head.path ?? "/").prefix { $0 != "?" }.prefix(512))
+        // First redacted: half a token is one too.
+        String(withoutTokens(String((head.path ?? "/").prefix { $0 != "?" })).prefix(512))
     }
 
     /// The answer to a request that comes to no handler: counted, logged and with an id like any other.
@@ -337,7 +359,9 @@ package final class Application: RequestHandler {
         fields[.contentType] = asText ? "text/plain; charset=utf-8" : "application/problem+json"
         fields[.cacheControl] = "no-store"
         fields[.vary] = "Accept"
-        let body = asText ? [UInt8](problem.text.utf8) : problem.json(instance: instance, id: id).bytes
+        let text = asText ? problem.text : problem.json(instance: instance, id: id).text
+        // What the client sent may be repeated in it, and may be a token in the wrong place.
+        let body = [UInt8](withoutTokens(text).utf8)
         return (HTTPResponse(status: .init(code: problem.kind.status), headerFields: fields), body)
     }
 }

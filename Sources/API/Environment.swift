@@ -5,8 +5,11 @@ package import Verification
 
 /// Runs work away from the event loop: a bounded queue of some threads.
 package protocol WorkQueue: AnyObject, Sendable {
-    /// Queues work; false when the queue is full or closed.
+    /// Queues work that is nobody's in particular; false when the queue is full or closed.
     func submit(_ work: @escaping @Sendable () -> Void) -> Bool
+
+    /// Queues work of a client; false when the queue is full or closed, or holds the client's share already.
+    func submit(for client: String, _ work: @escaping @Sendable () -> Void) -> Bool
 
     /// Pieces of work that wait.
     var waiting: Int { get }
@@ -16,6 +19,8 @@ package protocol WorkQueue: AnyObject, Sendable {
 }
 
 extension WorkQueue {
+    package func submit(for client: String, _ work: @escaping @Sendable () -> Void) -> Bool { submit(work) }
+
     package var waiting: Int { 0 }
     package var isBusy: Bool { false }
 }

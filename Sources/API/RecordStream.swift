@@ -22,13 +22,15 @@ final class RecordStream: BodySource {
     /// Reads the next page; nil when that fails. Called on one thread at a time.
     private let next: @Sendable () -> Page?
     private let queue: any WorkQueue
+    private let client: String
     /// More is loaded when less than this is left.
     private static let lowBytes = 16 * 1024
 
     /// A stream that begins with `first`.
-    init(first: Page, queue: any WorkQueue, next: @escaping @Sendable () -> Page?) {
+    init(first: Page, queue: any WorkQueue, client: String = "", next: @escaping @Sendable () -> Page?) {
         self.next = next
         self.queue = queue
+        self.client = client
         state.withLock { state in
             state.bytes = first.bytes
             state.isComplete = first.isLast
@@ -51,7 +53,7 @@ final class RecordStream: BodySource {
             if mustLoad { state.isLoading = true }
             return (count > 0 ? .bytes(count) : .notNow, mustLoad)
         }
-        if mustLoad && !queue.submit({ [self] in load() }) {
+        if mustLoad && !queue.submit(for: client, { [self] in load() }) {
             // Overloaded: this body is cut off, and the peer sees that it is.
             state.withLock { $0.hasFailed = true }
             return .failed

@@ -17,6 +17,8 @@ package struct Request: Sendable {
     package var isGivenUp: @Sendable () -> Bool = { false }
     /// Sends an answer before the handler is done; what it returns must then be that same answer.
     package var answerEarly: (@Sendable (Answer) -> Void)?
+    /// Who is served in turn with others; empty for nobody in particular.
+    package var client = ""
     /// The threads for what takes long are taken: who would wait for an answer only so long gets one at once.
     package var isWaitHopeless = false
 

@@ -63,7 +63,7 @@ extension Application {
                 "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? progressText(of: stored))\n"
             return Answer(.ok, .text, [UInt8](line.utf8), fields: fields)
         }
-        if format == .ndjson { return try recordStream(of: stored.id) }
+        if format == .ndjson { return try recordStream(of: stored.id, for: request.client) }
         let bytes: [UInt8]
         do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
         var answer = try reportAnswer(
@@ -89,7 +89,7 @@ extension Application {
     }
 
     /// Every scenario's record of a simulation, in scenario order, a line for each, read while it is sent.
-    func recordStream(of id: SimulationID) throws(Problem) -> Answer {
+    func recordStream(of id: SimulationID, for client: String) throws(Problem) -> Answer {
         let rows = limits.streamRows
         @Sendable func page(_ cursor: String?) throws(StoreError) -> (page: RecordStream.Page, next: String?) {
             let page = try store.scenarios(of: id, limit: rows, cursor: cursor)
@@ -105,7 +105,7 @@ extension Application {
             answer.body = first.page.bytes
             return answer
         }
-        answer.stream = RecordStream(first: first.page, queue: shortQueue) {
+        answer.stream = RecordStream(first: first.page, queue: shortQueue, client: client) {
             guard let place = cursor.withLock({ $0 }), let read = try? page(place) else { return nil }
             cursor.withLock { $0 = read.next }
             return read.page

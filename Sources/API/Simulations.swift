@@ -204,8 +204,8 @@ extension Application {
         let table = if let inline { inline } else { try resolve(reference ?? "") }
         let preferences = Preferences(request.fields[.prefer])
         if preferences.respondsAsync || preferences.wait_seconds == 0 || request.isWaitHopeless {
-            let applied = preferences.respondsAsync ? "respond-async" : preferences.wait_seconds == 0 ? "wait=0" : nil
-            return try startLater(table, order, name: inline?.name, applied: applied)
+            let applied = preferences.respondsAsync ? "respond-async" : preferences.wait_seconds.map { "wait=\($0)" }
+            return try startLater(table, order, name: inline?.name, applied: applied, for: request.client)
         }
         let start = environment.uptime_seconds()
         if let seconds = preferences.wait_seconds, let early = request.answerEarly {
@@ -233,7 +233,7 @@ extension Application {
     }
 
     func startLater(
-        _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String?
+        _ table: EntryTable, _ order: SimulationOrder, name: String?, applied: String?, for client: String
     ) throws(Problem) -> Answer {
         // Before anything is promised: a 202 has no way to say it later but by failing.
         if !order.selectsAny(of: table, kernels: kernels) {
@@ -251,7 +251,9 @@ extension Application {
                         createdAt: environment.now())))
         } catch { throw Problem(error) }
         let queue = order.request.nesting > 0 ? longQueue : queue
-        let accepted = queue.submit { [self] in finishLater(id, table, digest, order, name: name ?? table.name) }
+        let accepted = queue.submit(for: client) { [self] in
+            finishLater(id, table, digest, order, name: name ?? table.name)
+        }
         if !accepted {
             // Only what has ended can be removed; left queued, it would keep its configuration from being removed.
             _ = try? perform(.cancelSimulation(id, at: environment.now()))

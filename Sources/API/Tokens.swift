@@ -7,13 +7,21 @@ struct PresentedToken {
 
     /// The token of an `Authorization` field; nil where it is none of ours.
     init?(authorization: String) {
+        guard let (token, id) = Self.taken(apart: authorization) else { return nil }
+        self.id = id
+        digest = Digest(of: token.utf8)
+    }
+
+    /// The public part of the same, whose secret was looked at before.
+    static func id(authorization: String) -> String? { taken(apart: authorization)?.id }
+
+    private static func taken(apart authorization: String) -> (token: Substring, id: String)? {
         let parts = authorization.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
         let token = parts[1].drop { $0 == " " }
         let pieces = token.split(separator: "_", maxSplits: 2)
         guard token.utf8.count <= 128, pieces.count == 3, pieces[0] == "gh" else { return nil }
-        id = String(pieces[1])
-        digest = Digest(of: token.utf8)
+        return (token, String(pieces[1]))
     }
 }
 

@@ -64,7 +64,9 @@ extension Application {
             if wait.answer == nil && request.isGivenUp() { return .cancelled }
             // Whether it is about anything is known once scenarios are.
             if now - start >= seconds, progress.scenarios > 0, wait.beginAnswer() {
-                let answer = promise(id, table, digest, order, name: name)
+                var answer = promise(id, table, digest, order, name: name)
+                // Honoured: the answer came when the wait was over, and not when the simulation was.
+                answer?.fields[.preferenceApplied] = "wait=\(Int(seconds))"
                 if let answer {
                     if let number = wait.number.withLock({ $0 }) { running.name(number, id) }
                     answerEarly(answer)

@@ -134,7 +134,7 @@ extension Guard {
     fileprivate var isHostile: Bool {
         switch self {
         case .inboundResets, .causedResets, .controlFrames, .errorBudget, .headerListRepeated, .continuations,
-            .outboundAcknowledgements, .smallPieces:
+            .outboundAcknowledgements, .smallPieces, .lateHeaders:
             true
         default:
             false

@@ -32,8 +32,10 @@ package enum Guard: String, Sendable, CaseIterable {
     case slowUpload = "slow_upload"
     /// More DATA frames or chunks of a few bytes than `WireLimits.smallPieces`.
     case smallPieces = "small_pieces"
-    /// DATA on a stream that the peer had ended, or more of it than was under way when we ended the stream.
+    /// DATA or HEADERS on a stream that the peer had ended, or more DATA than was under way when we ended the stream.
     case closedStreams = "closed_streams"
+    /// More header blocks than were under way on streams that we have reset, or more in them than an honest client's.
+    case lateHeaders = "late_headers"
     /// A response replaced by 503 because too many bytes wait for the peer.
     case parkedResponses = "parked_responses"
     /// The preface did not come in time.

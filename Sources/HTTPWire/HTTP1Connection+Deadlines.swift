@@ -9,6 +9,11 @@ extension HTTP1Connection {
         case .length, .chunked: checkBody()
         case .head where headBegan == nil:
             trim()
+            if let stopIdleBy, stopIdleBy < now {
+                isOver = true
+                reading = .never
+                return
+            }
             // The first request has as long as a preface of HTTP/2.
             let isFirst = stream.number < 0
             let limit = isFirst ? limits.prefaceMilliseconds : limits.idleMilliseconds
@@ -47,8 +52,12 @@ extension HTTP1Connection {
         self.now = now
         isStopping = true
         endsAfterAnswer = true
-        // Nothing was asked, so nobody is owed an answer.
-        if current == nil && !writer.isBusy && headBegan == nil {
+        guard current == nil && !writer.isBusy && headBegan == nil else { return }
+        // Nothing was asked, so nobody is owed an answer. But who asked a moment ago is about to ask again, or has: the next answer
+        // says that it is the last.
+        if stream.number > 0 && now.since(idleSince) <= limits.stopIdleMilliseconds {
+            stopIdleBy = MonotonicTime(milliseconds: now.milliseconds + limits.stopIdleMilliseconds)
+        } else {
             isOver = true
             reading = .never
         }

@@ -56,6 +56,8 @@ package final class HTTP1Connection: ConnectionCodec {
     /// The answer cannot be completed: cutting it off is the only way to say so.
     var isBroken = false
     var isStopping = false
+    /// Until then a connection without a request stays, that had one shortly before the stop began.
+    var stopIdleBy: MonotonicTime?
 
     // Timers.
     let opened: MonotonicTime

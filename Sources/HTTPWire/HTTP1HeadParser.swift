@@ -101,6 +101,9 @@ enum HTTP1HeadParser {
         return Unmanaged<Found>.fromOpaque(data).takeUnretainedValue()
     }
 
+    /// The methods that the parser knows; HTTP/2 takes the same, so that a request has one answer over both.
+    static let methods = Set((0..<34).map { String(cString: http_method_str(http_method($0))) })
+
     private static func head(
         _ bytes: UnsafeRawBufferPointer, _ found: Found, _ number: http_method, minor: Int, isSecure: Bool
     ) throws(Fault) -> HTTP1Head {

@@ -37,6 +37,18 @@ extension HTTP2Connection {
         return false
     }
 
+    /// Charges a frame of a header block that is decoded for HPACK's sake and shown to nobody.
+    ///
+    /// libnghttp2 has no callback for its fields, so that they are charged before: a byte can be a whole field, an index into
+    /// HPACK's table (RFC 7541 section 6.1), and none is more than one.
+    func ignoreBlock(_ header: nghttp2_frame_hd) -> Int32 {
+        ignoredFieldsLeft -= header.length
+        // What comes in CONTINUATION is told to nobody, so it counts before it comes.
+        let isWhole = header.flags & UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue) != 0
+        if !isWhole { ignoredFieldsLeft -= limits.ignoredFields / 2 }
+        return ignoredFieldsLeft < 0 ? trip(.lateHeaders) : HTTP2Callbacks.success
+    }
+
     /// Credits body bytes that moved, so that the window updates they cost are not taken for a flood.
     func earnControlFrames(bytes: Int) {
         controlFrames.earn(bytes: bytes, perToken: limits.bodyBytesPerControlFrame)

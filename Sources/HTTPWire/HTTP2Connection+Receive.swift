@@ -8,13 +8,20 @@ extension HTTP2Connection {
         switch UInt32(header.type) {
         case NGHTTP2_HEADERS.rawValue:
             if headBegan == nil { headBegan = now }
+            block = header
             let isOpen = slot(of: StreamID(header.stream_id)) != nil
             switch history.sawHeaders(header.stream_id, isOpen: isOpen) {
             case .fine:
                 if Self.endsStream(header) { history.peerEnded(header.stream_id) }
                 return HTTP2Callbacks.success
+            case .late:
+                if Self.endsStream(header) { history.peerEnded(header.stream_id) }
+                guard controlFrames.take(now: now) else { return trip(.lateHeaders) }
+                return ignoreBlock(header)
             case .unexpected: return breach(NGHTTP2_PROTOCOL_ERROR)
-            case .closed, .late: return breach(NGHTTP2_STREAM_CLOSED)
+            case .closed:
+                end(.closedStreams, code: NGHTTP2_STREAM_CLOSED.rawValue)
+                return HTTP2Callbacks.fatal
             }
         case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
             // libnghttp2 looks at no PRIORITY at all where priorities are switched off.
@@ -53,7 +60,7 @@ extension HTTP2Connection {
             emit(.tripped(.requestsInWork, closes: false))
             lateBytes += limits.streamWindowBytes
             _ = nghttp2_submit_rst_stream(session, 0, stream.number, NGHTTP2_REFUSED_STREAM.rawValue)
-            return HTTP2Callbacks.temporal
+            return ignoreBlock(frame.hd) == HTTP2Callbacks.success ? HTTP2Callbacks.temporal : HTTP2Callbacks.fatal
         }
         _ = openSlot(for: stream)
         return HTTP2Callbacks.success
@@ -74,6 +81,7 @@ extension HTTP2Connection {
     private func refuseMalformed(_ stream: Int32) -> Int32 {
         emit(.tripped(.malformedRequest, closes: false))
         _ = nghttp2_submit_rst_stream(session, 0, stream, NGHTTP2_PROTOCOL_ERROR.rawValue)
+        guard ignoreBlock(block) == HTTP2Callbacks.success else { return HTTP2Callbacks.fatal }
         let result = chargeError()
         return result == HTTP2Callbacks.success ? HTTP2Callbacks.temporal : result
     }
@@ -90,7 +98,8 @@ extension HTTP2Connection {
         let factor = max(1, limits.oversizedHeaderFactor)
         let isHopeless =
             head.listBytes > limits.headerListBytes * factor || head.listFields > limits.headerListFields * factor
-        return isHopeless ? HTTP2Callbacks.temporal : HTTP2Callbacks.success
+        guard isHopeless else { return HTTP2Callbacks.success }
+        return ignoreBlock(block) == HTTP2Callbacks.success ? HTTP2Callbacks.temporal : HTTP2Callbacks.fatal
     }
 
     /// A frame is complete.
@@ -138,6 +147,7 @@ extension HTTP2Connection {
             emit(.tripped(.malformedRequest, closes: false))
             return refuse(slot, .invalidAuthority)
         }
+        if !HTTP1HeadParser.methods.contains(request.method.rawValue) { return refuse(slot, .methodUnknown) }
         if let length = head.contentLength, length > limits.requestBodyBytes {
             emit(.tripped(.requestBody, closes: false))
             return refuse(slot, .bodyTooLarge)

@@ -197,6 +197,7 @@ extension HTTP2Connection {
         case NGHTTP2_RST_STREAM.rawValue:
             // What was under way when the peer learns of it fits into its window.
             lateBytes += limits.streamWindowBytes
+            ignoredFieldsLeft = min(limits.ignoredFields, ignoredFieldsLeft + limits.ignoredFieldsPerReset)
             return causedResets.take(now: now) ? HTTP2Callbacks.success : trip(.causedResets)
         case NGHTTP2_GOAWAY.rawValue:
             if frame.pointee.goaway.error_code != NGHTTP2_NO_ERROR.rawValue {

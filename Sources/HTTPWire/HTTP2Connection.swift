@@ -50,6 +50,10 @@ package final class HTTP2Connection: ConnectionCodec {
     @exclusivity(unchecked) var frames = FrameScanner()
     /// Bytes of DATA that may still come for streams that we have reset.
     var lateBytes = 0
+    /// Fields that may still come in header blocks which nobody looks at.
+    var ignoredFieldsLeft: Int
+    /// The latest HEADERS frame.
+    @exclusivity(unchecked) var block = nghttp2_frame_hd()
     /// Some slot owes a 100.
     @exclusivity(unchecked) var owesContinue = false
     /// Set once, when the session may not be used any more; the code goes into a last GOAWAY.
@@ -87,6 +91,7 @@ package final class HTTP2Connection: ConnectionCodec {
         controlFrames = TokenBucket(limits.controlFrames, now: now)
         smallPieces = TokenBucket(limits.smallPieces, now: now)
         errorsLeft = limits.lifetimeErrors
+        ignoredFieldsLeft = limits.ignoredFields
         var created: OpaquePointer?
         HTTP2Callbacks.withCallbacksAndOptions(limits) { callbacks, options in
             // The user data is set below: `self` is not whole yet.

@@ -44,7 +44,9 @@ package enum StandardAnswer: CaseIterable {
         default: break
         }
         let instance =
-            path.map { #","instance":"\#(Self.escaped(String($0.prefix { $0 != "?" }.prefix(512))))""# } ?? ""
+            path.map {
+                #","instance":"\#(Self.escaped(String(withoutTokens(String($0.prefix { $0 != "?" })).prefix(512))))""#
+            } ?? ""
         let text = """
             {"type":"/problems#\(code)","title":"\(title)","status":\(status.code),"detail":"\(detail)"\
             \(instance),"code":"\(code)"}

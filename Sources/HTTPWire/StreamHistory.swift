@@ -4,7 +4,7 @@
 /// request that was refused are on their way. But a stream that was skipped, or that the peer itself has ended or reset, is an
 /// error of the connection (RFC 9113 sections 5.1 and 5.1.1).
 struct StreamHistory {
-    /// What HEADERS on a stream would be.
+    /// What a frame on a stream would be.
     enum Verdict: Equatable {
         case fine
         /// The stream was skipped, or is older than anything that is remembered.
@@ -34,7 +34,7 @@ struct StreamHistory {
         }
         if isOpen { return .fine }
         guard let bit = bit(stream), used & bit != 0 else { return .unexpected }
-        return ended & bit != 0 ? .closed : .fine
+        return ended & bit != 0 ? .closed : .late
     }
 
     /// Looks at DATA on `stream`, which is not open.

@@ -85,6 +85,13 @@ package struct WireLimits: Sendable, Equatable {
     /// Bytes below which a DATA frame or a chunk counts as small.
     package var smallPieceBytes: Int = 64
 
+    /// Fields, at one for each byte, in header blocks that are decoded and ignored: of trailers on streams that we have reset, and
+    /// the rest of blocks whose stream was reset while they came. Beyond: the connection ends.
+    package var ignoredFields: Int = 64 * 1024
+
+    /// As many come back with each stream that we reset, to the limit above: what was under way then.
+    package var ignoredFieldsPerReset: Int = 8 * 1024
+
     /// Malformed requests, refused bodies and invalid frames in the life of one connection.
     package var lifetimeErrors: Int = 200
 
@@ -117,6 +124,9 @@ package struct WireLimits: Sendable, Equatable {
 
     /// Time without an open stream.
     package var idleMilliseconds: Int64 = 120_000
+
+    /// Time that an HTTP/1 connection without a request stays in a graceful stop, where its last answer is no older than this.
+    package var stopIdleMilliseconds: Int64 = 1_000
 
     /// Time the peer gets to answer the PING of a graceful stop.
     package var stopPingMilliseconds: Int64 = 1_000

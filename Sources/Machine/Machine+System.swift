@@ -46,6 +46,8 @@ extension Machine {
             case 3:
                 // Reserved bits, such as those of a stray address, are refused (SDM vol. 2, MOV to control registers).
                 if value & (0x7FF << 52) != 0 { throw .generalProtection() }
+                // So is bit 63 without CR4.PCIDE.
+                if value >> 63 != 0 && cpu.cr4 & 1 << 17 == 0 { throw .generalProtection() }
                 cost.cr3Writes &+= 1
                 // Bit 63 asks not to flush and is not stored (SDM vol. 3, 4.10.4.1).
                 cpu.cr3 = value & ~(1 << 63)

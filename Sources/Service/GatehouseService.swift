@@ -54,6 +54,11 @@ package struct ServiceConfiguration: Sendable {
                 "TLS needs a certificate and a key (--certificate, --key)"
                     + (tlsAddresses.isEmpty ? "; an inherited socket's name asks for it" : ""))
         }
+        if tls != nil, tlsAddresses.isEmpty, !sockets.contains(where: \.isTLS) {
+            throw ServiceError(
+                "--certificate, --key and --client-ca are for addresses of --tls-listen, and there is none: "
+                    + "nothing would be encrypted, and no client asked for a certificate")
+        }
         if allowsOpenAddresses { return }
         let open = "; --allow-open does without (who can reach the port can then do everything)"
         for address in addresses where !address.isLoopback {
@@ -99,6 +104,7 @@ package final class GatehouseService: Sendable {
     private let pool: WorkerPool
     private let shortPool: WorkerPool
     private let longPool: WorkerPool
+    private let trimmer: MemoryTrimmer
     private let configuration: ServiceConfiguration
     private let logger: Logger
 
@@ -106,6 +112,7 @@ package final class GatehouseService: Sendable {
     package init(_ configuration: ServiceConfiguration, logger: Logger) throws(ServiceError) {
         self.configuration = configuration
         self.logger = logger
+        MemoryTrimmer.prepare()
         try configuration.checkProtection()
         let tokens = try configuration.tokens.map { (path) throws(ServiceError) in try TokenList.read(file: path) }
         access = AccessControl(tokens: tokens, rates: configuration.rates)
@@ -128,11 +135,15 @@ package final class GatehouseService: Sendable {
             environment: Self.environment(configuration, logger, transport), limits: configuration.limits,
             access: access, version: programVersion)
         server = Server(handler: application, limits: configuration.transport)
-        transport.server.withLock { $0 = server }
+        let measured = server
+        transport.server.withLock { $0 = measured }
+        let pools = [pool, shortPool, longPool]
+        trimmer = MemoryTrimmer { pools.allSatisfy(\.isIdle) && measured.counters.requestsInWork == 0 }
         do {
             if let tls = configuration.tls { try server.loadTLS(tls) }
             try server.start(on: configuration.endpoints, threads: configuration.eventLoops)
         } catch {
+            trimmer.stop()
             shortPool.close()
             pool.close()
             longPool.close()
@@ -195,6 +206,7 @@ package final class GatehouseService: Sendable {
     ///
     /// Simulations may go on for as long as is left of the grace, but for what it takes to say that they were stopped.
     package func stop() {
+        trimmer.stop()
         application.startDraining()
         // Balancers look at /readyz over new connections, so that the listeners must outlive the answer.
         if configuration.drain_seconds > 0 { Thread.sleep(forTimeInterval: Double(configuration.drain_seconds)) }

@@ -2,18 +2,41 @@ import API
 import Foundation
 import Synchronization
 
-/// A bounded queue of work on a fixed number of threads.
+/// A bounded queue of work on a fixed number of threads, fair between clients.
+///
+/// Clients that wait take turns, each with one piece of work; the pieces of one client are done in their order. One client has at most
+/// half of the places, so that none can fill the queue.
 package final class WorkerPool: WorkQueue {
+    private typealias Work = @Sendable () -> Void
+
     private struct State {
-        var waiting: [@Sendable () -> Void] = []
-        var head = 0
+        /// What waits, by client; those that have nothing are not there.
+        var waiting: [String: FirstInFirstOut<Work>] = [:]
+        /// Clients with waiting work, the next to be served first; each stands there once.
+        var turns = FirstInFirstOut<String>()
+        var count = 0
         var isClosed = false
         var running = 0
+
+        mutating func append(_ work: @escaping Work, for client: String) {
+            if waiting[client] == nil { turns.append(client) }
+            waiting[client, default: FirstInFirstOut()].append(work)
+            count += 1
+        }
+
+        mutating func next() -> Work? {
+            guard let client = turns.popFirst(), let work = waiting[client]?.popFirst() else { return nil }
+            if waiting[client]?.isEmpty == false { turns.append(client) } else { waiting[client] = nil }
+            count -= 1
+            return work
+        }
     }
 
     private let condition = NSCondition()
     private let state = Mutex(State())
     private let limit: Int
+    /// Places of one client.
+    private let share: Int
     private let threads: Int
 
     /// - Parameters:
@@ -22,6 +45,7 @@ package final class WorkerPool: WorkQueue {
     ///   - limit: Largest number of pieces of work that wait.
     package init(name: String = "worker", threads: Int, limit: Int) {
         self.limit = limit
+        share = max(1, limit / 2)
         self.threads = threads
         for index in 0..<threads {
             let thread = Thread { [self] in work() }
@@ -32,10 +56,12 @@ package final class WorkerPool: WorkQueue {
         }
     }
 
-    package func submit(_ work: @escaping @Sendable () -> Void) -> Bool {
+    package func submit(_ work: @escaping @Sendable () -> Void) -> Bool { submit(for: "", work) }
+
+    package func submit(for client: String, _ work: @escaping @Sendable () -> Void) -> Bool {
         let accepted = state.withLock { state -> Bool in
-            guard !state.isClosed, state.waiting.count - state.head < limit else { return false }
-            state.waiting.append(work)
+            guard !state.isClosed, state.count < limit, state.waiting[client]?.count ?? 0 < share else { return false }
+            state.append(work, for: client)
             return true
         }
         if accepted {
@@ -46,29 +72,26 @@ package final class WorkerPool: WorkQueue {
         return accepted
     }
 
-    package var waiting: Int { state.withLock { $0.waiting.count - $0.head } }
+    package var waiting: Int { state.withLock { $0.count } }
 
-    package var isBusy: Bool { state.withLock { $0.running + $0.waiting.count - $0.head >= threads } }
+    package var isBusy: Bool { state.withLock { $0.running + $0.count >= threads } }
+
+    /// Nothing waits and nothing runs.
+    package var isIdle: Bool { state.withLock { $0.running == 0 && $0.count == 0 } }
 
     /// Takes no more work, and returns once what was queued is done.
     package func close() {
         state.withLock { $0.isClosed = true }
         condition.lock()
         condition.broadcast()
-        while state.withLock({ $0.running > 0 || $0.head < $0.waiting.count }) { condition.wait() }
+        while state.withLock({ $0.running > 0 || $0.count > 0 }) { condition.wait() }
         condition.unlock()
     }
 
     private func next() -> (@Sendable () -> Void)? {
         state.withLock { state in
-            guard state.head < state.waiting.count else { return nil }
-            let work = state.waiting[state.head]
-            state.head += 1
-            if state.head > 256 && state.head * 2 > state.waiting.count {
-                state.waiting.removeFirst(state.head)
-                state.head = 0
-            }
-            state.running += 1
+            let work = state.next()
+            if work != nil { state.running += 1 }
             return work
         }
     }
@@ -94,5 +117,28 @@ package final class WorkerPool: WorkQueue {
             condition.broadcast()
             condition.unlock()
         }
+    }
+}
+
+/// A queue whose first element goes in constant time.
+struct FirstInFirstOut<Element> {
+    private var elements: [Element] = []
+    private var head = 0
+
+    var count: Int { elements.count - head }
+    var isEmpty: Bool { count == 0 }
+
+    mutating func append(_ element: Element) { elements.append(element) }
+
+    mutating func popFirst() -> Element? {
+        guard head < elements.count else { return nil }
+        let element = elements[head]
+        head += 1
+        // What was taken is released at the latest when as much again was.
+        if head * 2 >= elements.count {
+            elements.removeFirst(head)
+            head = 0
+        }
+        return element
     }
 }

@@ -72,8 +72,6 @@ package enum Probe: String, Sendable, Hashable, CaseIterable {
     case pendingSignal = "pending-signal"
     /// The kernel has put off a flush of the user's translations to the return (page-table isolation with PCIDs).
     case pendingFlush = "pending-flush"
-    /// The same, and the return is to a 16-bit stack.
-    case pendingFlushLDTStack = "pending-flush-16-bit-ss"
     /// The program is single-stepped: TF is set when it enters the kernel. At SYSENTER it has neither NT nor AC set.
     case singleStep = "single-step"
     /// A debugger sets TF while the program is in the kernel.

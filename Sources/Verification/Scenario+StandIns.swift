@@ -56,11 +56,7 @@ extension EntryImage {
         return isTried && table.options["INTEL_TDX_GUEST"] ?? false ? [.hostInterrupt] : []
     }
 
-    var flushProbes: [Probe] {
-        if layout.userFlushMask == nil { return [] }
-        return !platform.isXen && table.options["X86_16BIT"] ?? false
-            ? [.pendingFlush, .pendingFlushLDTStack] : [.pendingFlush]
-    }
+    var flushProbes: [Probe] { layout.userFlushMask == nil ? [] : [.pendingFlush] }
 
     /// Work that waits for the return to user mode.
     func workProbes(_ vector: UInt8) -> [Probe] {

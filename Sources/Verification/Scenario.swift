@@ -300,7 +300,7 @@ extension EntryImage {
         case .tableCall, .unknownCall: "any program makes system calls"
         case .trackedCall, .tracedCall: "any program under nohz_full, audit, seccomp or strace"
         case .pendingSignal: "another process sends a signal meanwhile"
-        case .pendingFlush, .pendingFlushLDTStack:
+        case .pendingFlush:
             "the kernel changes the program's memory while its own page tables are loaded"
         case .singleStep, .setTrapFlag, .movSS, .movSSStep, .watchpoint:
             "a debugger steps the program or watches its data"

@@ -176,6 +176,8 @@ struct Serve: ParsableCommand {
                 certificate: certificate, key: key, clientAuthorities: clientCa ?? settings.text("client-ca"))
         } else if certificate != nil || key != nil {
             throw ValidationError("--certificate and --key go together")
+        } else if clientCa ?? settings.text("client-ca") != nil {
+            throw ValidationError("--client-ca needs --tls-listen, --certificate and --key")
         }
         configuration.tokens = tokens ?? settings.text("tokens")
         configuration.allowsOpenAddresses = try allowOpen || settings.flag("allow-open") ?? false

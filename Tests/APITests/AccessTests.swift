@@ -3,6 +3,7 @@ import Foundation
 import HTTPTypes
 import HTTPWire
 import Store
+import Synchronization
 import Testing
 
 @testable import API
@@ -96,6 +97,36 @@ struct AccessTests {
     }
 
     /// An answer in memory is as protected as any other: the denial comes before the look-up.
+    /// A token in a path or a query is a mistake that errors and logs must not spread.
+    @Test func noErrorAndNoLogRepeatsAToken() throws {
+        let (_, of) = try tokens()
+        let token = try #require(of[.admin])
+        let records = Mutex<[RequestRecord]>([])
+        var environment = fixedEnvironment()
+        environment.logRequest = { record in records.withLock { $0.append(record) } }
+        let store = try ResultStore.open(.memory, now: Timestamp(milliseconds: 1_558_085_400_000))
+        let application = Application(
+            store: store, queue: ImmediateQueue(), environment: environment, access: AccessControl(tokens: nil),
+            version: "0")
+        for path in [
+            "/v1/rules/\(token)", "/\(token)", "/v1/rules?format=\(token)", "/v1/rules?\(token)=1",
+            "/v1/configurations/\(token)", "/v1/rules/gh%5F\(token.dropFirst(3))",
+        ] {
+            for accept in ["application/json", "text/plain"] {
+                var head = head("GET", path)
+                head.headerFields[.accept] = accept
+                let answer = application.answer(IncomingRequest(head: head, body: [], peer: peer))
+                #expect(answer.response.status.code >= 400, "\(path)")
+                let text = String(decoding: answer.body, as: UTF8.self)
+                #expect(!text.contains(token.suffix(43)), "\(text)")
+                #expect(path.contains("?") || accept == "text/plain" || text.contains("gh_(token)"), "\(text)")
+            }
+        }
+        let paths = records.withLock { $0.map(\.path) }
+        #expect(paths.count == 12)
+        #expect(!paths.contains { $0.contains(token.suffix(43)) })
+    }
+
     @Test func tokensAreReplaced() throws {
         let (list, of) = try tokens()
         let access = AccessControl(tokens: list)

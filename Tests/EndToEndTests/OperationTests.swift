@@ -36,6 +36,8 @@ import Testing
             (["--listen", "0.0.0.0:0", "--tokens", tokens], "in the clear"),
             (["--tls-listen", "0.0.0.0:0"] + tls, "--tokens"), (["--tls-listen", "127.0.0.1:0"], "--certificate"),
             (["--listen", "127.0.0.1:0", "--key", "x"], "go together"),
+            (["--listen", "127.0.0.1:0"] + tls, "--tls-listen"),
+            (["--listen", "127.0.0.1:0", "--client-ca", path("certificate.pem")], "--tls-listen"),
             (["--listen", "127.0.0.1:0", "--tokens", path("nothing")], "cannot be read"),
             (
                 ["--tls-listen", "127.0.0.1:0", "--certificate", path("nothing.pem"), "--key", path("key.pem")],

@@ -142,6 +142,31 @@ package struct Attack: Sendable {
             "DATA after a reset", "closed_streams",
             setup: { Frame.get(1, path: "/hold", method: "POST", ends: false).bytes + Frame.reset(1).bytes }
         ) { _ in Frame.data(1, [UInt8](repeating: 1, count: 1000)).bytes },
+        flood(
+            "HEADERS after our reset", "late_headers",
+            // Trailer fields that do not end their stream are malformed, so that the stream is reset.
+            setup: {
+                Frame.get(1, path: "/hold", method: "POST", ends: false).bytes
+                    + Frame.headers(1, [("a", "b")], ends: false).bytes
+            }
+        ) { _ in Frame.headers(1, [("a", "b")], ends: false).bytes },
+        flood(
+            "references after our reset", "late_headers",
+            setup: {
+                let large = Frame.indexingBlock([("x", String(repeating: "v", count: 3900))])
+                return Frame.get(1, path: "/hold", method: "POST", ends: false).bytes
+                    + Frame.headers(1, [("a", "b")], ends: false).bytes
+                    + Frame(.headers, flags: Frame.endHeaders, stream: 1, payload: large).bytes
+            }
+        ) { _ in
+            Frame(
+                .headers, flags: Frame.endHeaders, stream: 1, payload: [UInt8](repeating: 0x80 | 62, count: 16_000)
+            ).bytes
+        },
+        flood("HEADERS on a closed stream", "closed_streams", setup: { Frame.get(1).bytes }) { round in
+            if round == 0 { usleep(50_000) }
+            return Frame.headers(1, [("a", "b")]).bytes
+        },
         flood("DATA byte by byte", "small_pieces", setup: { Frame.get(1, method: "POST", ends: false).bytes }) { _ in
             Frame.data(1, [1]).bytes
         },

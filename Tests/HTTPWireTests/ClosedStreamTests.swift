@@ -103,6 +103,79 @@ import Testing
         #expect(wire.client.responses[1]?.isComplete == true)
     }
 
+    /// Trailer fields that crossed our reset are nobody's fault; a block can follow once, and must end the stream.
+    @Test func trailersThatCrossAResetAreToleratedAndNoMore() {
+        let wire = WireHarness { $0.requestsInWork = 0 }
+        wire.send(.get(1, method: "POST", ends: false), .headers(1, [("a", "b")]))
+        #expect(wire.client.resets[1] == Code.refusedStream)
+        #expect(!wire.isClosing)
+        wire.send(.headers(1, [("a", "b")]))
+        #expect(wire.client.goawayCodes == [Self.closed])
+        #expect(wire.closingTrips == [.closedStreams])
+    }
+
+    @Test func headersWithoutEndOnAStreamThatWeResetAreCharged() {
+        let wire = WireHarness { $0.controlFrames = .init(burst: 50, perSecond: 1) }
+        wire.send(.get(1, method: "POST", ends: false), .headers(1, [("a", "b")], ends: false))
+        #expect(wire.client.resets[1] == Code.protocolError)
+        for _ in 0..<40 { wire.send(.headers(1, [], ends: false)) }
+        #expect(!wire.isClosing)
+        for _ in 0..<20 where !wire.isClosing { wire.send(.headers(1, [], ends: false)) }
+        #expect(wire.client.goawayCodes == [Code.enhanceYourCalm])
+        #expect(wire.closingTrips == [.lateHeaders])
+    }
+
+    /// A reference is a byte on the wire and a field of kilobytes behind it.
+    @Test func referencesInIgnoredBlocksAreCharged() {
+        let references = [UInt8](repeating: 0x80 | 62, count: 900)
+        let late = Frame(.headers, flags: Frame.endHeaders, stream: 1, payload: references)
+        let wire = WireHarness {
+            $0.ignoredFields = 4000
+            $0.ignoredFieldsPerReset = 10
+        }
+        let large = Frame.indexingBlock([("x", String(repeating: "v", count: 3000))])
+        wire.send(
+            Frame(
+                .headers, flags: Frame.endHeaders, stream: 1,
+                payload: Frame.block(Frame.request(method: "POST")) + large))
+        wire.send(.headers(1, [("a", "b")], ends: false))
+        for _ in 0..<4 { wire.send(late) }
+        #expect(!wire.isClosing)
+        wire.send(late)
+        #expect(wire.client.goawayCodes == [Code.enhanceYourCalm])
+        #expect(wire.closingTrips == [.lateHeaders])
+    }
+
+    /// CONTINUATION is told to nobody, so a block that is not whole counts for more.
+    @Test func ignoredBlocksThatGoOnAreCharged() {
+        let wire = WireHarness()
+        wire.send(.get(1, method: "POST", ends: false), .headers(1, [("a", "b")], ends: false))
+        let references = [UInt8](repeating: 0x82, count: 16_000)
+        for _ in 0..<5 where !wire.isClosing {
+            wire.send(Frame(.headers, stream: 1, payload: []))
+            for _ in 0..<7 where !wire.isClosing { wire.send(Frame(.continuation, stream: 1, payload: references)) }
+            if !wire.isClosing { wire.send(Frame(.continuation, flags: Frame.endHeaders, stream: 1)) }
+        }
+        #expect(wire.closingTrips == [.lateHeaders])
+    }
+
+    /// The rest of a block whose stream was refused while it came.
+    @Test func blocksOfRefusedRequestsAreCharged() {
+        let wire = WireHarness {
+            $0.requestsInWork = 0
+            $0.ignoredFields = 4000
+            $0.ignoredFieldsPerReset = 1000
+        }
+        let honest = Frame.get(1).payload
+        for index in 0..<30 { wire.send(Frame(.headers, flags: 5, stream: Int32(index * 2 + 1), payload: honest)) }
+        #expect(!wire.isClosing, "what an honest client sends comes back with each reset")
+        let block = honest + [UInt8](repeating: 0x82, count: 2000)
+        for index in 30..<40 where !wire.isClosing {
+            wire.send(Frame(.headers, flags: 5, stream: Int32(index * 2 + 1), payload: block))
+        }
+        #expect(wire.closingTrips == [.lateHeaders])
+    }
+
     @Test func headersOfFramesAreFoundWhereverReadsEnd() {
         let frames: [Frame] = [
             .settings([(3, 5)]), .get(1, method: "POST", ends: false), .data(1, [1, 2, 3]), .data(1, []),

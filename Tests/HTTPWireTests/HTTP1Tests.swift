@@ -316,6 +316,43 @@ import Testing
         #expect(busy.isClosing)
     }
 
+    @Test func aStopLetsWhoAskedAMomentAgoAskOnceMore() {
+        let wire = HTTP1Harness()
+        wire.send(Self.get)
+        wire.respond(.bytes([65]))
+        wire.read()
+        wire.now.milliseconds += 900
+        wire.connection.beginStop(now: wire.now)
+        #expect(wire.connection.closeDecision == .keepOpen)
+        #expect(!wire.text.contains("connection: close"))
+        wire.send(Self.get)
+        wire.respond(.bytes([66]))
+        wire.read()
+        #expect(wire.text.contains("connection: close"))
+        #expect(wire.isClosing)
+    }
+
+    @Test func aStopWaitsAMomentAndNoLonger() {
+        let wire = HTTP1Harness()
+        wire.send(Self.get)
+        wire.respond(.bytes([65]))
+        wire.read()
+        wire.connection.beginStop(now: wire.now)
+        wire.now.milliseconds += 1000
+        wire.connection.checkDeadlines(now: wire.now)
+        #expect(wire.connection.closeDecision == .keepOpen)
+        wire.now.milliseconds += 1
+        wire.connection.checkDeadlines(now: wire.now)
+        #expect(wire.connection.closeDecision == .closeAfterFlush)
+        let old = HTTP1Harness()
+        old.send(Self.get)
+        old.respond(.bytes([65]))
+        old.read()
+        old.now.milliseconds += 1001
+        old.connection.beginStop(now: old.now)
+        #expect(old.connection.closeDecision == .closeAfterFlush, "idle for long")
+    }
+
     @Test func answersToOtherRequestsAreIgnored() {
         let wire = HTTP1Harness()
         wire.send(Self.get)

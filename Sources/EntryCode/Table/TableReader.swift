@@ -52,6 +52,11 @@ package struct TableReader {
 
     /// Notes an unknown name and the nearest known one.
     package mutating func unknown(_ name: String, _ pointer: String, _ what: String, among known: [String]) {
+        // Names beyond those that are listed are counted and not compared with all that are known.
+        guard faults.count < limits.faults else {
+            faultCount += 1
+            return
+        }
         let shown = String(name.prefix(64))
         if let nearest = nearestName(to: name, among: known) {
             fault(pointer, "unknown-\(what)", "unknown \(what) '\(shown)'; did you mean '\(nearest)'?")

@@ -5,7 +5,7 @@ package import Verification
 package struct Comparison: Sendable {
     /// What became of a scenario, in the words that maintainers of Xen know from osstest.
     package enum Outcome: String, Sendable, Hashable, CaseIterable {
-        /// Held before, does not now.
+        /// Held before, does not now; or breaks all that it broke before, and more.
         case regressed
         case fixed
         /// Violated before and after.
@@ -97,6 +97,7 @@ package struct Comparison: Sendable {
             where violation.severity == .violation && !found.contains(violation.rule) { found.append(violation.rule) }
             return found
         }
+        let (baseRules, headRules) = (rules(base), rules(head))
         let outcome: Outcome =
             switch (base?.verdict, head?.verdict) {
             case (_, nil): .gone
@@ -106,10 +107,10 @@ package struct Comparison: Sendable {
             case (.holds?, .holds?): .holds
             case (.holds?, _): .regressed
             case (_, .holds?): .fixed
-            default: .stillViolated
+            default: Set(baseRules).isStrictSubset(of: headRules) ? .regressed : .stillViolated
             }
         return Row(
-            scenario: name, outcome: outcome, baseRules: rules(base), headRules: rules(head),
+            scenario: name, outcome: outcome, baseRules: baseRules, headRules: headRules,
             base: base.map { Report.Cost($0.cost, scenario: name) },
             head: head.map { Report.Cost($0.cost, scenario: name) })
     }

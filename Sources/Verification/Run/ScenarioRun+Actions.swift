@@ -69,7 +69,7 @@ extension ScenarioRun {
             edit(regs, PtRegs.rip, 0x0000_8000_0000_0000)
             edit(regs, PtRegs.rcx, 0x0000_8000_0000_0000)
             expectsReturnFault = true
-        case .sigreturnLDTStack, .pendingFlushLDTStack:
+        case .sigreturnLDTStack:
             edit(regs, PtRegs.ss, 0x07)
             edit(regs, PtRegs.cs, 0x23)
             // Bits on both sides of where the espfix stack takes its address from this.

@@ -93,6 +93,7 @@ extension ScenarioRun {
             if machine.returnGuard == .restriction { machine.cpu.speculationControl = 1 }
         }
         if pendingFlush != nil { setPendingFlush() }
+        setCallNumber()
         setFastCall()
         setCallWork()
         setPreemption()
@@ -161,9 +162,7 @@ extension ScenarioRun {
     }
 
     /// Where a flush of the user's translations is noted that is put off, if the scenario has one pending.
-    var pendingFlush: (word: UInt64, bit: UInt64)? {
-        [.pendingFlush, .pendingFlushLDTStack].contains(scenario.probe) ? userFlushBit : nil
-    }
+    var pendingFlush: (word: UInt64, bit: UInt64)? { scenario.probe == .pendingFlush ? userFlushBit : nil }
 
     private var userFlushBit: (word: UInt64, bit: UInt64)? {
         layout.userFlushMask.map { ($0 & ~7, 1 << (($0 & 7) * 8 + (layout.kernelCR3 & 0x7FF))) }

@@ -97,6 +97,14 @@ extension ScenarioRun {
     /// What such a call returns.
     private static let tableResult: UInt64 = 0x4D2
 
+    /// A number of which no bit may be lost on the way to C: entry code that looks for a call by it has numbers of its own.
+    mutating func setCallNumber() {
+        guard scenario.vector == Platform.syscallVector, scenario.context.isUser,
+            image.functions.contains(where: { $0.model == .syscall && $0.arguments.contains(.number) })
+        else { return }
+        machine[.rax] |= 0x8123_0405
+    }
+
     /// The task has no work that keeps its call from the fast path, and calls what the probe needs.
     mutating func setFastCall() {
         guard let (work, calls) = layout.fastCalls, scenario.vector == Platform.syscallVector else { return }
