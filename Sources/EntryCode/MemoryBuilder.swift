@@ -177,7 +177,8 @@ struct MemoryBuilder {
         machine.cpu.cr3 = kernelCR3
         if !platform.isXen { machine.cpu.pageTableRoot = kernelCR3 & ~0xFFF }
         // PSE, PAE, MCE, PGE, OSFXSR, OSXMMEXCPT, as Linux sets them everywhere.
-        machine.cpu.cr4 = 0x6F0 | (traits.smap ? 1 << 21 : 0) | (traits.fsgsbase ? 1 << 16 : 0) | (hasPCID ? 1 << 17 : 0)
+        machine.cpu.cr4 =
+            0x6F0 | (traits.smap ? 1 << 21 : 0) | (traits.fsgsbase ? 1 << 16 : 0) | (hasPCID ? 1 << 17 : 0)
         fillDescriptors(&machine)
         machine.memory.freeze()
         return (machine, layout)

@@ -1,6 +1,7 @@
 import EntryCode
 import KernelSource
 import Testing
+import Verification
 
 /// The search for the place of a hunk: bounded, and never without a look at the lines.
 struct PatchSearchTests {
@@ -66,6 +67,31 @@ struct PatchSearchTests {
         let right = "@@ -1,\(lines.count) +0,0 @@\n" + lines.map { "-\($0)\n" }.joined()
         let outcome = PatchApplication.apply(Array((top + right).utf8), to: document)
         #expect(outcome.hunks.first?.state == .applied, "\(outcome.text)")
+        // What it had is not taken from the shipped generation.
+        #expect(outcome.document?["sources"]?["files"]?["arch/x86/kernel/idt.c"] == "")
+        #expect(outcome.document?["idt"]?.arrayValue?.isEmpty == true)
+    }
+
+    @Test func anUnfinishedConditionIsNoKernel() throws {
+        let document = try base("#ifdef CONFIG_SMP\n")
+        let table = try EntryTable.read(document)
+        let result = table.simulate(SimulationRequest(selection: ScenarioSelection(patterns: ["bare-metal-amd/*"])))
+        #expect(result.verdict == .invalid)
+        #expect(result.findings.contains { $0.rule == "unterminated" }, "\(result.findings)")
+    }
+
+    @Test func aNewNameOfAPatchIsC() throws {
+        let document = try base("/* x */\n")
+        let text = try #require(document["sources"]?["files"]?[Self.path]?.stringValue)
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let place = try #require(lines.firstIndex(of: "/* x */")) + 1
+        let change = [
+            "-/* x */", "+SYM_CODE_START(own_stub)", "+\tcall\tfunction_of_the_patch", "+SYM_CODE_END(own_stub)",
+        ]
+        let outcome = PatchApplication.apply(Array((head + hunk(place, change)).utf8), to: document)
+        let assumed = outcome.document?["sources"]?["assumed"]?.arrayValue ?? []
+        #expect(assumed.contains("function_of_the_patch"), "\(outcome.text)")
+        #expect(outcome.text.contains("function_of_the_patch comes with the change"), "\(outcome.text)")
     }
 
     @Test func textThatIsNoneIsNamed() throws {

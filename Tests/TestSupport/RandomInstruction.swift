@@ -73,7 +73,7 @@ package struct RandomInstruction {
                 one(&instruction)
             }
         case .pushf, .popf, .int3, .syscall, .sysenter, .swapgs, .rdmsr, .wrmsr, .cli, .sti, .cld, .std, .clac, .stac,
-            .lfence, .mfence, .sfence, .wbinvd, .clts, .hlt, .ud2, .pause, .rdtsc, .rdtscp, .cpuid:
+            .lfence, .mfence, .sfence, .wbinvd, .clts, .hlt, .ud2, .pause, .endbr64, .rdtsc, .rdtscp, .cpuid:
             break
         }
         if canLock(instruction), random.chance(25) { instruction.lock = true }

@@ -159,6 +159,96 @@ struct ContextTests {
         #expect(!signed.isEmpty && Set(signed.values) == ["pt-regs-faithful"], "\(signed)")
     }
 
+    @Test("a system call's number comes to C as the program has it")
+    func number() throws {
+        for change in ["", "\tmovzwl\t%ax, %esi\n"] {
+            var variant = try Variant("linux-6.1")
+            try variant.edit("entry_SYSCALL_64", "\tmovslq\t%eax, %rsi\n", change)
+            let found = try broken(variant, "*/entry_SYSCALL_64/user/return")
+            #expect(Set(found.values) == ["pt-regs-faithful"] && found.count == 3, "\(found)")
+        }
+    }
+
+    @Test("work before a system call of 4.4, by context tracking and by a tracer")
+    func workBeforeCalls() throws {
+        let probes = ["context-tracking", "syscall-trace"]
+        let patterns = probes.map { "bare-metal-*/entry_SYSCALL_64/user/\($0)" }
+        func rules(_ variant: Variant) throws -> [String: Set<String>] {
+            let result = try variant.table().simulate(
+                SimulationRequest(selection: ScenarioSelection(patterns: patterns)))
+            return Dictionary(
+                uniqueKeysWithValues: result.results.map { ($0.scenario.name, Set($0.violations.map(\.rule))) })
+        }
+        var variant = try Variant("linux-4.4")
+        let own = try rules(variant)
+        #expect(own.count == 4 && own.values.allSatisfy { $0 == ["register-hygiene"] }, "\(own)")
+        // The way out by SYSRET from all of pt_regs.
+        try variant.edit(
+            "entry_SYSCALL_64", "\tmovq\tRSP(%rsp), %rsp\n\tUSERGS_SYSRET64\n\nopportunistic_sysret_failed",
+            "\tUSERGS_SYSRET64\n\nopportunistic_sysret_failed")
+        let broken = try rules(variant)
+        #expect(broken.values.allSatisfy { $0.contains("information-leak") }, "\(broken)")
+    }
+
+    // MARK: Values that a processor refuses, or that C would see
+
+    @Test("CR3's bit 63 without PCIDs", arguments: [true, false])
+    func reservedBit(hasPCID: Bool) throws {
+        var variant = try Variant("linux-6.1")
+        try variant.option("PCID", hasPCID)
+        let change = "\tmovq\t%cr3, %rax\n\tandq\t$~0x1800, %rax\n\tbtsq\t$63, %rax\n\tmovq\t%rax, %cr3\n"
+        try variant.edit("error_entry", "\tSWITCH_TO_KERNEL_CR3 scratch_reg=%rax\n", change)
+        let found = try broken(variant, "bare-metal-intel/asm_exc_divide_error/user/return")
+        #expect(found.isEmpty == hasPCID, "\(found)")
+    }
+
+    @Test("reserved bits of SPEC_CTRL")
+    func reservedBits() throws {
+        var variant = try Variant("linux-6.1")
+        try variant.editMacro("IBRS_ENTER", in: "error_entry") {
+            $0.replacing("\tshrq\t$32, %rdx\n", with: "")
+        }
+        let found = try broken(variant, "bare-metal-intel/asm_exc_divide_error/user/return")
+        #expect(found.count == 1, "\(found)")
+    }
+
+    @Test("registers of a program reach C that prepares for the handler", arguments: ["linux-5.3", "linux-6.1"])
+    func hygiene(kernel: String) throws {
+        var variant = try Variant(kernel)
+        try variant.editMacro("PUSH_AND_CLEAR_REGS", in: "error_entry") {
+            $0.replacing("\txorl\t%r8d, %r8d\n", with: "")
+        }
+        let found = try broken(variant, "bare-metal-*/*divide_error/user/return")
+        #expect(Set(found.values) == ["register-hygiene"] && found.count == 2, "\(found)")
+    }
+
+    @Test(
+        "each bit of ESP that the espfix stack's address takes", arguments: ["0xffff8000", "0xfffe0000", "0x7fff0000"])
+    func espfixMask(mask: String) throws {
+        var variant = try Variant("linux-6.1")
+        let pattern = "bare-metal-*/asm_exc_divide_error/user/sigreturn-16-bit-ss"
+        #expect(try broken(variant, pattern).isEmpty)
+        try variant.edit("common_interrupt_return", "$0xffff0000, %eax", "$\(mask), %eax")
+        #expect(try broken(variant, pattern).count == 2)
+    }
+
+    @Test("where programs write the GS base, SMAP is no fence")
+    func fencesWithFSGSBASE() throws {
+        var variant = try Variant("linux-6.1")
+        try variant.option("FENCE_SWAPGS", false)
+        let pattern = "bare-metal-amd/asm_exc_divide_error/user/return"
+        #expect(Array(try broken(variant, pattern).values) == ["speculation-barrier"])
+        try variant.option("FSGSBASE", false)
+        #expect(try broken(variant, pattern).isEmpty)
+    }
+
+    @Test("ENDBR64 is no instruction to a processor without CET")
+    func endBranch() throws {
+        var variant = try Variant("linux-6.1")
+        try variant.edit("error_entry", "\tcld\n", "\tendbr64\n\tcld\n")
+        #expect(try broken(variant, "*/asm_exc_divide_error/*").isEmpty)
+    }
+
     /// The body with the vector as the stub has pushed it.
     private let spurious = """
         	pushq	%rbx

@@ -104,6 +104,7 @@ enum InvariantTable {
     static let atCFunction: [any Invariant.Type] = [
         KernelGSBase.self, StackBounds.self, DirectionFlag.self, AccessFlag.self, NestedTaskFlag.self,
         InterruptFlag.self, NMIMasking.self, KernelPageTable.self, SpeculationBarrier.self, ExitWork.self,
+        RegisterHygiene.self,
     ]
     static let atHandler: [any Invariant.Type] = [
         UserReachableGate.self, Progress.self, ErrorCode.self, PtRegsFaithful.self, NMIMasking.self,
