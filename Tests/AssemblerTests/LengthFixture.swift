@@ -318,6 +318,7 @@ enum LengthFixture {
         5 nopl 8(%rax,%rax)
         3 nopl %eax
         2 pause
+        4 endbr64
         2 rep; nop
         2 rdtsc
         3 rdtscp
