@@ -233,7 +233,7 @@ extension HTTP2Connection {
             _ = nghttp2_session_consume_connection(session, slot.unconsumed)
         }
         heldRequestBytes -= slot.bodyReceived
-        parkedBytes -= slot.bytes.count
+        parkedBytes -= slot.parkedBytes
         if slot.isDelivered && !slot.isAnswered {
             orphans.append(stream)
             emit(.cancelled(stream))

@@ -28,6 +28,7 @@ extension HTTP2Connection {
         let hasBody = !answer.body.isEmpty
         if hasBody {
             slot.bytes = answer.body
+            slot.parkedBytes = answer.body.count
             parkedBytes += answer.body.count
         }
         let result = responseFields.withList(answer.fields, date: date) { list, count in
@@ -99,7 +100,7 @@ extension HTTP2Connection {
     private func answer(_ slot: StreamSlot, _ response: HTTPResponse, body: ResponseBody) {
         var response = response
         var body = body
-        if case .bytes(let bytes) = body, parkedBytes + bytes.count > limits.parkedResponseBytes {
+        if case .bytes(let bytes) = body, parkedBytes + bytes.count > limits.parkedResponseBytes, !isParked(bytes) {
             emit(.tripped(.parkedResponses, closes: false))
             (response, body) = StandardAnswer.tooMuchWaiting.response(path: slot.path)
         }
@@ -123,6 +124,13 @@ extension HTTP2Connection {
         }
     }
 
+    /// Whether another stream of the connection waits with the same storage: then this one costs nothing.
+    private func isParked(_ bytes: [UInt8]) -> Bool {
+        func place(_ bytes: [UInt8]) -> UnsafePointer<UInt8>? { bytes.withUnsafeBufferPointer(\.baseAddress) }
+        let own = place(bytes)
+        return slots.contains { $0.parkedBytes > 0 && place($0.bytes) == own }
+    }
+
     /// Stores the body in the slot; false when the response has none (RFC 9110 section 6.4.1).
     private func take(_ body: ResponseBody, into slot: StreamSlot, status: Int) -> Bool {
         let statusForbidsBody = status == 204 || status == 304
@@ -134,8 +142,10 @@ extension HTTP2Connection {
         case .bytes(let bytes):
             if !statusForbidsBody && !responseFields.hasContentLength { responseFields.addContentLength(bytes.count) }
             if hasNoBody || bytes.isEmpty { return false }
+            slot.parkedBytes =
+                parkedBytes + bytes.count > limits.parkedResponseBytes && isParked(bytes) ? 0 : bytes.count
+            parkedBytes += slot.parkedBytes
             slot.bytes = bytes
-            parkedBytes += bytes.count
             return true
         case .source(let source):
             if hasNoBody {

@@ -29,6 +29,8 @@ final class StreamSlot {
     /// The rest of a finished response body is `bytes[offset...]`.
     @exclusivity(unchecked) var bytes: [UInt8] = []
     var offset = 0
+    /// What of it counts among the connection's waiting bytes: 0 where another stream holds the same storage.
+    var parkedBytes = 0
     @exclusivity(unchecked) var source: (any BodySource)?
     /// The source said "not now", so nothing is owed by the peer.
     var isDeferred = false
@@ -62,6 +64,7 @@ final class StreamSlot {
         stream = StreamID(0)
         path = nil
         bytes = []
+        parkedBytes = 0
         source = nil
     }
 }

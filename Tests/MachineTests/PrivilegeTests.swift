@@ -138,6 +138,7 @@ import Testing
     @Test func controlRegisters() throws {
         var test = try TestMachine(
             "movq %rax, %cr3\nmovq %cr3, %rcx\nmovq %rdx, %cr2\nmovq %cr2, %rsi\nmovq %rbx, %cr3")
+        test.machine.cpu.cr4 |= 1 << 17
         test.machine.cpu[.rax] = 1 << 63 | 0x1234_1801
         test.machine.cpu[.rdx] = 0x99
         test.machine.cpu[.rbx] = TestMachine.stackTop
@@ -148,6 +149,18 @@ import Testing
         let fault = test.fault()
         #expect(fault == .generalProtection(), "a stack address has reserved bits")
         #expect(test.machine.cost.cr3Writes == 1)
+        var without = try TestMachine("movq %rax, %cr3")
+        without.machine.cpu[.rax] = 1 << 63 | 0x1234_1801
+        #expect(without.fault() == .generalProtection(), "bit 63 is reserved without PCIDs")
+    }
+
+    @Test(arguments: [
+        (MSR.speculationControl, UInt64(0x405), true), (MSR.speculationControl, 1 << 32 | 1, false),
+        (MSR.speculationControl, 0x1000, false), (MSR.predictionCommand, 1, true), (MSR.predictionCommand, 2, false),
+    ])
+    func reservedBitsOfSpeculationRegisters(number: UInt32, value: UInt64, isTaken: Bool) throws {
+        var test = try TestMachine("wrmsr")
+        #expect(test.machine.writeMSR(number, value) == isTaken)
     }
 
     @Test func debugRegisters() throws {

