@@ -265,7 +265,7 @@ import Testing
         #expect(wire.client.responses[3]?.status == "200")
         #expect(wire.client.responses[5]?.status == "503")
         #expect(wire.trips == [.parkedResponses])
-        #expect(wire.connection.parkedBytes < 1000)
+        #expect(wire.connection.parkedBytes < 1800)
     }
 
     @Test func errorsOfALifetimeEndTheConnection() {
