@@ -15,14 +15,19 @@ final class MemoryTrimmer: Sendable {
 
     /// - Parameters:
     ///   - seconds: Time between two looks.
+    ///   - resident_bytes: What the process holds.
+    ///   - trim: Gives back what is free.
     ///   - isIdle: Whether nothing is in work.
-    init(seconds: Int = 2, isIdle: @escaping @Sendable () -> Bool) {
+    init(
+        milliseconds: Int = 2000, resident_bytes: @escaping @Sendable () -> Int = { ProcessMetrics.residentBytes },
+        trim: @escaping @Sendable () -> Void = { malloc_trim(0) }, isIdle: @escaping @Sendable () -> Bool
+    ) {
         let thread = Thread { [isOver] in
-            var kept = ProcessMetrics.residentBytes
-            while isOver.wait(timeout: .now() + .seconds(seconds)) == .timedOut {
-                guard isIdle(), ProcessMetrics.residentBytes > kept + Self.growthBytes else { continue }
-                malloc_trim(0)
-                kept = ProcessMetrics.residentBytes
+            var kept = resident_bytes()
+            while isOver.wait(timeout: .now() + .milliseconds(milliseconds)) == .timedOut {
+                guard isIdle(), resident_bytes() > kept + Self.growthBytes else { continue }
+                trim()
+                kept = resident_bytes()
             }
         }
         thread.name = "memory"

@@ -1,43 +1,51 @@
-import Foundation
 import Synchronization
 import Testing
 
 @testable import Service
 
 @Suite struct MemoryTests {
-    private static let mebibyte = 1 << 20
-
-    private final class Flag: Sendable { let isSet = Atomic<Bool>(false) }
-
-    /// 200 MiB in blocks of 4 KiB, used and released but for the last; its address.
-    private static func leaveFreeBlocks() -> Int {
-        let blocks = (0..<51_200).map { _ in
-            let block = malloc(4000)!
-            memset(block, 1, 4000)
-            return block
-        }
-        for block in blocks.dropLast() { free(block) }
-        return Int(bitPattern: blocks[blocks.count - 1])
+    private final class Process: Sendable {
+        let isIdle = Atomic<Bool>(false)
+        let resident_bytes = Atomic<Int>(30 << 20)
+        let trims = Atomic<Int>(0)
+        let looks = Atomic<Int>(0)
     }
 
-    /// Blocks that are free below one that is not stay with the process until somebody trims.
+    /// Waits for some looks of the trimmer; false if it does not look.
+    private func looks(_ count: Int, at process: Process) async throws -> Bool {
+        let wanted = process.looks.load(ordering: .relaxed) + count
+        for _ in 0..<1000 {
+            if process.looks.load(ordering: .relaxed) >= wanted { return true }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        return false
+    }
+
     @Test func idleServicesGiveMemoryBack() async throws {
-        let flag = Flag()
-        let trimmer = MemoryTrimmer(seconds: 1) { flag.isSet.load(ordering: .relaxed) }
+        let process = Process()
+        let trimmer = MemoryTrimmer(
+            milliseconds: 5, resident_bytes: { process.resident_bytes.load(ordering: .relaxed) },
+            trim: {
+                process.trims.wrappingAdd(1, ordering: .relaxed)
+                process.resident_bytes.store(40 << 20, ordering: .relaxed)
+            },
+            isIdle: {
+                process.looks.wrappingAdd(1, ordering: .relaxed)
+                return process.isIdle.load(ordering: .relaxed)
+            })
         defer { trimmer.stop() }
-        let before = ProcessMetrics.residentBytes
-        let pin = Self.leaveFreeBlocks()
-        defer { free(UnsafeMutableRawPointer(bitPattern: pin)) }
-        let after = ProcessMetrics.residentBytes
-        try #require(after > before + Self.mebibyte * 150, "\(before) \(after)")
-        try await Task.sleep(for: .seconds(3))
-        #expect(ProcessMetrics.residentBytes > before + Self.mebibyte * 150, "not while something is in work")
-        flag.isSet.store(true, ordering: .relaxed)
-        var waits = 0
-        while ProcessMetrics.residentBytes > before + Self.mebibyte * 100, waits < 100 {
-            try await Task.sleep(for: .milliseconds(100))
-            waits += 1
-        }
-        #expect(ProcessMetrics.residentBytes <= before + Self.mebibyte * 100, "after \(waits) looks")
+        try #require(try await looks(1, at: process))
+        process.resident_bytes.store(500 << 20, ordering: .relaxed)
+        #expect(try await looks(3, at: process))
+        #expect(process.trims.load(ordering: .relaxed) == 0, "not while something is in work")
+        process.isIdle.store(true, ordering: .relaxed)
+        #expect(try await looks(3, at: process))
+        #expect(process.trims.load(ordering: .relaxed) == 1, "once, for nothing has grown since")
+        process.resident_bytes.store(44 << 20, ordering: .relaxed)
+        #expect(try await looks(3, at: process))
+        #expect(process.trims.load(ordering: .relaxed) == 1, "not for a little")
     }
+
+    /// What the system says of the process, and what the allocator gives back, are there.
+    @Test func theProcessIsMeasured() { #expect(ProcessMetrics.residentBytes > 1 << 20) }
 }
