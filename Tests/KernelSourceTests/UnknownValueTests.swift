@@ -75,6 +75,20 @@ struct UnknownValueTests {
         #expect(calls.count == 2 && calls.allSatisfy { $0.verdict == .violated })
     }
 
+    /// A processor that mispredicts comes to code that was not read; what executes that code alone has no verdict.
+    @Test func unreadCodeOnAMispredictedPathBreaksNothing() throws {
+        let label = "\n.Lerror_kernelspace:\n"
+        let tree = try GenerationTree.tree("linux-6.1", Self.path, [(label, label + "\tvzeroupper\n")])
+        let results = try results(try tree.makeTable()).filter {
+            $0.scenario.name.hasPrefix("bare-metal-intel/asm_exc_divide_error/")
+        }
+        func verdict(_ context: String) -> Verdict? {
+            results.first { $0.scenario.name.hasSuffix("/\(context)/return") }?.verdict
+        }
+        #expect(verdict("user") == .holds)
+        #expect(verdict("kernel") == .undecided)
+    }
+
     /// `asm/paravirt.h`: a guest of Xen reads its flag where Xen keeps it, PUSHF shows the hypervisor's.
     @Test func theFlagOfAGuestIsNotInRFLAGS() throws {
         let check = "\tpushq\t%rax\n\tSAVE_FLAGS\n\ttestl\t$X86_EFLAGS_IF, %eax\n\tjz\t1f\n\tud2\n1:\n\tpopq\t%rax\n"

@@ -6,7 +6,7 @@ enum RegisterHygiene: Invariant {
     static let rule = Rule(
         "register-hygiene", isLatent: true,
         statement:
-            "When the first C code for an event from user mode starts, and its handler, no register that is not an argument holds the user's value.",
+            "When the handler of an event from user mode starts, and C that prepares for it, no register that is not an argument holds the user's value.",
         why: "Values that a user chose in registers that C does not write soon feed speculative gadgets.",
         sources: [
             "Linux 4.16 arch/x86/entry/calling.h, PUSH_AND_CLEAR_REGS (x86/entry/64: Clear extra registers beyond syscall arguments)"
