@@ -150,11 +150,13 @@ final class Connection {
                 return nil
             }
         }
-        switch tls.read(into: loop.input) {
+        let outcome = tls.read(into: loop.input)
+        // Keys may have been exchanged.
+        if outcome != .failed { sendOutput() }
+        if isClosed { return nil }
+        switch outcome {
         case .done(let count): return count
         case .wantsRead: return nil
-        // Only a renegotiation would want it, and there is none.
-        case .wantsWrite: return nil
         case .ended:
             close()
             return nil
@@ -166,7 +168,7 @@ final class Connection {
 
     /// Ends a connection whose TLS has failed once the peer had a moment to read why.
     ///
-    /// OpenSSL has written an alert. Closing with unread input, such as the request that a client of TLS 1.3 sends with its
+    /// OpenSSL has an alert to send. Closing with unread input, such as the request that a client of TLS 1.3 sends with its
     /// last flight, makes the kernel send RST, which overtakes the alert.
     private func drain() {
         isDrained = true
@@ -174,7 +176,10 @@ final class Connection {
         handshakeBy = nil
         endingSince = now
         lingeredAt = now
+        if waiting == nil { sendOutput() }
+        if isClosed { return }
         waiting = nil
+        loop.output.removeAll()
         writeEvent?.deactivate()
         shutdown(socket.number, Int32(SHUT_WR))
         // Whoever works for it works for nobody.
@@ -187,7 +192,11 @@ final class Connection {
 
     private func writable() {
         let now = loop.readClock()
-        if handshakeBy != nil { return shakeHands(now: now) }
+        if handshakeBy != nil {
+            self.now = now
+            if flushWaiting() { shakeHands(now: now) }
+            return
+        }
         pump(now: now)
     }
 
@@ -195,22 +204,20 @@ final class Connection {
     private func shakeHands(now: MonotonicTime) {
         guard let tls else { return }
         self.now = now
-        switch tls.handshake() {
+        let outcome = tls.handshake()
+        if outcome != .failed { sendOutput() }
+        if isClosed { return }
+        switch outcome {
         case .done:
             handshakeBy = nil
-            writeEvent?.deactivate()
-            readEvent?.activate()
             codec = ServerConnection(
                 scratch: loop.scratch, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
             codec.date = loop.date
             if loop.isStopping { codec.beginStop(now: now) }
             pump(now: now)
             // What came together with the end of the handshake is announced by nobody.
-            if !isClosed { readEvent?.fire() }
-        case .wantsRead:
-            writeEvent?.deactivate()
-        case .wantsWrite:
-            writeEvent?.activate()
+            if !isClosed && waiting == nil { readEvent?.fire() }
+        case .wantsRead: break
         case .ended, .failed:
             loop.counters.tripped(.tlsHandshake)
             if tls.wasCleartext { sendCleartextHint() }
@@ -272,32 +279,57 @@ final class Connection {
 
     /// Writes what is ready; true when the turn's share was written and more may be ready.
     private func flush() -> Bool {
-        if let waiting {
-            guard send(waiting) else { return false }
-            self.waiting = nil
-            writeEvent?.deactivate()
-            resumeReading()
-        }
+        guard flushWaiting() else { return false }
         var wroteSome = false
         // At most a megabyte per turn, so that one fast reader does not starve the others.
-        for _ in 0..<16 {
-            codec.writeOutput(into: loop.output, now: now)
-            if loop.output.isEmpty { return wroteSome }
-            wroteSome = true
-            guard send(loop.output) else {
-                if !isClosed { wait(for: loop.output) }
-                loop.output.removeAll()
-                return false
+        for _ in 0..<loop.limits.writesPerTurn {
+            if let tls {
+                codec.writeOutput(into: loop.plaintext, now: now)
+                if loop.plaintext.isEmpty { return wroteSome }
+                let outcome = loop.plaintext.withPending { tls.write($0) }
+                loop.plaintext.removeAll()
+                guard case .done = outcome else {
+                    loop.output.removeAll()
+                    close()
+                    return false
+                }
+            } else {
+                codec.writeOutput(into: loop.output, now: now)
+                if loop.output.isEmpty { return wroteSome }
             }
+            wroteSome = true
+            sendOutput()
+            if isClosed || waiting != nil { return false }
         }
         wait(for: loop.output)
         return false
     }
 
+    /// Writes what waits; true when nothing does any more.
+    private func flushWaiting() -> Bool {
+        guard let waiting else { return true }
+        guard send(waiting) else { return false }
+        self.waiting = nil
+        writeEvent?.deactivate()
+        resumeReading()
+        return true
+    }
+
+    /// Sends what the loop's buffer holds, and keeps what the socket does not take.
+    private func sendOutput() {
+        guard !loop.output.isEmpty else { return }
+        if let waiting {
+            waiting.append(loop.output.pending)
+            loop.output.removeAll()
+        } else if !send(loop.output) {
+            if isClosed { loop.output.removeAll() } else { wait(for: loop.output) }
+        }
+    }
+
     /// Sends from `buffer`; true when it is empty.
     private func send(_ buffer: OutputBuffer) -> Bool {
         while !buffer.isEmpty {
-            guard let count = buffer.withPending({ sendOnce($0) }) else { return false }
+            guard let count = buffer.withVectors({ sendOnce($0) }) else { return false }
             buffer.consume(count)
             sentWhileWaiting += count
             loop.counters.sent(count)
@@ -306,17 +338,12 @@ final class Connection {
     }
 
     /// Bytes that the socket took; nil when it takes none now, or never again.
-    private func sendOnce(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        if let tls {
-            switch tls.write(bytes) {
-            case .done(let count): return count
-            case .wantsRead, .wantsWrite: break
-            case .ended, .failed: close()
-            }
-            return nil
-        }
+    private func sendOnce(_ vectors: UnsafeBufferPointer<iovec>) -> Int? {
+        var message = msghdr()
+        message.msg_iov = UnsafeMutablePointer(mutating: vectors.baseAddress)
+        message.msg_iovlen = vectors.count
         while true {
-            let count = Glibc.send(socket.number, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            let count = sendmsg(socket.number, &message, Int32(MSG_NOSIGNAL))
             if count >= 0 { return count }
             if errno == EINTR { continue }
             if errno != EAGAIN { close() }
@@ -326,9 +353,7 @@ final class Connection {
 
     /// Keeps the rest of `buffer` until the socket is writable, and reads nothing before.
     private func wait(for buffer: OutputBuffer) {
-        let rest = OutputBuffer(softLimit: buffer.count)
-        buffer.withPending { rest.append($0) }
-        waiting = rest
+        waiting = buffer.takeRest()
         waitingSince = now
         sentWhileWaiting = 0
         readEvent?.deactivate()
@@ -345,7 +370,12 @@ final class Connection {
         // Closing with unread input makes the kernel send RST, which can overtake the last answer; so the peer
         // gets an end of file and a moment to close first.
         isShutDown = true
-        tls?.sendClose()
+        if let tls {
+            tls.sendClose()
+            _ = send(loop.output)
+            loop.output.removeAll()
+            if isClosed { return }
+        }
         shutdown(socket.number, Int32(SHUT_WR))
         readEvent?.activate()
     }

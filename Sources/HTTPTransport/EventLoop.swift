@@ -18,6 +18,8 @@ final class EventLoop {
     let input: UnsafeMutableRawBufferPointer
     /// Where every connection produces its output; what the socket does not take moves to the connection.
     let output: OutputBuffer
+    /// The same before it is encrypted.
+    let plaintext: OutputBuffer
     let scratch: WireScratch
     /// The `date` field of this second.
     private(set) var date: [UInt8] = []
@@ -69,6 +71,7 @@ final class EventLoop {
         self.tls = tls
         input = .allocate(byteCount: limits.readBytes, alignment: 64)
         output = OutputBuffer(softLimit: limits.writeBytes)
+        plaintext = OutputBuffer(softLimit: limits.encryptBytes, isContiguous: true)
         reserve = Descriptor(Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC))
     }
 
@@ -171,7 +174,7 @@ final class EventLoop {
         socket.setOption(Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Int32(clamping: limits.unsentBytes))
         var session: TLSSession?
         if isTLS {
-            session = tls.current.flatMap { TLSSession($0, socket: socket.number) }
+            session = tls.current.flatMap { TLSSession($0, socket: socket.number, output: output) }
             // Without a session there is nothing that could be said.
             if session == nil { return admission.release(peer.network) }
         }

@@ -1,5 +1,6 @@
 import COpenSSLTLS
 import Glibc
+import HTTPWire
 import Synchronization
 
 /// Where certificate and key lie, in PEM.
@@ -80,24 +81,49 @@ final class TLSSession {
         /// Bytes moved; zero for a finished handshake.
         case done(Int)
         case wantsRead
-        case wantsWrite
         /// The peer ended the stream.
         case ended
         case failed
     }
 
-    /// A session on the socket `number`; nil without memory.
-    init?(_ context: TLSContext, socket number: Int32) {
-        guard let handle = SSL_new(context.handle) else { return nil }
-        guard SSL_set_fd(handle, number) == 1 else {
+    /// A session that reads from the socket `number` and puts what is to be sent into `output`, which outlives it; nil
+    /// without memory.
+    ///
+    /// OpenSSL writes to a socket record by record; in a buffer many of them become one call.
+    init?(_ context: TLSContext, socket number: Int32, output: OutputBuffer) {
+        guard let method = Self.writer, let handle = SSL_new(context.handle) else { return nil }
+        guard let reader = BIO_new_socket(number, BIO_NOCLOSE) else {
             SSL_free(handle)
             return nil
         }
+        guard let writer = BIO_new(method) else {
+            BIO_free(reader)
+            SSL_free(handle)
+            return nil
+        }
+        BIO_set_data(writer, Unmanaged.passUnretained(output).toOpaque())
+        BIO_set_init(writer, 1)
+        SSL_set_bio(handle, reader, writer)
         SSL_set_accept_state(handle)
         self.handle = handle
     }
 
     deinit { SSL_free(handle) }
+
+    /// What OpenSSL calls a BIO: one that appends to an `OutputBuffer`.
+    ///
+    /// Made once and only read afterwards, hence `nonisolated(unsafe)`.
+    private nonisolated(unsafe) static let writer: OpaquePointer? = {
+        guard let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "output") else { return nil }
+        BIO_meth_set_write(method) { writer, bytes, count in
+            guard let place = BIO_get_data(writer), let bytes, count > 0 else { return 0 }
+            let output = Unmanaged<OutputBuffer>.fromOpaque(place).takeUnretainedValue()
+            output.append(UnsafeRawBufferPointer(start: bytes, count: Int(count)))
+            return count
+        }
+        BIO_meth_set_ctrl(method) { _, command, _, _ in command == BIO_CTRL_FLUSH ? 1 : 0 }
+        return method
+    }()
 
     func handshake() -> Outcome {
         ERR_clear_error()
@@ -117,6 +143,7 @@ final class TLSSession {
         return count > 0 ? .done(Int(count)) : outcome(count)
     }
 
+    /// Encrypts all of `bytes`.
     func write(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         ERR_clear_error()
         let count = SSL_write(handle, bytes.baseAddress, Int32(clamping: bytes.count))
@@ -135,7 +162,6 @@ final class TLSSession {
     private func outcome(_ result: Int32) -> Outcome {
         switch SSL_get_error(handle, result) {
         case SSL_ERROR_WANT_READ: .wantsRead
-        case SSL_ERROR_WANT_WRITE: .wantsWrite
         case SSL_ERROR_ZERO_RETURN: .ended
         default: .failed
         }

@@ -33,6 +33,12 @@ package struct TransportLimits: Sendable, Equatable {
     /// Bytes of output produced at a time; while any of it waits for the socket, the connection is not read.
     package var writeBytes: Int = 64 * 1024
 
+    /// The same where output is encrypted.
+    package var encryptBytes: Int = 64 * 1024
+
+    /// How often that is done before other connections have their turn.
+    package var writesPerTurn: Int = 16
+
     /// Bytes that the kernel keeps for a peer and has not sent yet; it makes nobody wait who reads.
     package var unsentBytes: Int = 256 * 1024
 

@@ -96,6 +96,6 @@ extension ConnectionCodec {
     package func checkDeadlines(now: MonotonicTime) { checkDeadlines(now: now, outputIsBlocked: false) }
 
     package func respond(to stream: StreamID, _ answer: PreparedAnswer, now: MonotonicTime) {
-        respond(to: stream, answer.response, body: .bytes(answer.body), now: now)
+        respond(to: stream, answer.response, body: .shared(answer.body), now: now)
     }
 }

@@ -15,6 +15,7 @@ struct HTTP1Writer {
     private enum Body {
         case none
         case bytes([UInt8])
+        case shared(SharedBytes)
         /// Pieces with their lengths before them.
         case chunks(any BodySource)
         /// Pieces as they are: as many bytes as the length says, or until the connection ends.
@@ -40,14 +41,14 @@ struct HTTP1Writer {
     var source: (any BodySource)? {
         switch body {
         case .chunks(let source), .plain(let source, _): source
-        case .none, .bytes: nil
+        case .none, .bytes, .shared: nil
         }
     }
 
     mutating func begin(_ answer: PreparedAnswer, date: [UInt8]?, closes: Bool) {
         begin(head: answer.http1Head)
         addFields(date: answer.fields.hasDate ? nil : date, closes: closes)
-        body = isHead || answer.body.isEmpty ? .none : .bytes(answer.body)
+        body = isHead || answer.body.isEmpty ? .none : .shared(answer.body)
     }
 
     mutating func begin(_ response: HTTPResponse, body content: ResponseBody, date: [UInt8]?, closes: Bool) {
@@ -64,6 +65,9 @@ struct HTTP1Writer {
         case .bytes(let bytes):
             if !statusForbidsBody && !list.hasContentLength { list.addContentLength(bytes.count) }
             if !hasNoBody && !bytes.isEmpty { newBody = .bytes(bytes) }
+        case .shared(let bytes):
+            if !statusForbidsBody && !list.hasContentLength { list.addContentLength(bytes.count) }
+            if !hasNoBody && !bytes.isEmpty { newBody = .shared(bytes) }
         case .source(let source):
             if hasNoBody {
                 source.cancel()
@@ -118,6 +122,11 @@ struct HTTP1Writer {
         case .bytes(let bytes):
             let count = min(bytes.count - offset, max(1, buffer.softLimit - buffer.count))
             bytes.withUnsafeBytes { buffer.append(UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + count)])) }
+            offset += count
+            return offset == bytes.count ? end() : .more
+        case .shared(let bytes):
+            let count = min(bytes.count - offset, max(1, buffer.softLimit - buffer.count))
+            buffer.append(bytes, offset..<(offset + count))
             offset += count
             return offset == bytes.count ? end() : .more
         case .chunks(let source): return writeChunk(of: source, into: buffer)

@@ -20,14 +20,14 @@ extension HTTP2Connection {
         }
         // Rare enough to go the long way: HEAD, and a peer that lets answers pile up.
         guard !slot.isHeadRequest, parkedBytes + answer.body.count <= limits.parkedResponseBytes else {
-            return self.answer(slot, answer.response, body: .bytes(answer.body))
+            return self.answer(slot, answer.response, body: .shared(answer.body))
         }
         requestsInWork -= 1
         slot.isAnswered = true
         dropRest(of: slot)
         let hasBody = !answer.body.isEmpty
         if hasBody {
-            slot.bytes = answer.body
+            slot.shared = answer.body
             slot.parkedBytes = answer.body.count
             parkedBytes += answer.body.count
         }
@@ -100,7 +100,7 @@ extension HTTP2Connection {
     private func answer(_ slot: StreamSlot, _ response: HTTPResponse, body: ResponseBody) {
         var response = response
         var body = body
-        if case .bytes(let bytes) = body, parkedBytes + bytes.count > limits.parkedResponseBytes, !isParked(bytes) {
+        if parkedBytes + body.finishedCount > limits.parkedResponseBytes, !isParked(body) {
             emit(.tripped(.parkedResponses, closes: false))
             (response, body) = StandardAnswer.tooMuchWaiting.response(path: slot.path)
         }
@@ -124,11 +124,10 @@ extension HTTP2Connection {
         }
     }
 
-    /// Whether another stream of the connection waits with the same storage: then this one costs nothing.
-    private func isParked(_ bytes: [UInt8]) -> Bool {
-        func place(_ bytes: [UInt8]) -> UnsafePointer<UInt8>? { bytes.withUnsafeBufferPointer(\.baseAddress) }
-        let own = place(bytes)
-        return slots.contains { $0.parkedBytes > 0 && place($0.bytes) == own }
+    /// Whether another stream of the connection waits with the same bytes: then this one costs nothing.
+    private func isParked(_ body: ResponseBody) -> Bool {
+        guard case .shared(let bytes) = body else { return false }
+        return slots.contains { $0.parkedBytes > 0 && $0.shared === bytes }
     }
 
     /// Stores the body in the slot; false when the response has none (RFC 9110 section 6.4.1).
@@ -139,13 +138,14 @@ extension HTTP2Connection {
         case .empty:
             if !hasNoBody && !responseFields.hasContentLength { responseFields.addContentLength(0) }
             return false
-        case .bytes(let bytes):
-            if !statusForbidsBody && !responseFields.hasContentLength { responseFields.addContentLength(bytes.count) }
-            if hasNoBody || bytes.isEmpty { return false }
-            slot.parkedBytes =
-                parkedBytes + bytes.count > limits.parkedResponseBytes && isParked(bytes) ? 0 : bytes.count
+        case .bytes, .shared:
+            let count = body.finishedCount
+            if !statusForbidsBody && !responseFields.hasContentLength { responseFields.addContentLength(count) }
+            if hasNoBody || count == 0 { return false }
+            slot.parkedBytes = parkedBytes + count > limits.parkedResponseBytes && isParked(body) ? 0 : count
             parkedBytes += slot.parkedBytes
-            slot.bytes = bytes
+            if case .bytes(let bytes) = body { slot.bytes = bytes }
+            if case .shared(let bytes) = body { slot.shared = bytes }
             return true
         case .source(let source):
             if hasNoBody {
@@ -166,9 +166,9 @@ extension HTTP2Connection {
         }
         let slot = slots[slotIndex]
         guard let source = slot.source else {
-            let count = min(buffer.count, slot.bytes.count - slot.offset)
+            let count = min(buffer.count, slot.bodyCount - slot.offset)
             flags |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
-            if slot.offset + count == slot.bytes.count { flags |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+            if slot.offset + count == slot.bodyCount { flags |= NGHTTP2_DATA_FLAG_EOF.rawValue }
             return count
         }
         switch source.read(into: buffer) {
@@ -187,14 +187,18 @@ extension HTTP2Connection {
         }
     }
 
-    /// Copies one DATA frame of a finished body straight into the output.
+    /// Puts one DATA frame of a finished body straight into the output.
     func sendData(header: UnsafePointer<UInt8>, count: Int, slotIndex: Int) -> Int32 {
         guard let output, slotIndex >= 0, slotIndex < slots.count else { return HTTP2Callbacks.fatal }
         let slot = slots[slotIndex]
-        guard slot.offset + count <= slot.bytes.count else { return HTTP2Callbacks.fatal }
+        guard slot.offset + count <= slot.bodyCount else { return HTTP2Callbacks.fatal }
         output.append(UnsafeRawBufferPointer(start: header, count: 9))
-        slot.bytes.withUnsafeBytes { bytes in
-            output.append(UnsafeRawBufferPointer(rebasing: bytes[slot.offset..<slot.offset + count]))
+        if let shared = slot.shared {
+            output.append(shared, slot.offset..<(slot.offset + count))
+        } else {
+            slot.bytes.withUnsafeBytes { bytes in
+                output.append(UnsafeRawBufferPointer(rebasing: bytes[slot.offset..<(slot.offset + count)]))
+            }
         }
         slot.offset += count
         return output.isFull ? Int32(NGHTTP2_ERR_PAUSE.rawValue) : HTTP2Callbacks.success

@@ -5,7 +5,7 @@ package import HTTPTypes
 /// The `date` field is not part of it.
 package final class PreparedAnswer: Sendable {
     package let response: HTTPResponse
-    package let body: [UInt8]
+    package let body: SharedBytes
     let fields: FlatFields
     /// Status line and fields of HTTP/1.1, without the empty line.
     let http1Head: [UInt8]
@@ -18,7 +18,7 @@ package final class PreparedAnswer: Sendable {
         if !fields.hasContentLength { fields.addContentLength(body.count) }
         guard (200...999).contains(status), status != 204, status != 304, fields.fits else { return nil }
         self.response = response
-        self.body = body
+        self.body = SharedBytes(body)
         self.fields = fields
         http1Head = fields.http1Head(response.status)
     }

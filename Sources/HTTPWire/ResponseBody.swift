@@ -6,8 +6,19 @@ package enum ResponseBody: Sendable {
     ///
     /// `content-length` is added where the response has none.
     case bytes([UInt8])
+    /// The same, from bytes that many answers may share.
+    case shared(SharedBytes)
     /// A body that is produced while it is sent.
     case source(any BodySource)
+
+    /// Bytes of a finished body; 0 where it is produced.
+    var finishedCount: Int {
+        switch self {
+        case .bytes(let bytes): bytes.count
+        case .shared(let bytes): bytes.count
+        case .empty, .source: 0
+        }
+    }
 }
 
 /// A body that is pulled piece by piece as the peer's window allows.

@@ -28,6 +28,8 @@ final class StreamSlot {
 
     /// The rest of a finished response body is `bytes[offset...]`.
     @exclusivity(unchecked) var bytes: [UInt8] = []
+    /// The same where it is shared; nothing of it is copied then.
+    @exclusivity(unchecked) var shared: SharedBytes?
     var offset = 0
     /// What of it counts among the connection's waiting bytes: 0 where another stream holds the same storage.
     var parkedBytes = 0
@@ -38,6 +40,9 @@ final class StreamSlot {
     init(index: Int) {
         self.index = index
     }
+
+    /// Bytes of a finished response body.
+    var bodyCount: Int { shared?.count ?? bytes.count }
 
     /// Whether a response waits for the peer to take it.
     var isWriting: Bool { isAnswered && !isDeferred }
@@ -64,6 +69,7 @@ final class StreamSlot {
         stream = StreamID(0)
         path = nil
         bytes = []
+        shared = nil
         parkedBytes = 0
         source = nil
     }

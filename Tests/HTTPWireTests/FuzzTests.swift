@@ -74,7 +74,7 @@ private struct Seeded: RandomNumberGenerator {
                 drain()
                 connection.writeOutput(into: buffer, now: now)
                 if buffer.isEmpty { break }
-                seen.output += buffer.withPending { Array($0) }
+                seen.output += buffer.pending
                 buffer.removeAll()
             }
             drain()

@@ -38,7 +38,7 @@ final class HTTP1Harness {
             drain()
             connection.writeOutput(into: buffer, now: now)
             if buffer.isEmpty { break }
-            output += buffer.withPending { Array($0) }
+            output += buffer.pending
             buffer.removeAll()
         }
         drain()

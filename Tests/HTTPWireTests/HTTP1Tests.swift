@@ -217,7 +217,7 @@ import Testing
             wire.connection.writeOutput(into: wire.buffer, now: wire.now)
             if wire.buffer.isEmpty { break }
             largest = max(largest, wire.buffer.count)
-            wire.output += wire.buffer.withPending { Array($0) }
+            wire.output += wire.buffer.pending
             wire.buffer.removeAll()
         }
         let isWhole = Array(wire.output.suffix(body.count)) == body

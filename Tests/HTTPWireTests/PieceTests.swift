@@ -24,10 +24,10 @@ import Testing
             buffer.append(piece)
             expected += piece
             let count = min(buffer.count, round * 53 % 1200)
-            seen += buffer.withPending { Array($0[..<count]) }
+            seen += Array(buffer.pending[..<count])
             buffer.consume(count)
         }
-        seen += buffer.withPending { Array($0) }
+        seen += buffer.pending
         #expect(seen == expected)
     }
 

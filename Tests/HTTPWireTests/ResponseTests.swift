@@ -143,7 +143,7 @@ import Testing
         wire.connection.writeOutput(into: wire.buffer, now: wire.now)
         #expect(wire.buffer.count >= wire.buffer.softLimit)
         #expect(wire.buffer.count < wire.buffer.softLimit + 17_000)
-        wire.client.receive(wire.buffer.withPending { Array($0) })
+        wire.client.receive(wire.buffer.pending)
         wire.buffer.removeAll()
         wire.read()
         #expect(wire.client.responses[1]?.body == body)

@@ -111,7 +111,7 @@ private final class Conversation {
     func drain() {
         let buffer = OutputBuffer()
         connection.writeOutput(into: buffer, now: MonotonicTime(milliseconds: 0))
-        output += buffer.withPending { Array($0) }
+        output += buffer.pending
         while let event = connection.nextEvent() {
             switch event {
             case .head(_, let request, _): paths.append(request.path ?? "")

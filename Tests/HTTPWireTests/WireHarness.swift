@@ -45,7 +45,7 @@ final class WireHarness {
         while true {
             connection.writeOutput(into: buffer, now: now)
             if buffer.isEmpty { break }
-            client.receive(buffer.withPending { Array($0) })
+            client.receive(buffer.pending)
             buffer.removeAll()
         }
         drain()
