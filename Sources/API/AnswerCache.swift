@@ -8,12 +8,22 @@ import Synchronization
 final class AnswerCache: Sendable {
     struct Entry: Sendable {
         var answer: PreparedAnswer
+        /// The route that it is counted with.
+        var template: String
         var counter: APIMetrics.Cached
         var ticket: UInt64
     }
 
+    /// An answer whose body somebody may still hold.
+    private struct Rendering {
+        var response: HTTPResponse
+        weak var body: SharedBytes?
+    }
+
     private struct State {
         var entries: [Key: Entry] = [:]
+        /// What is kept, or on its way to somebody, by what it is a rendering of: it may be asked for in several ways.
+        var renderings: [String: Rendering] = [:]
         var order: [(key: Key, ticket: UInt64)] = []
         var size_bytes = 0
         var ticket: UInt64 = 0
@@ -24,10 +34,22 @@ final class AnswerCache: Sendable {
     struct Key: Hashable, Sendable {
         var path: String
         var accept: String?
+
+        init?(_ head: HTTPRequest) {
+            guard let path = head.path else { return nil }
+            self.path = path
+            accept = head.headerFields[.accept]
+        }
+
+        fileprivate init(path: String, accept: String?) {
+            self.path = path
+            self.accept = accept
+        }
     }
 
     private let state = Mutex(State())
     private let limit_bytes: Int
+    private static let entries = 4096
 
     init(limit_bytes: Int) { self.limit_bytes = limit_bytes }
 
@@ -54,6 +76,17 @@ final class AnswerCache: Sendable {
         return entry.answer
     }
 
+    /// What is kept under a key, whatever else the request says.
+    func entry(_ key: Key) -> Entry? { state.withLock { $0.entries[key] } }
+
+    /// A rendering that somebody still holds.
+    func rendering(_ name: String) -> (response: HTTPResponse, body: SharedBytes)? {
+        state.withLock { state in
+            guard let found = state.renderings[name], let body = found.body else { return nil }
+            return (found.response, body)
+        }
+    }
+
     /// Bytes of the bodies that are kept.
     var size_bytes: Int { state.withLock { $0.size_bytes } }
 
@@ -62,21 +95,28 @@ final class AnswerCache: Sendable {
 
     /// Keeps an answer that was made since `generation`; not where something was removed meanwhile, or a resource that
     /// is gone would be answered for ever.
-    func keep(_ answer: Answer, for head: HTTPRequest, since generation: UInt64, counter: APIMetrics.Cached) {
-        guard answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true, let path = head.path,
-            answer.body.count <= limit_bytes / 4,
-            let prepared = PreparedAnswer(
-                HTTPResponse(status: answer.status, headerFields: answer.fields), body: answer.body)
-        else { return }
-        let key = Key(path: path, accept: head.headerFields[.accept])
+    func keep(
+        _ prepared: PreparedAnswer, rendering: String? = nil, for head: HTTPRequest, since generation: UInt64,
+        template: String, counter: APIMetrics.Cached
+    ) {
+        guard let key = Key(head) else { return }
+        let count = prepared.body.count
         state.withLock { state in
             guard state.generation == generation else { return }
+            if let rendering {
+                if state.renderings.count >= Self.entries {
+                    state.renderings = state.renderings.filter { $0.value.body != nil }
+                }
+                state.renderings[rendering] = Rendering(response: prepared.response, body: prepared.body)
+            }
+            guard count <= limit_bytes / 4 else { return }
             state.ticket += 1
             if let old = state.entries[key] { state.size_bytes -= old.answer.body.count }
-            state.entries[key] = Entry(answer: prepared, counter: counter, ticket: state.ticket)
+            state.entries[key] = Entry(
+                answer: prepared, template: template, counter: counter, ticket: state.ticket)
             state.order.append((key, state.ticket))
-            state.size_bytes += answer.body.count
-            while state.size_bytes > limit_bytes || state.order.count > 4096, let oldest = state.order.first {
+            state.size_bytes += count
+            while state.size_bytes > limit_bytes || state.order.count > Self.entries, let oldest = state.order.first {
                 state.order.removeFirst()
                 if let entry = state.entries[oldest.key], entry.ticket == oldest.ticket {
                     state.size_bytes -= entry.answer.body.count

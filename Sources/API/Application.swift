@@ -25,6 +25,8 @@ package final class Application: RequestHandler {
     let cache: AnswerCache
     let metrics = APIMetrics()
     let running = RunningSimulations()
+    let flights: Flights
+    let answers: AnswerBudget
     private let routerBox = Mutex<Router?>(nil)
     private let draining = Atomic<Bool>(false)
 
@@ -47,6 +49,8 @@ package final class Application: RequestHandler {
         self.kernels = kernels
         self.version = version
         cache = AnswerCache(limit_bytes: limits.cache_bytes)
+        flights = Flights(limit: limits.joinedRequests)
+        answers = AnswerBudget(limit_bytes: limits.heldAnswers_bytes)
     }
 
     /// The routes, made once.
@@ -86,135 +90,12 @@ package final class Application: RequestHandler {
         }
     }
 
-    package func handle(_ incoming: IncomingRequest, responder: Responder) {
-        // This is the event loop: the path is looked at without being taken apart, and only as far as it must be.
-        let start = environment.uptime_seconds()
-        if incoming.head.method == .post {
-            enqueue(incoming, responder, on: queue, since: start)
-        } else if isAtHand(incoming.head) {
-            respond(responder, answer(incoming, since: start))
-        } else {
-            let accepted = shortQueue.submit(for: client(of: incoming)) { [self] in
-                if isComputing(incoming) {
-                    enqueue(incoming, responder, on: queue, since: start)
-                } else if !isGivenUp(incoming, responder, since: start) {
-                    respond(responder, answer(incoming, since: start))
-                }
-            }
-            if !accepted { refuse(incoming, responder) }
-        }
-    }
-
     /// Does a write, waits until it is on disk, and measures how long that took.
     @discardableResult
     func perform<Value>(_ write: Write<Value>) throws(StoreError) -> Value {
         let start = environment.uptime_seconds()
         defer { metrics.countWrite(seconds: environment.uptime_seconds() - start) }
         return try store.perform(write)
-    }
-
-    private func enqueue(
-        _ incoming: IncomingRequest, _ responder: Responder, on queue: any WorkQueue, since start: Double
-    ) {
-        let accepted = queue.submit(for: client(of: incoming)) { [self] in
-            if isGivenUp(incoming, responder, since: start) { return }
-            var isWaitHopeless = false
-            if queue === self.queue, longQueue !== queue, let request = try? Request(incoming), isLong(request) {
-                let waits = Preferences(request.fields[.prefer]).wait_seconds != nil
-                isWaitHopeless = waits && longQueue.isBusy
-                if !isWaitHopeless { return enqueue(incoming, responder, on: longQueue, since: start) }
-            }
-            respond(responder, answer(incoming, since: start, responder, isWaitHopeless: isWaitHopeless))
-        }
-        if !accepted { refuse(incoming, responder) }
-    }
-
-    /// Whoever gave up while the request waited gets no work done: its answer would go nowhere. Who waited for too long is told.
-    private func isGivenUp(_ incoming: IncomingRequest, _ responder: Responder, since start: Double) -> Bool {
-        if responder.isCancelled {
-            respond(responder, Finished(HTTPResponse(status: .serviceUnavailable), []))
-            return true
-        }
-        if environment.uptime_seconds() - start > limits.queue_seconds {
-            refuse(incoming, responder)
-            return true
-        }
-        return false
-    }
-
-    /// Whose turn it is to be served: the token's, where requests have one that was found good, else the address'.
-    private func client(of incoming: IncomingRequest) -> String {
-        if let access, access.knowsTokens,
-            let id = incoming.head.headerFields[.authorization].flatMap(PresentedToken.id(authorization:))
-        {
-            return "token " + id
-        }
-        return incoming.peer.network
-    }
-
-    private func respond(_ responder: Responder, _ answer: Finished) {
-        if let stream = answer.stream {
-            responder.respond(answer.response, body: .source(stream))
-        } else {
-            responder.respond(answer.response, body: answer.body.isEmpty ? .empty : .bytes(answer.body))
-        }
-    }
-
-    private func refuse(_ incoming: IncomingRequest, _ responder: Responder) {
-        let problem = Problem(.overloaded, "too many requests wait; try again", fields: [.retryAfter: "1"])
-        let (response, body) = answer(problem, to: incoming.head, from: incoming.peer, as: "(refused)")
-        respond(responder, Finished(response, body))
-    }
-
-    /// Whether the answer needs no thread but the event loop's.
-    private func isAtHand(_ head: HTTPRequest) -> Bool {
-        guard head.method == .get || head.method == .head, let path = head.path else { return false }
-        return router.pathsWithoutWork.contains { known in
-            path.hasPrefix(known) && [nil, UInt8(ascii: "?")].contains(path.utf8.dropFirst(known.utf8.count).first)
-        }
-    }
-
-    /// Whether the route of a request simulates or expands a table. What has no route is refused quickly.
-    private func isComputing(_ incoming: IncomingRequest) -> Bool {
-        guard let request = try? Request(incoming), let (route, _) = try? router.find(request) else { return false }
-        return route.work == .computing
-    }
-
-    /// Answers a request; blocks on the store and the simulation.
-    package func answer(_ incoming: IncomingRequest) -> (response: HTTPResponse, body: [UInt8]) {
-        let answer = answer(incoming, since: environment.uptime_seconds())
-        return (answer.response, answer.stream?.collect() ?? answer.body)
-    }
-
-    /// - Parameter responder: Who may be answered early, and may give up; nil where that is nobody.
-    private func answer(
-        _ incoming: IncomingRequest, since start: Double, _ responder: Responder? = nil, isWaitHopeless: Bool = false
-    ) -> Finished {
-        let head = incoming.head
-        let id = requestID(head)
-        var route = "(none)"
-        var early: (@Sendable (Answer) -> Void)?
-        if let responder {
-            early = { [self] answer in
-                var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
-                response.headerFields[.requestID] = id
-                respond(responder, Finished(response, answer.body))
-            }
-        }
-        var finished = answer(incoming, id: id, route: &route) { request in
-            request.client = client(of: incoming)
-            request.answerEarly = early
-            request.isWaitHopeless = isWaitHopeless
-            if let responder { request.isGivenUp = { responder.isCancelled } }
-        }
-        finished.response.headerFields[.requestID] = id
-        let response = finished.response
-        let seconds = environment.uptime_seconds() - start
-        metrics.count(head.method, route, response.status.code, seconds: seconds)
-        logAnswer(
-            head, id: id, route: route, response.status.code, bytes: finished.body.count, seconds: seconds,
-            incoming.peer)
-        return finished
     }
 
     /// A line of the access log, where there is one.
@@ -231,63 +112,8 @@ package final class Application: RequestHandler {
                     ? nil : head.headerFields[.authorization].flatMap(PresentedToken.init(authorization:))?.id))
     }
 
-    /// What is sent: a finished body, or one that is made meanwhile.
-    private struct Finished {
-        var response: HTTPResponse
-        var body: [UInt8]
-        var stream: RecordStream?
-
-        init(_ response: HTTPResponse, _ body: [UInt8], stream: RecordStream? = nil) {
-            self.response = response
-            self.body = body
-            self.stream = stream
-        }
-    }
-
-    private func answer(
-        _ incoming: IncomingRequest, id: String, route template: inout String, prepare: (inout Request) -> Void
-    ) -> Finished {
-        let generation = cache.generation
-        do throws(Problem) {
-            var request = try Request(incoming)
-            prepare(&request)
-            if request.method == .options && request.path == "*" {
-                // About the service and not a resource of it (RFC 9110 section 9.3.7).
-                template = "*"
-                return Finished(
-                    HTTPResponse(status: .noContent, headerFields: [.allow: "GET, HEAD, POST, DELETE, OPTIONS"]), [])
-            }
-            let (route, values) = try router.find(request)
-            template = route.template
-            var answer = try dispatch(request, route, values)
-            if let tag = answer.fields[.eTag], HTTPFields.matches(request.fields[.ifNoneMatch], tag),
-                request.method == .get || request.method == .head
-            {
-                answer = Answer(.notModified, fields: answer.fields)
-                answer.fields[.contentType] = nil
-            } else if request.method == .get && answer.stream == nil {
-                cache.keep(answer, for: incoming.head, since: generation, counter: metrics.cached(template))
-            }
-            var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
-            if request.method == .head {
-                // Nobody has counted a body that is made while it is sent.
-                if answer.stream == nil { response.headerFields[.contentLength] = String(answer.body.count) }
-                return Finished(response, [])
-            }
-            return Finished(response, answer.body, stream: answer.stream)
-        } catch {
-            if error.kind == .internalError {
-                environment.log(
-                    withoutTokens(
-                        "internal error at \(Application.instance(incoming.head)): \(error.detail) [request \(id)]"))
-            }
-            let (response, body) = Application.answer(error, to: incoming.head, id: id)
-            return Finished(response, body)
-        }
-    }
-
     /// The id that the client gave, where it can stand in a log, or a new one.
-    private func requestID(_ head: HTTPRequest) -> String {
+    func requestID(_ head: HTTPRequest) -> String {
         if let given = head.headerFields[.requestID], (1...64).contains(given.utf8.count),
             given.utf8.allSatisfy({ Self.isIDCharacter($0) })
         {
@@ -312,7 +138,7 @@ package final class Application: RequestHandler {
         }
     }
 
-    private func dispatch(
+    func dispatch(
         _ request: Request, _ route: Route, _ values: [String: String]
     ) throws(Problem) -> Answer {
         guard request.method == .post, let key = request.fields[.idempotencyKey] else {
@@ -322,7 +148,7 @@ package final class Application: RequestHandler {
     }
 
     /// What a problem names as its occurrence: the path, without the query.
-    private static func instance(_ head: HTTPRequest) -> String {
+    static func instance(_ head: HTTPRequest) -> String {
         // First redacted: half a token is one too.
         String(withoutTokens(String((head.path ?? "/").prefix { $0 != "?" })).prefix(512))
     }

@@ -125,7 +125,7 @@ extension Application {
             inserted = try perform(
                 .insertConfiguration(newConfiguration(table, name: name, renames: true, findings)))
         } catch { throw Problem(error) }
-        if name != nil { cache.clear() }
+        if name != nil { forgetAnswers() }
         let configuration = inserted.configuration
         let location = "/v1/configurations/\(configuration.digest.hex)"
         let text = Application.line(configuration) + fitted(made?.text ?? "")
@@ -268,12 +268,19 @@ extension Application {
         let found = try findConfiguration(reference)
         try request.requireMatch([Format.json, .text].map { Application.tag(found, $0) })
         do throws(StoreError) { try perform(.deleteConfiguration(found.digest)) } catch { throw Problem(error) }
-        cache.clear()
+        forgetAnswers()
         return Answer(.noContent)
     }
 
     /// A page of a list: `items` and `next` in JSON, `Link: rel="next"` besides (RFC 8288).
     func list(_ request: Request, _ format: Format, _ items: [JSON], next: String?, text: String) -> Answer {
+        list(request, format, documents: items.map(\.bytes), next: next, text: text)
+    }
+
+    /// The same of items that are JSON text already.
+    func list(
+        _ request: Request, _ format: Format, documents: [[UInt8]], next: String?, text: @autoclosure () -> String
+    ) -> Answer {
         var fields: HTTPFields = [:]
         var nextPath: String?
         if let next {
@@ -287,14 +294,23 @@ extension Application {
         switch format {
         case .ndjson:
             var body: [UInt8] = []
-            for item in items { body += item.bytes + [0x0A] }
+            body.reserveCapacity(documents.reduce(0) { $0 + $1.count + 1 })
+            for document in documents {
+                body += document
+                body.append(0x0A)
+            }
             return Answer(.ok, format, body, fields: fields)
-        case .text, .wide, .csv: return Answer(.ok, format, [UInt8](text.utf8), fields: fields)
+        case .text, .wide, .csv: return Answer(.ok, format, [UInt8](text().utf8), fields: fields)
         case .json:
-            let body = JSON.object([
-                JSON.Member("items", .array(items)), JSON.Member("next", nextPath.map { .string($0) } ?? .null),
-            ])
-            return Answer(.ok, format, body.bytes, fields: fields)
+            var body = [UInt8](#"{"items":["#.utf8)
+            let end = [UInt8](#"],"next":"#.utf8) + (nextPath.map { JSON.string($0) } ?? .null).bytes + [UInt8(ascii: "}")]
+            body.reserveCapacity(documents.reduce(body.count + end.count) { $0 + $1.count + 1 })
+            for (index, document) in documents.enumerated() {
+                if index > 0 { body.append(UInt8(ascii: ",")) }
+                body += document
+            }
+            body += end
+            return Answer(.ok, format, body, fields: fields)
         }
     }
 }

@@ -90,6 +90,14 @@ package struct APILimits: Sendable, Hashable {
     package var simulation_seconds = 120
     /// Bytes of finished answers kept in memory for repeated GETs.
     package var cache_bytes = 8 << 20
+    /// Bytes of finished answers that the process holds for peers that do not read them, the kept ones included. Beyond: 503.
+    ///
+    /// One address or network gets half of what the others leave.
+    package var heldAnswers_bytes = 256 << 20
+    /// Smaller bodies are not counted.
+    package var countedAnswer_bytes = 1024
+    /// Requests of one client that wait for the answer of another to the same GET.
+    package var joinedRequests = 1024
 
     package init() {}
 }

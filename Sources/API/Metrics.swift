@@ -118,6 +118,7 @@ package final class APIMetrics: Sendable {
 
     private let state = Mutex(State())
     private let cached = Mutex<[String: Cached]>([:])
+    private let unread = Atomic<Int>(0)
 
     private static func name(_ method: HTTPRequest.Method) -> String {
         switch method {
@@ -150,6 +151,9 @@ package final class APIMetrics: Sendable {
             state.durations[route, default: DurationHistogram()].add(seconds)
         }
     }
+
+    /// Counts a request that was refused because its network holds too many answers.
+    func countUnread() { unread.wrappingAdd(1, ordering: .relaxed) }
 
     func countWrite(seconds: Double) { state.withLock { $0.writes.add(seconds) } }
 
@@ -186,7 +190,11 @@ package final class APIMetrics: Sendable {
         for (verdict, count) in state.scenarios.sorted(by: { $0.key < $1.key }) {
             scenarios = scenarios.with(Double(count), [("verdict", verdict)])
         }
-        return [requests, durations, writes, scenarios]
+        let unread = MetricFamily(
+            "gatehouse_unread_refusals_total", .counter,
+            "Requests refused because their network reads too little of its answers."
+        ).with(Double(unread.load(ordering: .relaxed)))
+        return [requests, durations, writes, scenarios, unread]
     }
 }
 
@@ -204,6 +212,11 @@ extension Application {
                 .with(Double(shortQueue.waiting), [("queue", "short")])
                 .with(Double(longQueue.waiting), [("queue", "long")]),
             MetricFamily("gatehouse_simulations_running", .gauge, "Simulations that run.").with(Double(running.count)),
+            MetricFamily("gatehouse_requests_joined", .gauge, "Requests that wait for the answer of another.")
+                .with(Double(flights.joined)),
+            MetricFamily(
+                "gatehouse_held_answer_bytes", .gauge, "Bytes of answers in memory, for the cache and for whoever reads."
+            ).with(Double(answers.held_bytes)),
             MetricFamily("gatehouse_cached_bytes", .gauge, "Finished answers in memory.").with(
                 Double(cache.size_bytes)),
         ]

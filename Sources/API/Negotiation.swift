@@ -1,4 +1,5 @@
 package import HTTPTypes
+import HTTPWire
 
 /// The forms in which a resource can be answered.
 package enum Format: String, Sendable, CaseIterable {
@@ -106,6 +107,10 @@ package struct Answer: Sendable {
     package var body: [UInt8]
     /// What comes after `body`, made while it is sent.
     var stream: RecordStream?
+    /// The body where it was made before; `body` is empty then.
+    var shared: SharedBytes?
+    /// What it is a rendering of, where others may ask for the same in other ways.
+    var rendering: String?
 
     package init(_ status: HTTPResponse.Status, fields: HTTPFields = [:], body: [UInt8] = []) {
         self.status = status

@@ -58,7 +58,7 @@ extension Application {
             inserted = try store.perform(
                 .insertConfiguration(newConfiguration(patched.head, name: name, renames: true, findings)))
         } catch { throw Problem(error) }
-        if name != nil { cache.clear() }
+        if name != nil { forgetAnswers() }
         let configuration = inserted.configuration
         let body: [UInt8] =
             format == .text

@@ -16,6 +16,8 @@ final class RecordStream: BodySource {
         var hasFailed = false
         var isCancelled = false
         var wake: (@Sendable () -> Void)?
+        /// Stands for the memory that it takes.
+        var held: HeldAnswer?
     }
 
     private let state = Mutex(State())
@@ -26,14 +28,21 @@ final class RecordStream: BodySource {
     /// More is loaded when less than this is left.
     private static let lowBytes = 16 * 1024
 
+    /// What a stream that begins with a page of so many bytes takes at most, if the others are like it.
+    static func memory_bytes(first count_bytes: Int) -> Int { lowBytes + 2 * count_bytes }
+
     /// A stream that begins with `first`.
-    init(first: Page, queue: any WorkQueue, client: String = "", next: @escaping @Sendable () -> Page?) {
+    init(
+        first: Page, queue: any WorkQueue, client: String = "", held: HeldAnswer? = nil,
+        next: @escaping @Sendable () -> Page?
+    ) {
         self.next = next
         self.queue = queue
         self.client = client
         state.withLock { state in
             state.bytes = first.bytes
             state.isComplete = first.isLast
+            state.held = held
         }
     }
 
@@ -85,6 +94,7 @@ final class RecordStream: BodySource {
             state.bytes = []
             state.offset = 0
             state.wake = nil
+            state.held = nil
         }
     }
 

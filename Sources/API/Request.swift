@@ -17,13 +17,20 @@ package struct Request: Sendable {
     package var isGivenUp: @Sendable () -> Bool = { false }
     /// Sends an answer before the handler is done; what it returns must then be that same answer.
     package var answerEarly: (@Sendable (Answer) -> Void)?
+    /// Says that the answer will not change any more, but for a removal: whoever asks for the same may have it.
+    var settle: @Sendable () -> Void = {}
     /// Who is served in turn with others; empty for nobody in particular.
     package var client = ""
+    /// The address or network of the peer, which what it does not read counts for.
+    package var network = ""
     /// The threads for what takes long are taken: who would wait for an answer only so long gets one at once.
     package var isWaitHopeless = false
 
     /// Takes a request apart; throws `malformed-request` for a path or query that cannot be decoded.
-    package init(_ incoming: IncomingRequest) throws(Problem) { try self.init(incoming.head, body: incoming.body) }
+    package init(_ incoming: IncomingRequest) throws(Problem) {
+        try self.init(incoming.head, body: incoming.body)
+        network = incoming.peer.network
+    }
 
     package init(_ head: HTTPRequest, body: [UInt8]) throws(Problem) {
         method = head.method

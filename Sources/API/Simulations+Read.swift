@@ -63,7 +63,15 @@ extension Application {
                 "\(stored.id.text) \(stored.state.rawValue)\(stored.failure.map(Application.because) ?? progressText(of: stored))\n"
             return Answer(.ok, .text, [UInt8](line.utf8), fields: fields)
         }
-        if format == .ndjson { return try recordStream(of: stored.id, for: request.client) }
+        if format == .ndjson { return try recordStream(of: stored.id, for: request) }
+        request.settle()
+        let rendering = "\(stored.id.text).\(format.rawValue)"
+        if let made = cache.rendering(rendering) {
+            var answer = Answer(made.response.status, fields: made.response.headerFields)
+            answer.shared = made.body
+            answer.rendering = rendering
+            return answer
+        }
         let bytes: [UInt8]
         do throws(StoreError) { bytes = try store.report(of: stored.id) } catch { throw Problem(error) }
         var answer = try reportAnswer(
@@ -71,6 +79,7 @@ extension Application {
             records: { [] })
         answer.fields[.cacheControl] = "private, max-age=86400, immutable"
         answer.fields[.location] = nil
+        answer.rendering = rendering
         return answer
     }
 
@@ -89,7 +98,7 @@ extension Application {
     }
 
     /// Every scenario's record of a simulation, in scenario order, a line for each, read while it is sent.
-    func recordStream(of id: SimulationID, for client: String) throws(Problem) -> Answer {
+    func recordStream(of id: SimulationID, for request: Request) throws(Problem) -> Answer {
         let rows = limits.streamRows
         @Sendable func page(_ cursor: String?) throws(StoreError) -> (page: RecordStream.Page, next: String?) {
             let page = try store.scenarios(of: id, limit: rows, cursor: cursor)
@@ -105,7 +114,8 @@ extension Application {
             answer.body = first.page.bytes
             return answer
         }
-        answer.stream = RecordStream(first: first.page, queue: shortQueue, client: client) {
+        let held = answers.hold(RecordStream.memory_bytes(first: first.page.bytes.count), for: request.network)
+        answer.stream = RecordStream(first: first.page, queue: shortQueue, client: request.client, held: held) {
             guard let place = cursor.withLock({ $0 }), let read = try? page(place) else { return nil }
             cursor.withLock { $0 = read.next }
             return read.page
@@ -146,7 +156,7 @@ extension Application {
                 running.stop(stored.id)
             }
         } catch { throw Problem(error) }
-        cache.clear()
+        forgetAnswers()
         return Answer(.noContent)
     }
 
@@ -166,17 +176,18 @@ extension Application {
                 items: [Problem.Item(parameter: "rule", code: "unknown-rule", message: "not the id of a rule")])
         }
         let stored = try storedSimulation(text)
+        if stored.state == .finished { request.settle() }
         let page: Page<StoredScenario>
         do throws(StoreError) {
             page = try store.scenarios(
                 of: stored.id, verdict: verdict, rule: rule, platform: platform?.rawValue, limit: rows,
                 cursor: request.optional("cursor"))
         } catch { throw Problem(error) }
-        let items = page.items.map { (try? JSON.parse($0.record).value) ?? .null }
-        let lines = page.items.map {
-            ScenarioRecord.line(name: $0.name, verdict: $0.verdict.rawValue, rule: $0.rule)
-        }.joined()
-        return list(request, format, items, next: page.next, text: lines)
+        return list(
+            request, format, documents: page.items.map(\.record), next: page.next,
+            text: page.items.map {
+                ScenarioRecord.line(name: $0.name, verdict: $0.verdict.rawValue, rule: $0.rule)
+            }.joined())
     }
 
     func scenario(_ request: Request, _ text: String, _ name: String) throws(Problem) -> Answer {
@@ -192,6 +203,7 @@ extension Application {
         try request.allow([])
         let format = try request.format(among: [.json, .text, .ndjson])
         let stored = try storedSimulation(text)
+        if stored.state == .finished { request.settle() }
         // A trace is not kept: the same table and scenario give the same steps again.
         do throws(StoreError) { _ = try store.scenario(of: stored.id, named: name) } catch { throw Problem(error) }
         let table = try storedTable(try findConfiguration(stored.configuration.hex))

@@ -5,9 +5,12 @@
 package final class SharedBytes: @unchecked Sendable {
     // Written by the initializer only, hence `@unchecked`.
     private let storage: UnsafeMutableRawBufferPointer
+    /// Stands for the memory that the bytes take; released with them.
+    private let held: (any AnyObject & Sendable)?
 
     /// A copy of `bytes`.
-    package init(_ bytes: some Collection<UInt8>) {
+    package init(_ bytes: some Collection<UInt8>, held: (any AnyObject & Sendable)? = nil) {
+        self.held = held
         storage = .allocate(byteCount: bytes.count, alignment: 64)
         storage.copyBytes(from: bytes)
     }

@@ -19,7 +19,7 @@ struct Serve: ParsableCommand {
     static let names = [
         "listen", "tls-listen", "certificate", "key", "client-ca", "tokens", "allow-open", "rate-per-token",
         "rate-per-address", "database", "loops", "workers", "queue", "grace", "drain", "max-connections",
-        "max-connections-per-address", "max-body-memory", "log", "log-requests",
+        "max-connections-per-address", "max-body-memory", "max-answer-memory", "log", "log-requests",
         "nested-workers", "time-limit", "nested-runs",
     ]
     /// Of these, what may have several values.
@@ -121,6 +121,13 @@ struct Serve: ParsableCommand {
             valueName: "n"))
     var maxBodyMemory: Int?
 
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "MiB of answers in memory that wait to be read, half of it for one address; then more are refused with 503. (default: 256)",
+            valueName: "n"))
+    var maxAnswerMemory: Int?
+
     @Option(help: ArgumentHelp("Form of the log: text or json. (default: text)", valueName: "form"))
     var log: String?
 
@@ -196,6 +203,13 @@ struct Serve: ParsableCommand {
                 throw ValidationError("max-body-memory is 32 to 1048576")
             }
             configuration.transport.heldBodyBytes = size_mebibytes << 20
+        }
+        if let size_mebibytes = try number(maxAnswerMemory, "max-answer-memory") {
+            // What is kept for repeated GETs is part of it.
+            guard (32...1_048_576).contains(size_mebibytes) else {
+                throw ValidationError("max-answer-memory is 32 to 1048576")
+            }
+            configuration.limits.heldAnswers_bytes = size_mebibytes << 20
         }
         configuration.nestedWorkers = try number(nestedWorkers, "nested-workers") ?? configuration.nestedWorkers
         configuration.limits.simulation_seconds =

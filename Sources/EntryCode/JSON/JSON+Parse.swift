@@ -47,8 +47,14 @@ private struct JSONParser {
     let limits: JSONLimits
     var position = 0
     var values = 0
-    var path: [String] = []
+    var path: [Step] = []
     var duplicates: [String] = []
+
+    /// One level of the way to the value that is being read.
+    enum Step {
+        case key(String)
+        case index(Int)
+    }
 
     init(bytes: [UInt8], limits: JSONLimits) {
         self.bytes = bytes
@@ -83,7 +89,14 @@ private struct JSONParser {
             pointer: currentPointer)
     }
 
-    var currentPointer: String { path.reduce("") { pointer($0, $1) } }
+    var currentPointer: String {
+        path.reduce("") { place, step in
+            switch step {
+            case .key(let key): pointer(place, key)
+            case .index(let index): "\(place)/\(index)"
+            }
+        }
+    }
 
     var byte: UInt8? { position < bytes.count ? bytes[position] : nil }
 
@@ -125,8 +138,7 @@ private struct JSONParser {
     mutating func object(depth: Int) throws(JSONSyntaxError) -> JSON {
         position += 1
         var members: [JSON.Member] = []
-        // By bytes: names that Unicode calls equivalent are two names (RFC 8259, 8.3).
-        var seen: Set<[UInt8]> = []
+        var names = MemberNames()
         skipSpace()
         if byte == UInt8(ascii: "}") {
             position += 1
@@ -142,8 +154,8 @@ private struct JSONParser {
             guard byte == UInt8(ascii: ":") else { throw failure("json-syntax", "':' is expected after a member name") }
             position += 1
             skipSpace()
-            path.append(key)
-            if !seen.insert(Array(key.utf8)).inserted && duplicates.count < 100 { duplicates.append(currentPointer) }
+            path.append(.key(key))
+            if !names.insert(key, after: members) && duplicates.count < 100 { duplicates.append(currentPointer) }
             let value = try self.value(depth: depth + 1)
             path.removeLast()
             members.append(JSON.Member(key, value))
@@ -170,7 +182,7 @@ private struct JSONParser {
         }
         while true {
             skipSpace()
-            path.append(String(elements.count))
+            path.append(.index(elements.count))
             elements.append(try value(depth: depth + 1))
             path.removeLast()
             skipSpace()
@@ -300,11 +312,35 @@ private struct JSONParser {
             if byte == UInt8(ascii: "+") || byte == UInt8(ascii: "-") { position += 1 }
             if digits() == 0 { throw failure("json-syntax", "digits are expected in the exponent") }
         }
+        if isInteger && count <= 18 {
+            // The common case: no text in between, and too short to overflow.
+            var value: Int64 = 0
+            for digit in bytes[(position - count)..<position] { value = value * 10 + Int64(digit - UInt8(ascii: "0")) }
+            return .integer(bytes[start] == UInt8(ascii: "-") ? -value : value)
+        }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isInteger, let value = Int64(text) { return .integer(value) }
         guard let value = Double(text), value.isFinite else {
             throw failure("json-number-range", "the number is out of range")
         }
         return .number(value)
+    }
+}
+
+/// The names of one object's members, to find those that stand there twice.
+///
+/// By bytes: names that Unicode calls equivalent are two names (RFC 8259, 8.3).
+private struct MemberNames {
+    /// Of an object with more members than are looked through one by one.
+    private var seen: Set<[UInt8]> = []
+    private static let few = 16
+
+    /// Adds a name behind those of `members`; false when it is among them.
+    mutating func insert(_ name: String, after members: [JSON.Member]) -> Bool {
+        if members.count < Self.few {
+            return !members.contains { $0.key.utf8.elementsEqual(name.utf8) }
+        }
+        if seen.isEmpty { seen = Set(members.map { Array($0.key.utf8) }) }
+        return seen.insert(Array(name.utf8)).inserted
     }
 }

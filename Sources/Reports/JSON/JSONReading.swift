@@ -10,13 +10,34 @@ package struct ReportReadError: Error, Sendable, Hashable {
 
 /// A value of a document with the pointer that leads to it, so that a fault says where it is.
 struct JSONCursor: Sendable {
-    let value: JSON
-    let path: String
+    /// Where a value stands; spelled out only for a fault, of which most documents have none.
+    private indirect enum Place: Sendable {
+        case root
+        case member(Place, String)
+        case element(Place, Int)
 
-    init(_ value: JSON, path: String = "") {
-        self.value = value
-        self.path = path
+        var pointer: String {
+            switch self {
+            case .root: ""
+            case .member(let parent, let key): EntryCode.pointer(parent.pointer, key)
+            case .element(let parent, let index): "\(parent.pointer)/\(index)"
+            }
+        }
     }
+
+    let value: JSON
+    private let place: Place
+
+    /// The whole document.
+    init(_ value: JSON) { self.init(value, .root) }
+
+    private init(_ value: JSON, _ place: Place) {
+        self.value = value
+        self.place = place
+    }
+
+    /// JSON pointer of the value.
+    var path: String { place.pointer }
 
     private func fault(_ expected: String) -> ReportReadError {
         ReportReadError(pointer: path, message: "expected \(expected), found \(value.kindName)")
@@ -25,14 +46,14 @@ struct JSONCursor: Sendable {
     /// The member with a key; its absence is a fault.
     func required(_ key: String) throws(ReportReadError) -> JSONCursor {
         if let member = try optional(key) { return member }
-        throw ReportReadError(pointer: pointer(path, key), message: "is missing")
+        throw ReportReadError(pointer: Place.member(place, key).pointer, message: "is missing")
     }
 
     /// The member with a key; nil where it is absent or null.
     func optional(_ key: String) throws(ReportReadError) -> JSONCursor? {
         guard value.objectValue != nil else { throw fault("an object") }
         guard let member = value[key], member != .null else { return nil }
-        return JSONCursor(member, path: pointer(path, key))
+        return JSONCursor(member, .member(place, key))
     }
 
     func string(_ key: String) throws(ReportReadError) -> String { try required(key).string() }
@@ -74,7 +95,7 @@ struct JSONCursor: Sendable {
         var result: [Element] = []
         result.reserveCapacity(values.count)
         for (index, value) in values.enumerated() {
-            result.append(try read(JSONCursor(value, path: "\(list.path)/\(index)")))
+            result.append(try read(JSONCursor(value, .element(list.place, index))))
         }
         return result
     }

@@ -93,6 +93,13 @@ struct TextPage: Sendable {
     /// Lines that keep their spaces, but for those at the end; only lines too wide are broken, wherever the width ends.
     mutating func verbatim(_ content: String, indent: Int) {
         let width = textWidth_columns - indent
+        if indent == 0, content.utf8.count <= width, content.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
+            // The common case: one line of printable ASCII that fits.
+            let end = content.utf8.lastIndex { $0 != UInt8(ascii: " ") }.map(content.utf8.index(after:))
+            text += content[..<(end ?? content.startIndex)]
+            text += "\n"
+            return
+        }
         let margin = String(repeating: " ", count: indent)
         for line in ascii(content).split(separator: "\n", omittingEmptySubsequences: false) {
             var rest = Substring(line)
