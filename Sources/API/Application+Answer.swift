@@ -152,6 +152,9 @@ extension Application {
         return answer.body.isEmpty ? .empty : .bytes(answer.body)
     }
 
+    /// Bytes of finished answers in memory.
+    package var heldAnswers_bytes: Int { answers.held_bytes }
+
     /// Nothing that was answered before is answered again from memory, or by joining; after a removal.
     func forgetAnswers() {
         cache.clear()

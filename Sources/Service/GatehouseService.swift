@@ -138,7 +138,10 @@ package final class GatehouseService: Sendable {
         let measured = server
         transport.server.withLock { $0 = measured }
         let pools = [pool, shortPool, longPool]
-        trimmer = MemoryTrimmer { pools.allSatisfy(\.isIdle) && measured.counters.requestsInWork == 0 }
+        let asked = application
+        trimmer = MemoryTrimmer(
+            held_bytes: { asked.heldAnswers_bytes },
+            isIdle: { pools.allSatisfy(\.isIdle) && measured.counters.requestsInWork == 0 })
         do {
             if let tls = configuration.tls { try server.loadTLS(tls) }
             try server.start(on: configuration.endpoints, threads: configuration.eventLoops)

@@ -10,24 +10,32 @@ import Foundation
 final class MemoryTrimmer: Sendable {
     private let isOver = DispatchSemaphore(value: 0)
 
-    /// Growth of the resident memory since the last trim that is worth another.
+    /// Growth of the resident memory since the last trim that is worth another, and so is as much given back by answers that
+    /// waited: they were there at the last one, and nothing has grown since.
     static let growthBytes = 8 << 20
 
     /// - Parameters:
     ///   - seconds: Time between two looks.
     ///   - resident_bytes: What the process holds.
+    ///   - held_bytes: What answers hold that nobody has read.
     ///   - trim: Gives back what is free.
     ///   - isIdle: Whether nothing is in work.
     init(
         milliseconds: Int = 2000, resident_bytes: @escaping @Sendable () -> Int = { ProcessMetrics.residentBytes },
-        trim: @escaping @Sendable () -> Void = { malloc_trim(0) }, isIdle: @escaping @Sendable () -> Bool
+        held_bytes: @escaping @Sendable () -> Int = { 0 }, trim: @escaping @Sendable () -> Void = { malloc_trim(0) },
+        isIdle: @escaping @Sendable () -> Bool
     ) {
         let thread = Thread { [isOver] in
             var kept = resident_bytes()
+            var held = held_bytes()
             while isOver.wait(timeout: .now() + .milliseconds(milliseconds)) == .timedOut {
-                guard isIdle(), resident_bytes() > kept + Self.growthBytes else { continue }
+                held = max(held, held_bytes())
+                let isWorth =
+                    resident_bytes() > kept + Self.growthBytes || held > held_bytes() + Self.growthBytes
+                guard isIdle(), isWorth else { continue }
                 trim()
                 kept = resident_bytes()
+                held = held_bytes()
             }
         }
         thread.name = "memory"

@@ -46,6 +46,29 @@ import Testing
         #expect(process.trims.load(ordering: .relaxed) == 1, "not for a little")
     }
 
+    /// Answers that waited at the last trim, and were read or dropped since: nothing has grown, and yet there is much to give back.
+    @Test func answersThatWereReadGiveMemoryBack() async throws {
+        let process = Process()
+        process.isIdle.store(true, ordering: .relaxed)
+        let held = Atomic<Int>(200 << 20)
+        let trimmer = MemoryTrimmer(
+            milliseconds: 5, resident_bytes: { 300 << 20 }, held_bytes: { held.load(ordering: .relaxed) },
+            trim: { process.trims.wrappingAdd(1, ordering: .relaxed) },
+            isIdle: {
+                process.looks.wrappingAdd(1, ordering: .relaxed)
+                return process.isIdle.load(ordering: .relaxed)
+            })
+        defer { trimmer.stop() }
+        #expect(try await looks(3, at: process))
+        #expect(process.trims.load(ordering: .relaxed) == 0)
+        held.store(199 << 20, ordering: .relaxed)
+        #expect(try await looks(3, at: process))
+        #expect(process.trims.load(ordering: .relaxed) == 0, "not for a little")
+        held.store(1 << 20, ordering: .relaxed)
+        #expect(try await looks(3, at: process))
+        #expect(process.trims.load(ordering: .relaxed) == 1, "once")
+    }
+
     /// What the system says of the process, and what the allocator gives back, are there.
     @Test func theProcessIsMeasured() { #expect(ProcessMetrics.residentBytes > 1 << 20) }
 }

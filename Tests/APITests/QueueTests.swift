@@ -24,11 +24,10 @@ struct QueueTests {
         let application = try makeApplication(queue: queue)
         defer { try? application.store.close() }
         let sink = Sink()
-        let head = HTTPRequest(method: .get, scheme: "http", authority: "test", path: "/v1/rules")
-        let incoming = IncomingRequest(head: head, body: [], peer: PeerAddress(host: "127.0.0.1", port: 1))
-        for stream in [1, 3] as [Int32] {
+        // The same twice would be one piece of work.
+        for (stream, path) in [(1, "/v1/rules"), (3, "/v1/kernels")] as [(Int32, String)] {
             application.handle(
-                incoming,
+                incoming(path),
                 responder: Responder(sink: sink, exchange: ExchangeID(connection: 1, stream: StreamID(stream))))
         }
         let refused = try #require(sink.responses.withLock { $0.first })

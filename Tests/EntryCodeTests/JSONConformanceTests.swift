@@ -93,5 +93,10 @@ struct JSONConformanceTests {
         #expect(try parse("{\"a\":1,\"\\u0061\":2}").duplicateKeys == ["/a"])
         // Equal to Unicode, two names to JSON (RFC 8259, 8.3).
         #expect(try parse("{\"\u{E9}\":1,\"e\u{301}\":2}").duplicateKeys == [])
+        // More than are looked through one by one.
+        let many = (0..<40).map { "\"k\($0)\":\($0)" }.joined(separator: ",")
+        #expect(try parse("{\(many)}").duplicateKeys == [])
+        #expect(try parse("{\(many),\"k3\":1,\"k39\":2,\"k40\":3}").duplicateKeys == ["/k3", "/k39"])
+        #expect(try parse("[0,{\"k\":0,\"k\":-0}]").duplicateKeys == ["/1/k"])
     }
 }

@@ -118,8 +118,9 @@ extension Report {
 
 /// Splits a scenario's name into `platform/event/context/probe…`; missing parts are empty.
 func scenarioParts(_ name: String) -> (platform: Substring, event: Substring, context: Substring, probe: Substring) {
-    let parts = name.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-    func part(_ index: Int) -> Substring { index < parts.count ? parts[index] : "" }
+    // By bytes: that is several times as fast as by characters.
+    let parts = name.utf8.split(separator: UInt8(ascii: "/"), maxSplits: 3, omittingEmptySubsequences: false)
+    func part(_ index: Int) -> Substring { index < parts.count ? Substring(parts[index]) : "" }
     return (part(0), part(1), part(2), part(3))
 }
 

@@ -30,21 +30,30 @@ extension Report {
         let rules = Self.rulesByScenario(violations)
         let limits = Dictionary(undecided.map { ($0.scenario, $0.limit) }, uniquingKeysWith: { first, _ in first })
         let first = Dictionary(violations.map { ($0.scenario, $0) }, uniquingKeysWith: { first, _ in first })
-        var rows = [
-            "scenario,verdict,rule,instructions,memory_words,hypervisor_entries,msr_accesses,cr3_writes,serialising_instructions,routine,instruction"
-        ]
+        var text =
+            "scenario,verdict,rule,instructions,memory_words,hypervisor_entries,msr_accesses,cr3_writes,serialising_instructions,routine,instruction\r\n"
+        func append(_ field: String) {
+            text += csvField(ascii(field))
+            text += ","
+        }
         for cost in costs {
             let isBroken = rules[cost.scenario] != nil
             let cause = first[cost.scenario]
-            let fields = [
-                cost.scenario, isBroken ? "violated" : limits[cost.scenario] != nil ? "undecided" : "holds",
-                cause?.rule ?? "", String(cost.instructions), String(cost.memoryWords), String(cost.hypervisorEntries),
-                String(cost.msrAccesses), String(cost.cr3Writes), String(cost.serialisingInstructions),
-                cause?.at.routine ?? "", cause?.at.instruction ?? "",
-            ]
-            rows.append(fields.map { csvField(ascii($0)) }.joined(separator: ","))
+            append(cost.scenario)
+            text += isBroken ? "violated," : limits[cost.scenario] != nil ? "undecided," : "holds,"
+            append(cause?.rule ?? "")
+            for count in [
+                cost.instructions, cost.memoryWords, cost.hypervisorEntries, cost.msrAccesses, cost.cr3Writes,
+                cost.serialisingInstructions,
+            ] {
+                text += String(count)
+                text += ","
+            }
+            append(cause?.at.routine ?? "")
+            text += csvField(ascii(cause?.at.instruction ?? ""))
+            text += "\r\n"
         }
-        return rows.joined(separator: "\r\n") + "\r\n"
+        return text
     }
 
     private static func rulesByScenario(_ violations: [Violation]) -> [String: [String]] {
