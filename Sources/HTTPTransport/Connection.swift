@@ -24,6 +24,7 @@ final class Connection {
     /// Progress of that output is measured from this moment on.
     private var waitingSince: MonotonicTime
     private var sentWhileWaiting = 0
+    private var sentSinceStart = 0
     /// Reading goes on when the protocol can use more.
     private var isReadPaused = false
     var isClosed = false
@@ -281,8 +282,8 @@ final class Connection {
     private func flush() -> Bool {
         guard flushWaiting() else { return false }
         var wroteSome = false
-        // At most a megabyte per turn, so that one fast reader does not starve the others.
-        for _ in 0..<loop.limits.writesPerTurn {
+        let enough = sentSinceStart + loop.limits.turnBytes
+        while sentSinceStart < enough {
             if let tls {
                 codec.writeOutput(into: loop.plaintext, now: now)
                 if loop.plaintext.isEmpty { return wroteSome }
@@ -332,6 +333,7 @@ final class Connection {
             guard let count = buffer.withVectors({ sendOnce($0) }) else { return false }
             buffer.consume(count)
             sentWhileWaiting += count
+            sentSinceStart += count
             loop.counters.sent(count)
         }
         return true

@@ -120,7 +120,7 @@ struct HTTP1Writer {
         switch body {
         case .none: return end()
         case .bytes(let bytes):
-            let count = min(bytes.count - offset, max(1, buffer.softLimit - buffer.count))
+            let count = min(bytes.count - offset, max(1, buffer.room))
             bytes.withUnsafeBytes { buffer.append(UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + count)])) }
             offset += count
             return offset == bytes.count ? end() : .more

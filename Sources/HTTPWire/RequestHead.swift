@@ -17,11 +17,9 @@ struct RequestHead {
     private(set) var contentLength: Int?
     private(set) var expectsContinue = false
 
-    private var method: HTTPRequest.Method?
-    private var scheme: String?
-    private var authority: String?
-    private(set) var path: String?
     private var host: String?
+    /// The pseudo fields as they came.
+    private var pseudo = PseudoFields()
     private var fields = HTTPFields()
 
     private var memo: FieldMemo?
@@ -37,10 +35,7 @@ struct RequestHead {
         self.isTrailer = isTrailer
         contentLength = nil
         expectsContinue = false
-        method = nil
-        scheme = nil
-        authority = nil
-        path = nil
+        pseudo.removeAll()
         host = nil
         fields = HTTPFields()
         matched = 0
@@ -63,7 +58,7 @@ struct RequestHead {
     mutating func add(name: OpaquePointer, value: OpaquePointer) -> Bool {
         let nameBytes = UnsafeBufferPointer(nghttp2_rcbuf_get_buf(name))
         let valueBytes = UnsafeBufferPointer(nghttp2_rcbuf_get_buf(value))
-        if nameBytes.first == UInt8(ascii: ":") { return addPseudo(nameBytes, valueBytes) }
+        if nameBytes.first == UInt8(ascii: ":") { return pseudo.add(nameBytes, valueBytes) }
         if recording == nil {
             if let memo, matched < memo.count, memo.matches(at: matched, name: name, value: value) {
                 matched += 1
@@ -84,19 +79,8 @@ struct RequestHead {
         return true
     }
 
-    private mutating func addPseudo(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
-        switch name.count {
-        case 5 where name[1] == UInt8(ascii: "p"):
-            guard Authority.isPath(value) else { return false }
-            path = String(decoding: value, as: UTF8.self)
-        case 7 where name[1] == UInt8(ascii: "m"): method = FieldNames.method(for: value)
-        case 7: scheme = String(decoding: value, as: UTF8.self)
-        case 10: authority = String(decoding: value, as: UTF8.self)
-        // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
-        default: return false
-        }
-        return true
-    }
+    /// The path, as far as the block was read.
+    var path: String? { pseudo.text(of: .path) }
 
     private mutating func note(_ field: HTTPField) {
         switch field.name.canonicalName {
@@ -118,6 +102,15 @@ struct RequestHead {
 
     /// The complete request; nil when a part cannot be represented, which makes it malformed.
     mutating func finish() -> HTTPRequest? {
+        if recording == nil, let memo, matched == memo.count, let request = memo.request, pseudo == memo.pseudo {
+            contentLength = memo.contentLength
+            expectsContinue = memo.expectsContinue
+            // Only what is in order is remembered.
+            hasConflictingHost = false
+            hasInvalidAuthority = false
+            return request
+        }
+        let isRecorded = recording != nil
         if let recording {
             recording.finish(
                 fields: fields, contentLength: contentLength, expectsContinue: expectsContinue, host: host)
@@ -135,15 +128,82 @@ struct RequestHead {
             expectsContinue = prefix.expectsContinue
             host = prefix.host
         }
+        guard let method = pseudo.method else { return nil }
+        let authority = pseudo.text(of: .authority)
         hasConflictingHost = host != nil && authority != nil && host != authority
         hasInvalidAuthority = false
         if let name = authority ?? host, name != validAuthority {
             hasInvalidAuthority = !Authority.isValid(name.utf8)
             if !hasInvalidAuthority && name.utf8.count <= 255 { validAuthority = name }
         }
-        guard let method else { return nil }
-        return HTTPRequest(
-            method: method, scheme: scheme, authority: authority ?? host, path: path, headerFields: fields)
+        let request = HTTPRequest(
+            method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host, path: path,
+            headerFields: fields)
+        if let memo, isRecorded || matched == memo.count, !hasConflictingHost, !hasInvalidAuthority {
+            memo.remember(request, pseudo)
+        }
+        return request
+    }
+}
+
+/// The pseudo fields of a request as they came, in their order.
+struct PseudoFields: Equatable {
+    enum Kind: UInt8 {
+        case method, scheme, authority, path
+    }
+
+    private struct Entry: Equatable {
+        var kind: Kind
+        var end: Int
+    }
+
+    private var bytes: [UInt8] = []
+    private var entries: [Entry] = []
+
+    /// Bytes of all values.
+    var count: Int { bytes.count }
+
+    mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        entries.removeAll(keepingCapacity: true)
+    }
+
+    /// Takes one; false when it is none of a request, or a path that is none.
+    mutating func add(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
+        let kind: Kind
+        switch name.count {
+        case 5 where name[1] == UInt8(ascii: "p"):
+            guard Authority.isPath(value) else { return false }
+            kind = .path
+        case 7 where name[1] == UInt8(ascii: "m"): kind = .method
+        case 7: kind = .scheme
+        case 10: kind = .authority
+        // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
+        default: return false
+        }
+        bytes.append(contentsOf: value)
+        entries.append(Entry(kind: kind, end: bytes.count))
+        return true
+    }
+
+    /// The value of one, where it came.
+    func text(of kind: Kind) -> String? {
+        withValue(of: kind) { String(decoding: $0, as: UTF8.self) }
+    }
+
+    var method: HTTPRequest.Method? {
+        withValue(of: .method) { FieldNames.method(for: $0) } ?? nil
+    }
+
+    private func withValue<Result>(of kind: Kind, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result? {
+        var start = 0
+        for entry in entries {
+            if entry.kind == kind {
+                return bytes.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[start..<entry.end])) }
+            }
+            start = entry.end
+        }
+        return nil
     }
 }
 
@@ -159,6 +219,7 @@ extension UnsafeBufferPointer<UInt8> {
 final class FieldMemo {
     /// A memo of more bytes than this is not kept: a connection must not hold 16 KiB for a client's cookies.
     private static let largestBytes = 2048
+    private static let largestPseudoBytes = 512
 
     private var strings: [(name: OpaquePointer, value: OpaquePointer)] = []
     private var bytes = 0
@@ -166,6 +227,9 @@ final class FieldMemo {
     private(set) var contentLength: Int?
     private(set) var expectsContinue = false
     private(set) var host: String?
+    /// The last request with these fields, and the pseudo fields that it was made from.
+    private(set) var request: HTTPRequest?
+    private(set) var pseudo = PseudoFields()
 
     /// A copy of the first `count` fields of `memo`, ready to record those that differ.
     init(prefixOf memo: FieldMemo?, count: Int) {
@@ -204,6 +268,13 @@ final class FieldMemo {
         nghttp2_rcbuf_incref(value)
         strings.append((name, value))
         self.bytes += bytes
+    }
+
+    /// Keeps `request`, which was made from `pseudo` and the fields.
+    func remember(_ request: HTTPRequest, _ pseudo: PseudoFields) {
+        let isSmall = pseudo.count <= Self.largestPseudoBytes
+        self.request = isSmall ? request : nil
+        self.pseudo = isSmall ? pseudo : PseudoFields()
     }
 
     func finish(fields: HTTPFields, contentLength: Int?, expectsContinue: Bool, host: String?) {
