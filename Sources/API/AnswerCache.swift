@@ -8,7 +8,6 @@ import Synchronization
 final class AnswerCache: Sendable {
     struct Entry: Sendable {
         var answer: PreparedAnswer
-        var counter: APIMetrics.Cached
         var ticket: UInt64
     }
 
@@ -50,8 +49,7 @@ final class AnswerCache: Sendable {
         }
         let key = Key(path: path, accept: accept)
         guard let entry = state.withLock({ $0.entries[key] }) else { return nil }
-        entry.counter.add()
-        return entry.answer
+        return entry.answer.use() ? entry.answer : nil
     }
 
     /// Bytes of the bodies that are kept.
@@ -66,20 +64,25 @@ final class AnswerCache: Sendable {
         guard answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true, let path = head.path,
             answer.body.count <= limit_bytes / 4,
             let prepared = PreparedAnswer(
-                HTTPResponse(status: answer.status, headerFields: answer.fields), body: answer.body)
+                HTTPResponse(status: answer.status, headerFields: answer.fields), body: answer.body,
+                countUse: counter.add)
         else { return }
         let key = Key(path: path, accept: head.headerFields[.accept])
         state.withLock { state in
             guard state.generation == generation else { return }
             state.ticket += 1
-            if let old = state.entries[key] { state.size_bytes -= old.answer.body.count }
-            state.entries[key] = Entry(answer: prepared, counter: counter, ticket: state.ticket)
+            if let old = state.entries[key] {
+                state.size_bytes -= old.answer.body.count
+                old.answer.revoke()
+            }
+            state.entries[key] = Entry(answer: prepared, ticket: state.ticket)
             state.order.append((key, state.ticket))
             state.size_bytes += answer.body.count
             while state.size_bytes > limit_bytes || state.order.count > 4096, let oldest = state.order.first {
                 state.order.removeFirst()
                 if let entry = state.entries[oldest.key], entry.ticket == oldest.ticket {
                     state.size_bytes -= entry.answer.body.count
+                    entry.answer.revoke()
                     state.entries[oldest.key] = nil
                 }
             }
@@ -90,6 +93,7 @@ final class AnswerCache: Sendable {
     func clear() {
         state.withLock { state in
             let generation = state.generation
+            for entry in state.entries.values { entry.answer.revoke() }
             state = State()
             state.generation = generation + 1
         }

@@ -48,6 +48,10 @@ final class Connection {
     /// Requests whose handler answers later, to be told of cancellation.
     var pending: [StreamID: Pending] = [:]
 
+    /// The last request whose answer was at hand, and that answer.
+    var lastHead: ReceivedHead?
+    var lastAnswer: PreparedAnswer?
+
     struct Upload {
         var head: HTTPRequest
         var body: [UInt8] = []
@@ -385,6 +389,8 @@ final class Connection {
     /// Looks at the timers.
     func tick(now: MonotonicTime) {
         guard !isClosed else { return }
+        // A connection keeps no answer alive that nobody else keeps.
+        if lastAnswer?.isCurrent == false { lastAnswer = nil }
         if let endingSince {
             let limits = loop.limits
             let isHurried = wasFlood || loop.isStopping

@@ -1,4 +1,5 @@
 package import HTTPTypes
+import Synchronization
 
 /// A finished answer that is sent again and again: its field list is laid out once.
 ///
@@ -9,10 +10,14 @@ package final class PreparedAnswer: Sendable {
     let fields: FlatFields
     /// Status line and fields of HTTP/1.1, without the empty line.
     let http1Head: [UInt8]
+    private let countUse: @Sendable () -> Void
+    private let isRevoked = Atomic<Bool>(false)
 
     /// Prepares an answer to GET; nil when it cannot be sent as it is (an interim status, a body with a status that has
     /// none, or a list that is too large).
-    package init?(_ response: HTTPResponse, body: [UInt8]) {
+    ///
+    /// - Parameter countUse: Called for each time it is taken.
+    package init?(_ response: HTTPResponse, body: [UInt8], countUse: @escaping @Sendable () -> Void = {}) {
         let status = response.status.code
         var fields = FlatFields(response, status: status)
         if !fields.hasContentLength { fields.addContentLength(body.count) }
@@ -20,6 +25,20 @@ package final class PreparedAnswer: Sendable {
         self.response = response
         self.body = SharedBytes(body)
         self.fields = fields
+        self.countUse = countUse
         http1Head = fields.http1Head(response.status)
+    }
+
+    /// From now on it is not to be taken any more: what it shows was removed, or others need the room.
+    package func revoke() { isRevoked.store(true, ordering: .relaxed) }
+
+    /// Whether it may still be taken.
+    package var isCurrent: Bool { !isRevoked.load(ordering: .relaxed) }
+
+    /// Takes it for one more request; false when that is too late.
+    package func use() -> Bool {
+        guard isCurrent else { return false }
+        countUse()
+        return true
     }
 }

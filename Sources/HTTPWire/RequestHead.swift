@@ -100,15 +100,20 @@ struct RequestHead {
     /// Whether the `host` field contradicts `:authority` (RFC 9113 section 8.3.1).
     private(set) var hasConflictingHost = false
 
+    /// Whether the request that was finished last equals the one before it.
+    private(set) var isRepeated = false
+
     /// The complete request; nil when a part cannot be represented, which makes it malformed.
-    mutating func finish() -> HTTPRequest? {
-        if recording == nil, let memo, matched == memo.count, let request = memo.request, pseudo == memo.pseudo {
+    mutating func finish() -> ReceivedHead? {
+        isRepeated = false
+        if recording == nil, let memo, matched == memo.count, let received = memo.received, pseudo == memo.pseudo {
             contentLength = memo.contentLength
             expectsContinue = memo.expectsContinue
             // Only what is in order is remembered.
             hasConflictingHost = false
             hasInvalidAuthority = false
-            return request
+            isRepeated = true
+            return received
         }
         let isRecorded = recording != nil
         if let recording {
@@ -136,13 +141,16 @@ struct RequestHead {
             hasInvalidAuthority = !Authority.isValid(name.utf8)
             if !hasInvalidAuthority && name.utf8.count <= 255 { validAuthority = name }
         }
-        let request = HTTPRequest(
-            method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host, path: path,
-            headerFields: fields)
-        if let memo, isRecorded || matched == memo.count, !hasConflictingHost, !hasInvalidAuthority {
-            memo.remember(request, pseudo)
+        let received = ReceivedHead(
+            HTTPRequest(
+                method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host, path: path,
+                headerFields: fields))
+        if let memo, isRecorded || matched == memo.count, !hasConflictingHost, !hasInvalidAuthority,
+            HTTP1HeadParser.methods.contains(method.rawValue)
+        {
+            memo.remember(received, pseudo)
         }
-        return request
+        return received
     }
 }
 
@@ -228,7 +236,7 @@ final class FieldMemo {
     private(set) var expectsContinue = false
     private(set) var host: String?
     /// The last request with these fields, and the pseudo fields that it was made from.
-    private(set) var request: HTTPRequest?
+    private(set) var received: ReceivedHead?
     private(set) var pseudo = PseudoFields()
 
     /// A copy of the first `count` fields of `memo`, ready to record those that differ.
@@ -270,10 +278,10 @@ final class FieldMemo {
         self.bytes += bytes
     }
 
-    /// Keeps `request`, which was made from `pseudo` and the fields.
-    func remember(_ request: HTTPRequest, _ pseudo: PseudoFields) {
+    /// Keeps `received`, which was made from `pseudo` and the fields.
+    func remember(_ received: ReceivedHead, _ pseudo: PseudoFields) {
         let isSmall = pseudo.count <= Self.largestPseudoBytes
-        self.request = isSmall ? request : nil
+        self.received = isSmall ? received : nil
         self.pseudo = isSmall ? pseudo : PseudoFields()
     }
 

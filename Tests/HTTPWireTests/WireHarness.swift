@@ -54,7 +54,7 @@ final class WireHarness {
     private func drain() {
         while let event = connection.nextEvent() {
             switch event {
-            case .head(let stream, let request, let ends): heads.append((stream, request, ends))
+            case .head(let stream, let head, let ends): heads.append((stream, head.request, ends))
             case .body(let stream, let bytes): bodies[stream, default: []] += bytes
             case .end(let stream): ended.insert(stream)
             case .cancelled(let stream): cancelled.append(stream)
