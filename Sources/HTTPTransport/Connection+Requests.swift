@@ -4,6 +4,7 @@ import HTTPWire
 /// Requests and their bodies, answers and their ends.
 extension Connection {
     func drainEvents() {
+        let loop = loop
         while let event = codec.nextEvent() {
             switch event {
             case .head(let stream, let head, let endsRequest):
@@ -12,7 +13,7 @@ extension Connection {
                     loop.counters.requestEnded()
                     codec.respond(to: stream, response, body: body, now: now)
                 } else if endsRequest {
-                    dispatch(stream, head)
+                    dispatch(stream, head, loop)
                 } else if let (response, body) = loop.handler.refusal(of: head.request) {
                     loop.counters.requestBegan()
                     loop.counters.requestEnded()
@@ -56,7 +57,7 @@ extension Connection {
     }
 
     /// A request without a body, whose answer may be at hand.
-    private func dispatch(_ stream: StreamID, _ head: ReceivedHead) {
+    private func dispatch(_ stream: StreamID, _ head: ReceivedHead, _ loop: EventLoop) {
         hasAsked = true
         guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
             return dispatch(stream, head.request, body: [])

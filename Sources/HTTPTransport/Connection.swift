@@ -49,8 +49,8 @@ final class Connection {
     var pending: [StreamID: Pending] = [:]
 
     /// The last request whose answer was at hand, and that answer.
-    var lastHead: ReceivedHead?
-    var lastAnswer: PreparedAnswer?
+    @exclusivity(unchecked) var lastHead: ReceivedHead?
+    @exclusivity(unchecked) var lastAnswer: PreparedAnswer?
 
     struct Upload {
         var head: HTTPRequest

@@ -47,7 +47,7 @@ struct HTTP1Writer {
 
     mutating func begin(_ answer: PreparedAnswer, date: [UInt8]?, closes: Bool) {
         begin(head: answer.http1Head)
-        addFields(date: answer.fields.hasDate ? nil : date, closes: closes)
+        addFields(date: answer.hasDate ? nil : date, closes: closes)
         body = isHead || answer.body.isEmpty ? .none : .shared(answer.body)
     }
 

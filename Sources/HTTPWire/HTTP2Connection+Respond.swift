@@ -31,7 +31,9 @@ extension HTTP2Connection {
             slot.parkedBytes = answer.body.count
             parkedBytes += answer.body.count
         }
-        let result = responseFields.withList(answer.fields, date: date) { list, count in
+        // The list is read when it is sent.
+        slot.prepared = answer
+        let result = responseFields.withList(answer, date: date) { list, count in
             submit(list, count, to: slot, hasBody: hasBody)
         }
         if result != 0 {

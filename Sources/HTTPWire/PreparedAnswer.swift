@@ -1,13 +1,20 @@
+import CNghttp2
 package import HTTPTypes
 import Synchronization
 
 /// A finished answer that is sent again and again: its field list is laid out once.
 ///
 /// The `date` field is not part of it.
-package final class PreparedAnswer: Sendable {
+package final class PreparedAnswer: @unchecked Sendable {
     package let response: HTTPResponse
     package let body: SharedBytes
-    let fields: FlatFields
+    let hasDate: Bool
+    /// Names and values of the list, at one address.
+    private let text: SharedBytes
+    /// The list as libnghttp2 wants it, which reads `text` until the answer is sent: whoever submits it holds the answer.
+    ///
+    /// Pointers are the reason for `@unchecked`: what they point at never changes.
+    let list: [nghttp2_nv]
     /// Status line and fields of HTTP/1.1, without the empty line.
     let http1Head: [UInt8]
     private let countUse: @Sendable () -> Void
@@ -24,7 +31,10 @@ package final class PreparedAnswer: Sendable {
         guard (200...999).contains(status), status != 204, status != 304, fields.fits else { return nil }
         self.response = response
         self.body = SharedBytes(body)
-        self.fields = fields
+        hasDate = fields.hasDate
+        let text = SharedBytes(fields.bytes)
+        self.text = text
+        list = fields.list(at: text)
         self.countUse = countUse
         http1Head = fields.http1Head(response.status)
     }

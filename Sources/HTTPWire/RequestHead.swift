@@ -1,4 +1,5 @@
 import CNghttp2
+import Glibc
 import HTTPTypes
 
 /// The header block that is being decoded; one at a time, since blocks cannot interleave (RFC 9113 section 4.3).
@@ -18,8 +19,10 @@ struct RequestHead {
     private(set) var expectsContinue = false
 
     private var host: String?
-    /// The pseudo fields as they came.
-    private var pseudo = PseudoFields()
+    /// The pseudo fields as they came, once one of them differs from the memo's.
+    private var pseudo: PseudoFields?
+    /// Pseudo fields of this block that equal the memo's, from the first on; valid while `pseudo` is nil.
+    private var matchedPseudo = 0
     private var fields = HTTPFields()
 
     private var memo: FieldMemo?
@@ -35,7 +38,8 @@ struct RequestHead {
         self.isTrailer = isTrailer
         contentLength = nil
         expectsContinue = false
-        pseudo.removeAll()
+        pseudo = nil
+        matchedPseudo = 0
         host = nil
         fields = HTTPFields()
         matched = 0
@@ -58,7 +62,7 @@ struct RequestHead {
     mutating func add(name: OpaquePointer, value: OpaquePointer) -> Bool {
         let nameBytes = UnsafeBufferPointer(nghttp2_rcbuf_get_buf(name))
         let valueBytes = UnsafeBufferPointer(nghttp2_rcbuf_get_buf(value))
-        if nameBytes.first == UInt8(ascii: ":") { return pseudo.add(nameBytes, valueBytes) }
+        if nameBytes.first == UInt8(ascii: ":") { return addPseudo(nameBytes, valueBytes) }
         if recording == nil {
             if let memo, matched < memo.count, memo.matches(at: matched, name: name, value: value) {
                 matched += 1
@@ -79,8 +83,26 @@ struct RequestHead {
         return true
     }
 
+    private mutating func addPseudo(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard let kind = PseudoFields.Kind(name) else { return false }
+        if pseudo == nil, let memo, memo.pseudo.matches(at: matchedPseudo, kind, value) {
+            matchedPseudo += 1
+            return true
+        }
+        if kind == .path && !Authority.isPath(value) { return false }
+        var fields = pseudoFields
+        fields.add(kind, value)
+        pseudo = fields
+        return true
+    }
+
+    /// The pseudo fields so far.
+    private var pseudoFields: PseudoFields {
+        pseudo ?? memo?.pseudo.prefix(matchedPseudo) ?? PseudoFields()
+    }
+
     /// The path, as far as the block was read.
-    var path: String? { pseudo.text(of: .path) }
+    var path: String? { pseudoFields.text(of: .path) }
 
     private mutating func note(_ field: HTTPField) {
         switch field.name.canonicalName {
@@ -106,7 +128,9 @@ struct RequestHead {
     /// The complete request; nil when a part cannot be represented, which makes it malformed.
     mutating func finish() -> ReceivedHead? {
         isRepeated = false
-        if recording == nil, let memo, matched == memo.count, let received = memo.received, pseudo == memo.pseudo {
+        if recording == nil, let memo, matched == memo.count, let received = memo.received, pseudo == nil,
+            matchedPseudo == memo.pseudo.count
+        {
             contentLength = memo.contentLength
             expectsContinue = memo.expectsContinue
             // Only what is in order is remembered.
@@ -116,6 +140,7 @@ struct RequestHead {
             return received
         }
         let isRecorded = recording != nil
+        let pseudo = pseudoFields
         if let recording {
             recording.finish(
                 fields: fields, contentLength: contentLength, expectsContinue: expectsContinue, host: host)
@@ -143,7 +168,8 @@ struct RequestHead {
         }
         let received = ReceivedHead(
             HTTPRequest(
-                method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host, path: path,
+                method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host,
+                path: pseudo.text(of: .path),
                 headerFields: fields))
         if let memo, isRecorded || matched == memo.count, !hasConflictingHost, !hasInvalidAuthority,
             HTTP1HeadParser.methods.contains(method.rawValue)
@@ -158,6 +184,17 @@ struct RequestHead {
 struct PseudoFields: Equatable {
     enum Kind: UInt8 {
         case method, scheme, authority, path
+
+        /// Nil for a name that is none of a request.
+        init?(_ name: UnsafeBufferPointer<UInt8>) {
+            switch name.count {
+            case 5 where name[1] == UInt8(ascii: "p"): self = .path
+            case 7: self = name[1] == UInt8(ascii: "m") ? .method : .scheme
+            case 10: self = .authority
+            // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
+            default: return nil
+            }
+        }
     }
 
     private struct Entry: Equatable {
@@ -168,30 +205,34 @@ struct PseudoFields: Equatable {
     private var bytes: [UInt8] = []
     private var entries: [Entry] = []
 
-    /// Bytes of all values.
-    var count: Int { bytes.count }
+    var count: Int { entries.count }
 
-    mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-        entries.removeAll(keepingCapacity: true)
+    /// Bytes of all values.
+    var size: Int { bytes.count }
+
+    /// Whether the field at `index` is this one.
+    func matches(at index: Int, _ kind: Kind, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard index < entries.count, entries[index].kind == kind else { return false }
+        let start = index == 0 ? 0 : entries[index - 1].end
+        guard entries[index].end - start == value.count else { return false }
+        guard let base = value.baseAddress else { return true }
+        return bytes.withUnsafeBufferPointer { own in
+            own.baseAddress.map { memcmp($0 + start, base, value.count) == 0 } ?? true
+        }
     }
 
-    /// Takes one; false when it is none of a request, or a path that is none.
-    mutating func add(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
-        let kind: Kind
-        switch name.count {
-        case 5 where name[1] == UInt8(ascii: "p"):
-            guard Authority.isPath(value) else { return false }
-            kind = .path
-        case 7 where name[1] == UInt8(ascii: "m"): kind = .method
-        case 7: kind = .scheme
-        case 10: kind = .authority
-        // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
-        default: return false
-        }
+    /// The first `count` of them.
+    func prefix(_ count: Int) -> PseudoFields {
+        var fields = PseudoFields()
+        guard count > 0, count <= entries.count else { return fields }
+        fields.entries = Array(entries[..<count])
+        fields.bytes = Array(bytes[..<entries[count - 1].end])
+        return fields
+    }
+
+    mutating func add(_ kind: Kind, _ value: UnsafeBufferPointer<UInt8>) {
         bytes.append(contentsOf: value)
         entries.append(Entry(kind: kind, end: bytes.count))
-        return true
     }
 
     /// The value of one, where it came.
@@ -223,21 +264,22 @@ extension UnsafeBufferPointer<UInt8> {
 
 /// The regular fields of one request, with the strings of libnghttp2 that they were built from.
 ///
-/// Owns a reference to each string, so that an address stands for one content as long as the memo lives.
+/// Owns a reference to each string, so that an address stands for one content as long as the memo lives. Its properties are
+/// `@exclusivity(unchecked)` for the reason given at `HTTP2Connection`.
 final class FieldMemo {
     /// A memo of more bytes than this is not kept: a connection must not hold 16 KiB for a client's cookies.
     private static let largestBytes = 2048
     private static let largestPseudoBytes = 512
 
-    private var strings: [(name: OpaquePointer, value: OpaquePointer)] = []
-    private var bytes = 0
-    private(set) var fields = HTTPFields()
-    private(set) var contentLength: Int?
-    private(set) var expectsContinue = false
-    private(set) var host: String?
+    @exclusivity(unchecked) private var strings: [(name: OpaquePointer, value: OpaquePointer)] = []
+    @exclusivity(unchecked) private var bytes = 0
+    @exclusivity(unchecked) private(set) var fields = HTTPFields()
+    @exclusivity(unchecked) private(set) var contentLength: Int?
+    @exclusivity(unchecked) private(set) var expectsContinue = false
+    @exclusivity(unchecked) private(set) var host: String?
     /// The last request with these fields, and the pseudo fields that it was made from.
-    private(set) var received: ReceivedHead?
-    private(set) var pseudo = PseudoFields()
+    @exclusivity(unchecked) private(set) var received: ReceivedHead?
+    @exclusivity(unchecked) private(set) var pseudo = PseudoFields()
 
     /// A copy of the first `count` fields of `memo`, ready to record those that differ.
     init(prefixOf memo: FieldMemo?, count: Int) {
@@ -280,7 +322,7 @@ final class FieldMemo {
 
     /// Keeps `received`, which was made from `pseudo` and the fields.
     func remember(_ received: ReceivedHead, _ pseudo: PseudoFields) {
-        let isSmall = pseudo.count <= Self.largestPseudoBytes
+        let isSmall = pseudo.size <= Self.largestPseudoBytes
         self.received = isSmall ? received : nil
         self.pseudo = isSmall ? pseudo : PseudoFields()
     }
