@@ -139,24 +139,19 @@ struct RequestHead {
             isRepeated = true
             return received
         }
-        let isRecorded = recording != nil
         let pseudo = pseudoFields
         if let recording {
             recording.finish(
                 fields: fields, contentLength: contentLength, expectsContinue: expectsContinue, host: host)
             memo = recording.isWorthKeeping ? recording : nil
             self.recording = nil
-        } else if let memo, matched == memo.count {
-            fields = memo.fields
-            contentLength = memo.contentLength
-            expectsContinue = memo.expectsContinue
-            host = memo.host
-        } else if matched > 0 {
-            let prefix = FieldMemo(prefixOf: memo, count: matched)
-            fields = prefix.fields
-            contentLength = prefix.contentLength
-            expectsContinue = prefix.expectsContinue
-            host = prefix.host
+        } else {
+            let known = memo.flatMap { matched == $0.count ? $0 : nil } ?? FieldMemo(prefixOf: memo, count: matched)
+            fields = known.fields
+            contentLength = known.contentLength
+            expectsContinue = known.expectsContinue
+            host = known.host
+            memo = known
         }
         guard let method = pseudo.method else { return nil }
         let authority = pseudo.text(of: .authority)
@@ -171,7 +166,7 @@ struct RequestHead {
                 method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host,
                 path: pseudo.text(of: .path),
                 headerFields: fields))
-        if let memo, isRecorded || matched == memo.count, !hasConflictingHost, !hasInvalidAuthority,
+        if let memo, !hasConflictingHost, !hasInvalidAuthority,
             HTTP1HeadParser.methods.contains(method.rawValue)
         {
             memo.remember(received, pseudo)
