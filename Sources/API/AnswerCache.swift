@@ -10,7 +10,6 @@ final class AnswerCache: Sendable {
         var answer: PreparedAnswer
         /// The route that it is counted with.
         var template: String
-        var counter: APIMetrics.Cached
         var ticket: UInt64
     }
 
@@ -72,8 +71,7 @@ final class AnswerCache: Sendable {
         }
         let key = Key(path: path, accept: accept)
         guard let entry = state.withLock({ $0.entries[key] }) else { return nil }
-        entry.counter.add()
-        return entry.answer
+        return entry.answer.use() ? entry.answer : nil
     }
 
     /// What is kept under a key, whatever else the request says.
@@ -97,7 +95,7 @@ final class AnswerCache: Sendable {
     /// is gone would be answered for ever.
     func keep(
         _ prepared: PreparedAnswer, rendering: String? = nil, for head: HTTPRequest, since generation: UInt64,
-        template: String, counter: APIMetrics.Cached
+        template: String
     ) {
         guard let key = Key(head) else { return }
         let count = prepared.body.count
@@ -111,15 +109,18 @@ final class AnswerCache: Sendable {
             }
             guard count <= limit_bytes / 4 else { return }
             state.ticket += 1
-            if let old = state.entries[key] { state.size_bytes -= old.answer.body.count }
-            state.entries[key] = Entry(
-                answer: prepared, template: template, counter: counter, ticket: state.ticket)
+            if let old = state.entries[key] {
+                state.size_bytes -= old.answer.body.count
+                old.answer.revoke()
+            }
+            state.entries[key] = Entry(answer: prepared, template: template, ticket: state.ticket)
             state.order.append((key, state.ticket))
             state.size_bytes += count
             while state.size_bytes > limit_bytes || state.order.count > Self.entries, let oldest = state.order.first {
                 state.order.removeFirst()
                 if let entry = state.entries[oldest.key], entry.ticket == oldest.ticket {
                     state.size_bytes -= entry.answer.body.count
+                    entry.answer.revoke()
                     state.entries[oldest.key] = nil
                 }
             }
@@ -130,6 +131,7 @@ final class AnswerCache: Sendable {
     func clear() {
         state.withLock { state in
             let generation = state.generation
+            for entry in state.entries.values { entry.answer.revoke() }
             state = State()
             state.generation = generation + 1
         }

@@ -87,7 +87,8 @@ extension Application {
 
     /// Puts a finished body where many can have it, and counts it as long as anybody does.
     private func share(_ answer: inout Answer, for network: String) {
-        guard answer.stream == nil, answer.shared == nil, answer.body.count >= limits.countedAnswer_bytes else { return }
+        let isCounted = answer.body.count >= limits.countedAnswer_bytes
+        guard answer.stream == nil, answer.shared == nil, isCounted else { return }
         answer.shared = SharedBytes(answer.body, held: answers.hold(answer.body.count, for: network))
         answer.body = []
     }
@@ -96,11 +97,9 @@ extension Application {
         guard answer.stream == nil, answer.status == .ok, answer.fields[.cacheControl]?.contains("immutable") == true,
             let prepared = PreparedAnswer(
                 HTTPResponse(status: answer.status, headerFields: answer.fields),
-                body: answer.shared ?? SharedBytes(answer.body))
+                body: answer.shared ?? SharedBytes(answer.body), countUse: metrics.cached(template).add)
         else { return }
-        cache.keep(
-            prepared, rendering: answer.rendering, for: head, since: generation, template: template,
-            counter: metrics.cached(template))
+        cache.keep(prepared, rendering: answer.rendering, for: head, since: generation, template: template)
     }
 
     /// What one peer gets of an outcome: its own conditions, id, and line in the log.
@@ -113,7 +112,8 @@ extension Application {
             if problem.kind == .internalError {
                 environment.log(
                     withoutTokens(
-                        "internal error at \(Application.instance(incoming.head)): \(problem.detail) [request \(id)]"))
+                        "internal error at \(Application.instance(incoming.head)): "
+                            + "\(problem.detail) [request \(id)]"))
             }
             let (response, body) = Application.answer(problem, to: incoming.head, id: id)
             finished = Finished(response, body.isEmpty ? .empty : .bytes(body))

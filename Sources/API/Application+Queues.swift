@@ -89,8 +89,8 @@ extension Application {
     }
 
     private func respond(to waiter: Flights.Waiter, _ outcome: Outcome) {
-        respond(
-            waiter.responder, finish(outcome, waiter.incoming, id: requestID(waiter.incoming.head), since: waiter.start))
+        let id = requestID(waiter.incoming.head)
+        respond(waiter.responder, finish(outcome, waiter.incoming, id: id, since: waiter.start))
     }
 
     /// What is kept in memory under a key; nil where nothing is.

@@ -303,7 +303,9 @@ extension Application {
         case .text, .wide, .csv: return Answer(.ok, format, [UInt8](text().utf8), fields: fields)
         case .json:
             var body = [UInt8](#"{"items":["#.utf8)
-            let end = [UInt8](#"],"next":"#.utf8) + (nextPath.map { JSON.string($0) } ?? .null).bytes + [UInt8(ascii: "}")]
+            var end = [UInt8](#"],"next":"#.utf8)
+            end += (nextPath.map { JSON.string($0) } ?? .null).bytes
+            end.append(UInt8(ascii: "}"))
             body.reserveCapacity(documents.reduce(body.count + end.count) { $0 + $1.count + 1 })
             for (index, document) in documents.enumerated() {
                 if index > 0 { body.append(UInt8(ascii: ",")) }

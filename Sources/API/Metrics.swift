@@ -215,7 +215,7 @@ extension Application {
             MetricFamily("gatehouse_requests_joined", .gauge, "Requests that wait for the answer of another.")
                 .with(Double(flights.joined)),
             MetricFamily(
-                "gatehouse_held_answer_bytes", .gauge, "Bytes of answers in memory, for the cache and for whoever reads."
+                "gatehouse_held_answer_bytes", .gauge, "Bytes of answers in memory, kept or not yet read."
             ).with(Double(answers.held_bytes)),
             MetricFamily("gatehouse_cached_bytes", .gauge, "Finished answers in memory.").with(
                 Double(cache.size_bytes)),

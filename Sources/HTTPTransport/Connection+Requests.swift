@@ -4,26 +4,27 @@ import HTTPWire
 /// Requests and their bodies, answers and their ends.
 extension Connection {
     func drainEvents() {
+        let loop = loop
         while let event = codec.nextEvent() {
             switch event {
             case .head(let stream, let head, let endsRequest):
-                if let (response, body) = loop.handler.denial(of: head, from: peer) {
+                if let (response, body) = loop.handler.denial(of: head.request, from: peer) {
                     loop.counters.requestBegan()
                     loop.counters.requestEnded()
                     codec.respond(to: stream, response, body: body, now: now)
                 } else if endsRequest {
-                    dispatch(stream, head, body: [])
-                } else if let (response, body) = loop.handler.refusal(of: head) {
+                    dispatch(stream, head, loop)
+                } else if let (response, body) = loop.handler.refusal(of: head.request) {
                     loop.counters.requestBegan()
                     loop.counters.requestEnded()
                     codec.respond(to: stream, response, body: body, now: now)
-                } else if let length = head.headerFields[.contentLength].flatMap({ Int($0) }),
+                } else if let length = head.request.headerFields[.contentLength].flatMap({ Int($0) }),
                     !loop.admission.bodies.hasRoom(for: length, of: share)
                 {
                     refuseUpload(stream, .heldRequests)
                 } else {
                     uploads[stream] = Upload(
-                        head: head, held: HeldBody(loop.admission.bodies, share), windowBegan: now)
+                        head: head.request, held: HeldBody(loop.admission.bodies, share), windowBegan: now)
                 }
             case .body(let stream, let bytes):
                 // Not the upload itself: a second owner of the body would make each piece copy it.
@@ -55,6 +56,27 @@ extension Connection {
         }
     }
 
+    /// A request without a body, whose answer may be at hand.
+    private func dispatch(_ stream: StreamID, _ head: ReceivedHead, _ loop: EventLoop) {
+        hasAsked = true
+        guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
+            return dispatch(stream, head.request, body: [])
+        }
+        let answer: PreparedAnswer
+        if head === lastHead, let lastAnswer, lastAnswer.use() {
+            answer = lastAnswer
+        } else if let found = loop.handler.preparedAnswer(to: head.request) {
+            lastHead = head
+            lastAnswer = found
+            answer = found
+        } else {
+            return dispatch(stream, head.request, body: [])
+        }
+        loop.counters.requestBegan()
+        loop.counters.requestEnded()
+        codec.respond(to: stream, answer, now: now)
+    }
+
     private func dispatch(_ stream: StreamID, _ head: HTTPRequest, body: [UInt8], held: HeldBody? = nil) {
         hasAsked = true
         guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
@@ -63,10 +85,6 @@ extension Connection {
             return codec.respond(to: stream, response, body: body, now: now)
         }
         loop.counters.requestBegan()
-        if body.isEmpty, let answer = loop.handler.preparedAnswer(to: head) {
-            loop.counters.requestEnded()
-            return codec.respond(to: stream, answer, now: now)
-        }
         let responder = Responder(sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream))
         loop.handling = self
         loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer, held: held), responder: responder)

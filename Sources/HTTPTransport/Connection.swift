@@ -24,6 +24,7 @@ final class Connection {
     /// Progress of that output is measured from this moment on.
     private var waitingSince: MonotonicTime
     private var sentWhileWaiting = 0
+    private var sentSinceStart = 0
     /// Reading goes on when the protocol can use more.
     private var isReadPaused = false
     var isClosed = false
@@ -46,6 +47,10 @@ final class Connection {
     var uploads: [StreamID: Upload] = [:]
     /// Requests whose handler answers later, to be told of cancellation.
     var pending: [StreamID: Pending] = [:]
+
+    /// The last request whose answer was at hand, and that answer.
+    @exclusivity(unchecked) var lastHead: ReceivedHead?
+    @exclusivity(unchecked) var lastAnswer: PreparedAnswer?
 
     struct Upload {
         var head: HTTPRequest
@@ -281,8 +286,8 @@ final class Connection {
     private func flush() -> Bool {
         guard flushWaiting() else { return false }
         var wroteSome = false
-        // At most a megabyte per turn, so that one fast reader does not starve the others.
-        for _ in 0..<loop.limits.writesPerTurn {
+        let enough = sentSinceStart + loop.limits.turnBytes
+        while sentSinceStart < enough {
             if let tls {
                 codec.writeOutput(into: loop.plaintext, now: now)
                 if loop.plaintext.isEmpty { return wroteSome }
@@ -332,6 +337,7 @@ final class Connection {
             guard let count = buffer.withVectors({ sendOnce($0) }) else { return false }
             buffer.consume(count)
             sentWhileWaiting += count
+            sentSinceStart += count
             loop.counters.sent(count)
         }
         return true
@@ -383,6 +389,8 @@ final class Connection {
     /// Looks at the timers.
     func tick(now: MonotonicTime) {
         guard !isClosed else { return }
+        // A connection keeps no answer alive that nobody else keeps.
+        if lastAnswer?.isCurrent == false { lastAnswer = nil }
         if let endingSince {
             let limits = loop.limits
             let isHurried = wasFlood || loop.isStopping

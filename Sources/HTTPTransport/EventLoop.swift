@@ -70,7 +70,7 @@ final class EventLoop {
         self.listeners = listeners
         self.tls = tls
         input = .allocate(byteCount: limits.readBytes, alignment: 64)
-        output = OutputBuffer(softLimit: limits.writeBytes)
+        output = OutputBuffer(softLimit: limits.writeBytes, copyLimit: limits.copyBytes)
         plaintext = OutputBuffer(softLimit: limits.encryptBytes, isContiguous: true)
         reserve = Descriptor(Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC))
     }

@@ -31,13 +31,16 @@ package struct TransportLimits: Sendable, Equatable {
     package var readBytes: Int = 16 * 1024
 
     /// Bytes of output produced at a time; while any of it waits for the socket, the connection is not read.
-    package var writeBytes: Int = 64 * 1024
+    package var writeBytes: Int = 512 * 1024
 
-    /// The same where output is encrypted.
+    /// Bytes of them that may be copies; the rest lies in finished answers, which many connections share.
+    package var copyBytes: Int = 64 * 1024
+
+    /// Bytes that are encrypted at a time.
     package var encryptBytes: Int = 64 * 1024
 
-    /// How often that is done before other connections have their turn.
-    package var writesPerTurn: Int = 16
+    /// Bytes after which other connections have their turn: one fast reader must not starve them.
+    package var turnBytes: Int = 1024 * 1024
 
     /// Bytes that the kernel keeps for a peer and has not sent yet; it makes nobody wait who reads.
     package var unsentBytes: Int = 256 * 1024

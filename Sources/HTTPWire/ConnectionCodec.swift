@@ -16,7 +16,7 @@ package struct StreamID: Sendable, Hashable, Comparable {
 /// What a codec tells its owner after it was fed.
 package enum ConnectionEvent: Sendable {
     /// A request's head; with `endsRequest` there is no body and no `.end` follows.
-    case head(StreamID, HTTPRequest, endsRequest: Bool)
+    case head(StreamID, ReceivedHead, endsRequest: Bool)
     /// A piece of the body; tell the codec with `consume(stream:count:)` when it may send more.
     case body(StreamID, [UInt8])
     /// The body is complete. Trailer fields are read, counted and dropped.

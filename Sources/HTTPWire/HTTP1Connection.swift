@@ -33,7 +33,7 @@ package final class HTTP1Connection: ConnectionCodec {
     /// Bytes of later requests, which wait until this one is answered.
     @exclusivity(unchecked) private var backlog: [UInt8] = []
     /// The bytes of the last head and what they mean: a client that repeats itself is not parsed again.
-    @exclusivity(unchecked) private var memo: (bytes: [UInt8], head: HTTP1Head)?
+    @exclusivity(unchecked) private var memo: (bytes: [UInt8], head: HTTP1Head, received: ReceivedHead)?
     /// A head of more bytes is not remembered.
     private static let largestMemo = 2048
 
@@ -165,7 +165,7 @@ package final class HTTP1Connection: ConnectionCodec {
             scanner = HTTP1HeadScanner(limits: limits)
             partialHead = []
             offset += memo.bytes.count
-            return deliver(memo.head)
+            return deliver(memo.head, memo.received)
         }
         switch scanner.scan(rest) {
         case .more:
@@ -184,8 +184,9 @@ package final class HTTP1Connection: ConnectionCodec {
             let parsed = head.withUnsafeBytes { HTTP1HeadParser.parse($0, fields: fields, isSecure: isSecure) }
             switch parsed {
             case .success(let parsed):
-                memo = head.count <= Self.largestMemo ? (Array(head), parsed) : nil
-                deliver(parsed)
+                let received = ReceivedHead(parsed.request)
+                memo = head.count <= Self.largestMemo ? (Array(head), parsed, received) : nil
+                deliver(parsed, received)
             case .failure(let fault): refuse(fault.answer)
             }
         case .fault(let answer):
@@ -194,7 +195,7 @@ package final class HTTP1Connection: ConnectionCodec {
         }
     }
 
-    private func deliver(_ head: HTTP1Head) {
+    private func deliver(_ head: HTTP1Head, _ received: ReceivedHead) {
         requests += 1
         current = head
         stream = StreamID(stream.number &+ 2)
@@ -212,7 +213,7 @@ package final class HTTP1Connection: ConnectionCodec {
         }
         owesContinue = head.expectsContinue
         isAwaited = true
-        emit(.head(stream, head.request, endsRequest: head.body == .none))
+        emit(.head(stream, received, endsRequest: head.body == .none))
     }
 
     private func gotBody(_ bytes: UnsafeRawBufferPointer) {

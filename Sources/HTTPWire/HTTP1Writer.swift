@@ -47,7 +47,7 @@ struct HTTP1Writer {
 
     mutating func begin(_ answer: PreparedAnswer, date: [UInt8]?, closes: Bool) {
         begin(head: answer.http1Head)
-        addFields(date: answer.fields.hasDate ? nil : date, closes: closes)
+        addFields(date: answer.hasDate ? nil : date, closes: closes)
         body = isHead || answer.body.isEmpty ? .none : .shared(answer.body)
     }
 
@@ -120,7 +120,7 @@ struct HTTP1Writer {
         switch body {
         case .none: return end()
         case .bytes(let bytes):
-            let count = min(bytes.count - offset, max(1, buffer.softLimit - buffer.count))
+            let count = min(bytes.count - offset, max(1, buffer.room))
             bytes.withUnsafeBytes { buffer.append(UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + count)])) }
             offset += count
             return offset == bytes.count ? end() : .more

@@ -135,10 +135,13 @@ extension HTTP2Connection {
 
     private func gotRequestHead(_ slot: StreamSlot) -> Int32 {
         slot.pace = BodyPace(began: now)
-        slot.path = head.path
-        if head.isTooLarge { return refuse(slot, .headerListTooLarge) }
-        guard let request = head.finish() else { return refuseMalformed(slot.stream.number) }
-        slot.isHeadRequest = request.method == .head
+        if head.isTooLarge {
+            slot.path = head.path
+            return refuse(slot, .headerListTooLarge)
+        }
+        guard let received = head.finish() else { return refuseMalformed(slot.stream.number) }
+        slot.path = received.request.path
+        slot.isHeadRequest = received.request.method == .head
         if head.hasConflictingHost {
             emit(.tripped(.malformedRequest, closes: false))
             return refuse(slot, .conflictingAuthority)
@@ -147,7 +150,9 @@ extension HTTP2Connection {
             emit(.tripped(.malformedRequest, closes: false))
             return refuse(slot, .invalidAuthority)
         }
-        if !HTTP1HeadParser.methods.contains(request.method.rawValue) { return refuse(slot, .methodUnknown) }
+        if !head.isRepeated && !HTTP1HeadParser.methods.contains(received.request.method.rawValue) {
+            return refuse(slot, .methodUnknown)
+        }
         if let length = head.contentLength, length > limits.requestBodyBytes {
             emit(.tripped(.requestBody, closes: false))
             return refuse(slot, .bodyTooLarge)
@@ -158,7 +163,7 @@ extension HTTP2Connection {
         }
         slot.isDelivered = true
         requestsInWork += 1
-        emit(.head(slot.stream, request, endsRequest: slot.requestEnded))
+        emit(.head(slot.stream, received, endsRequest: slot.requestEnded))
         return HTTP2Callbacks.success
     }
 

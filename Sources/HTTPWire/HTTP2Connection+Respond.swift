@@ -31,7 +31,9 @@ extension HTTP2Connection {
             slot.parkedBytes = answer.body.count
             parkedBytes += answer.body.count
         }
-        let result = responseFields.withList(answer.fields, date: date) { list, count in
+        // The list is read when it is sent.
+        slot.prepared = answer
+        let result = responseFields.withList(answer, date: date) { list, count in
             submit(list, count, to: slot, hasBody: hasBody)
         }
         if result != 0 {
@@ -126,8 +128,14 @@ extension HTTP2Connection {
 
     /// Whether another stream of the connection waits with the same bytes: then this one costs nothing.
     private func isParked(_ body: ResponseBody) -> Bool {
-        guard case .shared(let bytes) = body else { return false }
-        return slots.contains { $0.parkedBytes > 0 && $0.shared === bytes }
+        func place(_ bytes: [UInt8]) -> UnsafePointer<UInt8>? { bytes.withUnsafeBufferPointer(\.baseAddress) }
+        switch body {
+        case .shared(let bytes): return slots.contains { $0.parkedBytes > 0 && $0.shared === bytes }
+        case .bytes(let bytes):
+            let own = place(bytes)
+            return slots.contains { $0.parkedBytes > 0 && $0.shared == nil && place($0.bytes) == own }
+        case .empty, .source: return false
+        }
     }
 
     /// Stores the body in the slot; false when the response has none (RFC 9110 section 6.4.1).

@@ -7,6 +7,8 @@ package import Glibc
 package final class OutputBuffer {
     /// Bytes after which producers stop.
     package let softLimit: Int
+    /// Copied bytes after which producers stop: what a peer does not take waits in memory.
+    private let copyLimit: Int
     /// Whether all bytes have to lie in one run, as those do that are encrypted.
     package let isContiguous: Bool
 
@@ -20,7 +22,7 @@ package final class OutputBuffer {
     /// Shared bytes in smaller pieces are copied: a vector of its own would cost the kernel more.
     private static let smallestPiece = 1024
     /// As many vectors as one call is given.
-    private static let vectors = 128
+    private static let vectors = 256
 
     @exclusivity(unchecked) private var storage: UnsafeMutableRawBufferPointer
     /// End of what was copied into `storage`.
@@ -33,8 +35,9 @@ package final class OutputBuffer {
     @exclusivity(unchecked) private var scratch: UnsafeMutableBufferPointer<iovec>?
 
     /// An empty buffer that asks producers to stop at `softLimit` bytes.
-    package init(softLimit: Int = 64 * 1024, isContiguous: Bool = false) {
+    package init(softLimit: Int = 64 * 1024, copyLimit: Int = Int.max, isContiguous: Bool = false) {
         self.softLimit = softLimit
+        self.copyLimit = copyLimit
         self.isContiguous = isContiguous
         storage = .allocate(byteCount: isContiguous ? softLimit + 16 * 1024 + 64 : 4096, alignment: 64)
     }
@@ -48,7 +51,10 @@ package final class OutputBuffer {
     package var isEmpty: Bool { count == 0 }
 
     /// Whether producers should stop.
-    package var isFull: Bool { count >= softLimit || pieces.count - head >= Self.vectors }
+    package var isFull: Bool { count >= softLimit || tail >= copyLimit || pieces.count - head >= Self.vectors }
+
+    /// How many bytes of copies producers should append at most.
+    package var room: Int { max(0, min(softLimit - count, copyLimit - tail)) }
 
     /// Appends a copy of `bytes`.
     package func append(_ bytes: UnsafeRawBufferPointer) {

@@ -1,4 +1,5 @@
 import CNghttp2
+import Glibc
 import HTTPTypes
 
 /// The header block that is being decoded; one at a time, since blocks cannot interleave (RFC 9113 section 4.3).
@@ -17,11 +18,11 @@ struct RequestHead {
     private(set) var contentLength: Int?
     private(set) var expectsContinue = false
 
-    private var method: HTTPRequest.Method?
-    private var scheme: String?
-    private var authority: String?
-    private(set) var path: String?
     private var host: String?
+    /// The pseudo fields as they came, once one of them differs from the memo's.
+    private var pseudo: PseudoFields?
+    /// Pseudo fields of this block that equal the memo's, from the first on; valid while `pseudo` is nil.
+    private var matchedPseudo = 0
     private var fields = HTTPFields()
 
     private var memo: FieldMemo?
@@ -37,10 +38,8 @@ struct RequestHead {
         self.isTrailer = isTrailer
         contentLength = nil
         expectsContinue = false
-        method = nil
-        scheme = nil
-        authority = nil
-        path = nil
+        pseudo = nil
+        matchedPseudo = 0
         host = nil
         fields = HTTPFields()
         matched = 0
@@ -85,18 +84,25 @@ struct RequestHead {
     }
 
     private mutating func addPseudo(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
-        switch name.count {
-        case 5 where name[1] == UInt8(ascii: "p"):
-            guard Authority.isPath(value) else { return false }
-            path = String(decoding: value, as: UTF8.self)
-        case 7 where name[1] == UInt8(ascii: "m"): method = FieldNames.method(for: value)
-        case 7: scheme = String(decoding: value, as: UTF8.self)
-        case 10: authority = String(decoding: value, as: UTF8.self)
-        // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
-        default: return false
+        guard let kind = PseudoFields.Kind(name) else { return false }
+        if pseudo == nil, let memo, memo.pseudo.matches(at: matchedPseudo, kind, value) {
+            matchedPseudo += 1
+            return true
         }
+        if kind == .path && !Authority.isPath(value) { return false }
+        var fields = pseudoFields
+        fields.add(kind, value)
+        pseudo = fields
         return true
     }
+
+    /// The pseudo fields so far.
+    private var pseudoFields: PseudoFields {
+        pseudo ?? memo?.pseudo.prefix(matchedPseudo) ?? PseudoFields()
+    }
+
+    /// The path, as far as the block was read.
+    var path: String? { pseudoFields.text(of: .path) }
 
     private mutating func note(_ field: HTTPField) {
         switch field.name.canonicalName {
@@ -116,34 +122,132 @@ struct RequestHead {
     /// Whether the `host` field contradicts `:authority` (RFC 9113 section 8.3.1).
     private(set) var hasConflictingHost = false
 
+    /// Whether the request that was finished last equals the one before it.
+    private(set) var isRepeated = false
+
     /// The complete request; nil when a part cannot be represented, which makes it malformed.
-    mutating func finish() -> HTTPRequest? {
+    mutating func finish() -> ReceivedHead? {
+        isRepeated = false
+        if recording == nil, let memo, matched == memo.count, let received = memo.received, pseudo == nil,
+            matchedPseudo == memo.pseudo.count
+        {
+            contentLength = memo.contentLength
+            expectsContinue = memo.expectsContinue
+            // Only what is in order is remembered.
+            hasConflictingHost = false
+            hasInvalidAuthority = false
+            isRepeated = true
+            return received
+        }
+        let pseudo = pseudoFields
         if let recording {
             recording.finish(
                 fields: fields, contentLength: contentLength, expectsContinue: expectsContinue, host: host)
             memo = recording.isWorthKeeping ? recording : nil
             self.recording = nil
-        } else if let memo, matched == memo.count {
-            fields = memo.fields
-            contentLength = memo.contentLength
-            expectsContinue = memo.expectsContinue
-            host = memo.host
-        } else if matched > 0 {
-            let prefix = FieldMemo(prefixOf: memo, count: matched)
-            fields = prefix.fields
-            contentLength = prefix.contentLength
-            expectsContinue = prefix.expectsContinue
-            host = prefix.host
+        } else {
+            let known = memo.flatMap { matched == $0.count ? $0 : nil } ?? FieldMemo(prefixOf: memo, count: matched)
+            fields = known.fields
+            contentLength = known.contentLength
+            expectsContinue = known.expectsContinue
+            host = known.host
+            memo = known
         }
+        guard let method = pseudo.method else { return nil }
+        let authority = pseudo.text(of: .authority)
         hasConflictingHost = host != nil && authority != nil && host != authority
         hasInvalidAuthority = false
         if let name = authority ?? host, name != validAuthority {
             hasInvalidAuthority = !Authority.isValid(name.utf8)
             if !hasInvalidAuthority && name.utf8.count <= 255 { validAuthority = name }
         }
-        guard let method else { return nil }
-        return HTTPRequest(
-            method: method, scheme: scheme, authority: authority ?? host, path: path, headerFields: fields)
+        let received = ReceivedHead(
+            HTTPRequest(
+                method: method, scheme: pseudo.text(of: .scheme), authority: authority ?? host,
+                path: pseudo.text(of: .path),
+                headerFields: fields))
+        if let memo, !hasConflictingHost, !hasInvalidAuthority,
+            HTTP1HeadParser.methods.contains(method.rawValue)
+        {
+            memo.remember(received, pseudo)
+        }
+        return received
+    }
+}
+
+/// The pseudo fields of a request as they came, in their order.
+struct PseudoFields: Equatable {
+    enum Kind: UInt8 {
+        case method, scheme, authority, path
+
+        /// Nil for a name that is none of a request.
+        init?(_ name: UnsafeBufferPointer<UInt8>) {
+            switch name.count {
+            case 5 where name[1] == UInt8(ascii: "p"): self = .path
+            case 7: self = name[1] == UInt8(ascii: "m") ? .method : .scheme
+            case 10: self = .authority
+            // Only names that libnghttp2 allows in a request arrive here; the last is `:protocol`, which is not enabled.
+            default: return nil
+            }
+        }
+    }
+
+    private struct Entry: Equatable {
+        var kind: Kind
+        var end: Int
+    }
+
+    private var bytes: [UInt8] = []
+    private var entries: [Entry] = []
+
+    var count: Int { entries.count }
+
+    /// Bytes of all values.
+    var size: Int { bytes.count }
+
+    /// Whether the field at `index` is this one.
+    func matches(at index: Int, _ kind: Kind, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard index < entries.count, entries[index].kind == kind else { return false }
+        let start = index == 0 ? 0 : entries[index - 1].end
+        guard entries[index].end - start == value.count else { return false }
+        guard let base = value.baseAddress else { return true }
+        return bytes.withUnsafeBufferPointer { own in
+            own.baseAddress.map { memcmp($0 + start, base, value.count) == 0 } ?? true
+        }
+    }
+
+    /// The first `count` of them.
+    func prefix(_ count: Int) -> PseudoFields {
+        var fields = PseudoFields()
+        guard count > 0, count <= entries.count else { return fields }
+        fields.entries = Array(entries[..<count])
+        fields.bytes = Array(bytes[..<entries[count - 1].end])
+        return fields
+    }
+
+    mutating func add(_ kind: Kind, _ value: UnsafeBufferPointer<UInt8>) {
+        bytes.append(contentsOf: value)
+        entries.append(Entry(kind: kind, end: bytes.count))
+    }
+
+    /// The value of one, where it came.
+    func text(of kind: Kind) -> String? {
+        withValue(of: kind) { String(decoding: $0, as: UTF8.self) }
+    }
+
+    var method: HTTPRequest.Method? {
+        withValue(of: .method) { FieldNames.method(for: $0) } ?? nil
+    }
+
+    private func withValue<Result>(of kind: Kind, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result? {
+        var start = 0
+        for entry in entries {
+            if entry.kind == kind {
+                return bytes.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[start..<entry.end])) }
+            }
+            start = entry.end
+        }
+        return nil
     }
 }
 
@@ -155,17 +259,22 @@ extension UnsafeBufferPointer<UInt8> {
 
 /// The regular fields of one request, with the strings of libnghttp2 that they were built from.
 ///
-/// Owns a reference to each string, so that an address stands for one content as long as the memo lives.
+/// Owns a reference to each string, so that an address stands for one content as long as the memo lives. Its properties are
+/// `@exclusivity(unchecked)` for the reason given at `HTTP2Connection`.
 final class FieldMemo {
     /// A memo of more bytes than this is not kept: a connection must not hold 16 KiB for a client's cookies.
     private static let largestBytes = 2048
+    private static let largestPseudoBytes = 512
 
-    private var strings: [(name: OpaquePointer, value: OpaquePointer)] = []
-    private var bytes = 0
-    private(set) var fields = HTTPFields()
-    private(set) var contentLength: Int?
-    private(set) var expectsContinue = false
-    private(set) var host: String?
+    @exclusivity(unchecked) private var strings: [(name: OpaquePointer, value: OpaquePointer)] = []
+    @exclusivity(unchecked) private var bytes = 0
+    @exclusivity(unchecked) private(set) var fields = HTTPFields()
+    @exclusivity(unchecked) private(set) var contentLength: Int?
+    @exclusivity(unchecked) private(set) var expectsContinue = false
+    @exclusivity(unchecked) private(set) var host: String?
+    /// The last request with these fields, and the pseudo fields that it was made from.
+    @exclusivity(unchecked) private(set) var received: ReceivedHead?
+    @exclusivity(unchecked) private(set) var pseudo = PseudoFields()
 
     /// A copy of the first `count` fields of `memo`, ready to record those that differ.
     init(prefixOf memo: FieldMemo?, count: Int) {
@@ -204,6 +313,13 @@ final class FieldMemo {
         nghttp2_rcbuf_incref(value)
         strings.append((name, value))
         self.bytes += bytes
+    }
+
+    /// Keeps `received`, which was made from `pseudo` and the fields.
+    func remember(_ received: ReceivedHead, _ pseudo: PseudoFields) {
+        let isSmall = pseudo.size <= Self.largestPseudoBytes
+        self.received = isSmall ? received : nil
+        self.pseudo = isSmall ? pseudo : PseudoFields()
     }
 
     func finish(fields: HTTPFields, contentLength: Int?, expectsContinue: Bool, host: String?) {

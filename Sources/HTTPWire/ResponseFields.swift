@@ -115,25 +115,28 @@ final class ResponseFields {
         }
     }
 
-    /// Calls `body` with a list that was laid out before, and `date` behind it where there is one.
-    ///
-    /// libnghttp2 only reads names and values, although its type says otherwise.
+    /// Calls `body` with the list of `answer`, and `date` behind it where there is one.
     func withList<Result>(
-        _ prepared: FlatFields, date: [UInt8]?, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result
+        _ answer: PreparedAnswer, date: [UInt8]?, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result
     ) -> Result {
+        guard let date, !answer.hasDate else {
+            return answer.list.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }
+        }
         list.removeAll(keepingCapacity: true)
-        own.begin(status: 200)
-        if let date, !prepared.hasDate { own.add("date", date) }
-        return prepared.bytes.withUnsafeBufferPointer { bytes in
-            own.bytes.withUnsafeMutableBufferPointer { ownBytes in
-                guard let base = bytes.baseAddress, let ownBase = ownBytes.baseAddress else { return body(nil, 0) }
-                append(prepared.entries, UnsafeMutablePointer(mutating: base))
-                // Without the status that every list begins with.
-                append(own.entries.dropFirst(), ownBase)
+        list.append(contentsOf: answer.list)
+        return Self.dateName.withUTF8Buffer { name in
+            date.withUnsafeBufferPointer { value in
+                list.append(
+                    nghttp2_nv(
+                        name: UnsafeMutablePointer(mutating: name.baseAddress),
+                        value: UnsafeMutablePointer(mutating: value.baseAddress), namelen: name.count,
+                        valuelen: value.count, flags: UInt8(NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue)))
                 return list.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }
             }
         }
     }
+
+    private static let dateName: StaticString = "date"
 
     private func append(_ entries: some Sequence<FlatFields.Entry>, _ base: UnsafeMutablePointer<UInt8>) {
         for entry in entries {
@@ -147,6 +150,20 @@ final class ResponseFields {
 }
 
 extension FlatFields {
+    /// The list as libnghttp2 wants it, over a copy of its bytes that outlives it.
+    ///
+    /// libnghttp2 only reads names and values, although its type says otherwise.
+    func list(at text: SharedBytes) -> [nghttp2_nv] {
+        let base = text.bytes.bindMemory(to: UInt8.self).baseAddress
+        let flags = NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue | NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue
+        return entries.map { entry in
+            let name = base.map { UnsafeMutablePointer(mutating: $0 + entry.start) }
+            return nghttp2_nv(
+                name: name, value: name.map { $0 + entry.nameCount }, namelen: entry.nameCount,
+                valuelen: entry.valueCount, flags: UInt8(flags))
+        }
+    }
+
     /// Status line and fields as HTTP/1.1 writes them (RFC 9112 sections 4 and 5), without the empty line.
     func http1Head(_ status: HTTPResponse.Status) -> [UInt8] {
         var head = Array("HTTP/1.1 \(min(999, max(100, status.code))) \(status.reasonPhrase)\r\n".utf8)

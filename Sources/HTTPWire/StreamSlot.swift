@@ -31,6 +31,8 @@ final class StreamSlot {
     /// The same where it is shared; nothing of it is copied then.
     @exclusivity(unchecked) var shared: SharedBytes?
     var offset = 0
+    /// The answer whose field list libnghttp2 reads.
+    @exclusivity(unchecked) var prepared: PreparedAnswer?
     /// What of it counts among the connection's waiting bytes: 0 where another stream holds the same storage.
     var parkedBytes = 0
     @exclusivity(unchecked) var source: (any BodySource)?
@@ -70,6 +72,7 @@ final class StreamSlot {
         path = nil
         bytes = []
         shared = nil
+        prepared = nil
         parkedBytes = 0
         source = nil
     }

@@ -350,9 +350,29 @@ struct SimulationTests {
         let answer = try #require(PreparedAnswer(HTTPResponse(status: .ok), body: [1, 2, 3]))
         let before = cache.generation
         cache.clear()
-        cache.keep(answer, for: head, since: before, template: "x", counter: APIMetrics().cached("x"))
+        cache.keep(answer, for: head, since: before, template: "x")
         #expect(cache.answer(to: head) == nil)
-        cache.keep(answer, for: head, since: cache.generation, template: "x", counter: APIMetrics().cached("x"))
-        #expect(cache.answer(to: head)?.body === answer.body)
+        cache.keep(answer, for: head, since: cache.generation, template: "x")
+        let kept = try #require(cache.answer(to: head))
+        #expect(Array(kept.body.bytes) == [1, 2, 3])
+        // A connection holds what it sent last: it must learn of a removal too.
+        #expect(kept.use())
+        cache.clear()
+        #expect(!kept.use())
+    }
+
+    @Test func whatIsPushedOutOfTheCacheIsNotTakenAnyMore() throws {
+        let cache = AnswerCache(limit_bytes: 40)
+        func keep(_ path: String) throws -> PreparedAnswer {
+            let head = HTTPRequest(method: .get, scheme: "http", authority: "test", path: path)
+            let answer = try #require(
+                PreparedAnswer(HTTPResponse(status: .ok), body: [UInt8](repeating: 1, count: 10)))
+            cache.keep(answer, for: head, since: cache.generation, template: "x")
+            return try #require(cache.answer(to: head))
+        }
+        let kept = try (0..<6).map { try keep("/v1/simulations/\($0)") }
+        #expect(kept.map(\.isCurrent) == [false, false, true, true, true, true])
+        let again = try keep("/v1/simulations/3")
+        #expect(!kept[3].isCurrent && again.isCurrent, "a newer answer takes the place of the older")
     }
 }

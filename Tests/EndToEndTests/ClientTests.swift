@@ -30,6 +30,25 @@ import Testing
         }
     }
 
+    /// The connection knows the answer to what it was asked last; it must not outlive what it shows.
+    ///
+    /// curl 7.88 cannot use a connection twice that it opened with prior knowledge; `httpx` asks over HTTP/2.
+    @Test func whatIsRemovedIsGoneOnTheSameConnection() throws {
+        let check = try server.curl(
+            "/v1/checks?scenarios=xen-pv/int3/kernel/self-test", post: Array(#"{"kernel": "linux-5.2"}"#.utf8))
+        let address = url + (try #require(check.field("location")))
+        let flags = ["-sS", "--noproxy", "*", "--http1.1", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n"]
+        var arguments: [String] = []
+        for method in ["GET", "GET", "GET", "DELETE", "GET"] {
+            if !arguments.isEmpty { arguments.append("--next") }
+            arguments += flags
+            if method == "DELETE" { arguments += ["-X", method] }
+            arguments.append(address)
+        }
+        let outcome = try Program.run(arguments, executable: "/usr/bin/curl")
+        #expect(outcome.text == "200 1\n200 0\n200 0\n204 0\n404 0\n", "\(outcome.errors)")
+    }
+
     @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/wget")))
     func wget() throws {
         let outcome = try Program.run(
@@ -71,6 +90,9 @@ import Testing
                         assert r.http_version == version, r.http_version
                     p = c.post(sys.argv[1] + "/v1/checks?scenarios=xen-pv/int3/kernel/self-test", json={"kernel": "linux-5.2"})
                     assert p.json()["verdict"] == "violated", p.text
+                    kept = sys.argv[1] + p.headers["location"]
+                    seen = [c.request(m, kept).status_code for m in ("GET", "GET", "GET", "DELETE", "GET")]
+                    assert seen == [200, 200, 200, 204, 404], seen
                     # Larger than a window: refused early, and seen although the client looks when it has sent all.
                     for body in (b" " * 3_000_000, iter([b" " * 30_000] * 100)):
                         e = c.post(sys.argv[1] + "/v1/checks", content=body, headers={"Content-Type": "application/json"})

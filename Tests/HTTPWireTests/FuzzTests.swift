@@ -43,7 +43,7 @@ private struct Seeded: RandomNumberGenerator {
                 switch event {
                 case .head(let stream, let head, let ends):
                     open[stream] = seen.heads.count
-                    seen.heads.append(head)
+                    seen.heads.append(head.request)
                     seen.bodies.append([])
                     if ends { answer(stream) }
                 case .body(let stream, let bytes):

@@ -47,7 +47,8 @@ final class HTTP1Harness {
     private func drain() {
         while let event = connection.nextEvent() {
             switch event {
-            case .head(let stream, let request, let ends):
+            case .head(let stream, let head, let ends):
+                let request = head.request
                 heads.append(request)
                 streams.append(stream)
                 bodies.append([])

@@ -31,6 +31,74 @@ import Testing
         #expect(seen == expected)
     }
 
+    @Test func sharedBytesLeaveFromWhereTheyLie() {
+        let shared = SharedBytes((0..<10_000).map { UInt8(truncatingIfNeeded: $0 * 7) })
+        let body = Array(shared.bytes)
+        let buffer = OutputBuffer(softLimit: 1 << 20)
+        var expected: [UInt8] = []
+        var seen: [UInt8] = []
+        func append(_ range: Range<Int>) {
+            buffer.append(shared, range)
+            expected += body[range]
+        }
+        for round in 0..<300 {
+            let own = [UInt8](repeating: UInt8(truncatingIfNeeded: round), count: round % 11)
+            buffer.append(own)
+            expected += own
+            let start = round * 31 % 8_900
+            append(start..<(start + (round % 5 == 0 ? 17 : 1_100)))
+            if round % 3 == 0 {
+                let taken: [UInt8] = buffer.withVectors { vectors in
+                    vectors.flatMap { vector in
+                        Array(UnsafeRawBufferPointer(start: vector.iov_base, count: vector.iov_len))
+                    }
+                }
+                #expect(buffer.pending.starts(with: taken))
+                let count = min(taken.count, round * 53 % 4_001)
+                seen += taken[..<count]
+                buffer.consume(count)
+            }
+        }
+        append(0..<1_100)
+        let inPlace: Bool = buffer.withVectors { vectors in
+            vectors.contains { vector in
+                guard let base = vector.iov_base, let start = shared.bytes.baseAddress else { return false }
+                return UnsafeRawPointer(base) >= start && UnsafeRawPointer(base) < start + shared.count
+            }
+        }
+        #expect(inPlace, "nothing was copied")
+        let before = buffer.count
+        let rest = buffer.takeRest()
+        #expect(rest.count == before && buffer.isEmpty && buffer.pending.isEmpty)
+        buffer.append([1, 2, 3])
+        #expect(buffer.pending == [1, 2, 3], "what was taken out does not come again")
+        seen += rest.pending
+        #expect(seen == expected)
+    }
+
+    @Test func producersStopAtBothLimits() {
+        let shared = SharedBytes([UInt8](repeating: 1, count: 4_000))
+        let copies = OutputBuffer(softLimit: 100_000, copyLimit: 1_000)
+        copies.append([UInt8](repeating: 0, count: 999))
+        #expect(!copies.isFull && copies.room == 1)
+        copies.append([0])
+        #expect(copies.isFull && copies.room == 0)
+        let pieces = OutputBuffer(softLimit: 1 << 30, copyLimit: 1_000)
+        var count = 0
+        while !pieces.isFull {
+            pieces.append(shared, 0..<4_000)
+            count += 1
+        }
+        #expect(count == 256, "as many vectors as one call takes")
+        let contiguous = OutputBuffer(softLimit: 10_000, isContiguous: true)
+        contiguous.append([5])
+        contiguous.append(shared, 0..<4_000)
+        #expect(contiguous.withPending { $0.count } == 4_001)
+        // Out of bounds is cut, not trapped on.
+        contiguous.append(shared, 3_999..<9_000)
+        #expect(contiguous.count == 4_002)
+    }
+
     // MARK: - BodyPipe
 
     private func read(_ pipe: BodyPipe, _ count: Int) -> (BodyRead, [UInt8]) {

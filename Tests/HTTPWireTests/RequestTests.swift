@@ -45,6 +45,55 @@ import Testing
         #expect(wire.heads.count == blocks.count)
     }
 
+    /// Pseudo fields too: what repeats the request before is the same object, what differs in anything is read anew.
+    @Test func aRepeatedRequestIsKnownAgain() throws {
+        let wire = WireHarness()
+        let base = Frame.request(path: "/a/b")
+        let requests: [(fields: [(String, String)], isRepeated: Bool)] = [
+            (base, false), (base, true), (base, true),
+            (Frame.request(path: "/a/c"), false), (Frame.request(path: "/a/c"), true),
+            (Frame.request(path: "/a"), false), (Frame.request(path: "/a/b"), false),
+            (Frame.request(path: "/a/b", method: "HEAD"), false), (base, false),
+            ([base[1], base[0]] + base[2...], false), (base, false), (base, true),
+            (base.filter { $0.0 != ":authority" } + [("host", "test")], false), (base, false), (base, true),
+        ]
+        for (index, request) in requests.enumerated() {
+            wire.send(.headers(Int32(index * 2 + 1), request.fields))
+            let seen = try #require(wire.received.last)
+            #expect(wire.received.count == index + 1)
+            #expect((wire.received.dropLast().last === seen) == request.isRepeated, "request \(index)")
+            func value(_ name: String) -> String? { request.fields.first { $0.0 == name }?.1 }
+            #expect(seen.request.path == value(":path"), "request \(index)")
+            #expect(seen.request.method.rawValue == value(":method"), "request \(index)")
+            #expect(seen.request.authority == "test", "request \(index)")
+        }
+    }
+
+    /// What was refused once is refused again.
+    @Test(arguments: [
+        ([(":method", "GET"), (":scheme", "http"), (":authority", "t"), (":path", "/"), ("host", "u")], "400"),
+        ([(":method", "GET"), (":scheme", "http"), (":authority", "a:80:80"), (":path", "/")], "400"),
+        ([(":method", "BREW"), (":scheme", "http"), (":authority", "t"), (":path", "/")], "501"),
+    ])
+    func aRepeatedRequestIsRefusedAgain(fields: [(String, String)], status: String) {
+        let wire = WireHarness()
+        for stream in [Int32(1), 3, 5] {
+            wire.send(.headers(stream, fields))
+            #expect(wire.client.responses[stream]?.status == status)
+        }
+        #expect(wire.heads.isEmpty)
+    }
+
+    @Test func aRepeatedRequestWithABadPathIsReset() {
+        let wire = WireHarness()
+        for stream in [Int32(1), 5] {
+            wire.send(.get(stream, path: "/fine"))
+            wire.send(.get(stream + 2, path: "/b ad"))
+            #expect(wire.client.resets[stream + 2] == Code.protocolError)
+        }
+        #expect(wire.heads.count == 2)
+    }
+
     /// Each is malformed by RFC 9113 section 8: reset as a stream error, never handed out, connection kept.
     @Test(arguments: [
         [(":method", "GET"), (":scheme", "http"), (":authority", "t")],

@@ -114,7 +114,7 @@ private final class Conversation {
         output += buffer.pending
         while let event = connection.nextEvent() {
             switch event {
-            case .head(_, let request, _): paths.append(request.path ?? "")
+            case .head(_, let head, _): paths.append(head.request.path ?? "")
             case .tripped(let reason, _): trips.append(reason)
             default: break
             }

@@ -10,6 +10,8 @@ final class WireHarness {
     let buffer = OutputBuffer()
     var now: MonotonicTime
     var heads: [(stream: StreamID, request: HTTPRequest, ends: Bool)] = []
+    /// The heads as they were handed out.
+    var received: [ReceivedHead] = []
     var bodies: [StreamID: [UInt8]] = [:]
     var ended: Set<StreamID> = []
     var cancelled: [StreamID] = []
@@ -54,7 +56,9 @@ final class WireHarness {
     private func drain() {
         while let event = connection.nextEvent() {
             switch event {
-            case .head(let stream, let request, let ends): heads.append((stream, request, ends))
+            case .head(let stream, let head, let ends):
+                received.append(head)
+                heads.append((stream, head.request, ends))
             case .body(let stream, let bytes): bodies[stream, default: []] += bytes
             case .end(let stream): ended.insert(stream)
             case .cancelled(let stream): cancelled.append(stream)
