@@ -87,7 +87,6 @@ final class Connection {
     /// Begins to read.
     func start() {
         readEvent = Event(loop.base, .readable(socket.number)) { [unowned self] in readable() }
-        writeEvent = Event(loop.base, .writable(socket.number)) { [unowned self] in writable() }
         readEvent?.activate()
     }
 
@@ -363,7 +362,10 @@ final class Connection {
         waitingSince = now
         sentWhileWaiting = 0
         readEvent?.deactivate()
-        writeEvent?.activate()
+        // Most connections never need it.
+        let event = writeEvent ?? Event(loop.base, .writable(socket.number)) { [unowned self] in writable() }
+        writeEvent = event
+        event.activate()
     }
 
     /// The protocol is over: closes once the last bytes are taken.
@@ -389,8 +391,11 @@ final class Connection {
     /// Looks at the timers.
     func tick(now: MonotonicTime) {
         guard !isClosed else { return }
-        // A connection keeps no answer alive that nobody else keeps.
-        if lastAnswer?.isCurrent == false { lastAnswer = nil }
+        // A connection keeps no answer alive that nobody else keeps, and nothing at all while it is idle.
+        if lastHead != nil, lastAnswer?.isCurrent == false || !codec.isBusy {
+            lastHead = nil
+            lastAnswer = nil
+        }
         if let endingSince {
             let limits = loop.limits
             let isHurried = wasFlood || loop.isStopping

@@ -9,7 +9,9 @@ import CNghttp2
 /// The hot properties are `@exclusivity(unchecked)`: they are touched on one thread, no access to one of them spans a
 /// call that touches it again, and the run-time checks for that cost a tenth of a small request.
 package final class HTTP2Connection: ConnectionCodec {
-    let limits: WireLimits
+    /// Shared with all connections of the thread: half a kilobyte that an idle one need not have.
+    let scratch: WireScratch
+    var limits: WireLimits { scratch.limits }
     /// Nil when there was no memory for a session; the connection is then closed at once.
     let session: OpaquePointer?
     /// The latest time that the owner told.
@@ -79,8 +81,9 @@ package final class HTTP2Connection: ConnectionCodec {
     var stopStage = StopStage.running
 
     /// A connection whose first byte, the first of the client preface, is still to come.
-    package init(limits: WireLimits = WireLimits(), scratch: WireScratch = WireScratch(), now: MonotonicTime) {
-        self.limits = limits
+    package init(scratch: WireScratch = WireScratch(), now: MonotonicTime) {
+        self.scratch = scratch
+        let limits = scratch.limits
         responseFields = scratch.responseFields
         self.now = now
         opened = now

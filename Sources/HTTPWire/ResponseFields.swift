@@ -10,6 +10,11 @@ struct FlatFields: Sendable {
         var start: Int
         var nameCount: Int
         var valueCount: Int
+        /// Its value does not come again: in the table of HPACK it would push out what does.
+        var isUnique = false
+
+        /// The flags of libnghttp2 for it.
+        var flags: UInt32 { (isUnique ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE).rawValue }
     }
 
     fileprivate(set) var bytes: [UInt8] = []
@@ -33,10 +38,12 @@ struct FlatFields: Sendable {
         for field in response.headerFields {
             let name = field.name.canonicalName
             // The length alone clears most names; comparing Strings for each of these is measurable.
+            var isUnique = false
             switch name.utf8.count {
             case 4: if name == "date" { hasDate = true }
             case 7: if name == "upgrade" { continue }
             case 10: if name == "connection" || name == "keep-alive" { continue }
+            case 12: isUnique = name == "x-request-id"
             case 14: if name == "content-length" { hasContentLength = true }
             case 16: if name == "proxy-connection" { continue }
             case 17: if name == "transfer-encoding" { continue }
@@ -46,7 +53,10 @@ struct FlatFields: Sendable {
             bytes.append(contentsOf: name.utf8)
             let nameCount = bytes.count - start
             field.withUnsafeBytesOfValue { bytes.append(contentsOf: $0) }
-            entries.append(Entry(start: start, nameCount: nameCount, valueCount: bytes.count - start - nameCount))
+            entries.append(
+                Entry(
+                    start: start, nameCount: nameCount, valueCount: bytes.count - start - nameCount,
+                    isUnique: isUnique))
         }
     }
 
@@ -144,7 +154,7 @@ final class ResponseFields {
                 nghttp2_nv(
                     name: base + entry.start, value: base + entry.start + entry.nameCount,
                     namelen: entry.nameCount, valuelen: entry.valueCount,
-                    flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+                    flags: UInt8(entry.flags)))
         }
     }
 }
@@ -160,7 +170,7 @@ extension FlatFields {
             let name = base.map { UnsafeMutablePointer(mutating: $0 + entry.start) }
             return nghttp2_nv(
                 name: name, value: name.map { $0 + entry.nameCount }, namelen: entry.nameCount,
-                valuelen: entry.valueCount, flags: UInt8(flags))
+                valuelen: entry.valueCount, flags: UInt8(flags | entry.flags))
         }
     }
 

@@ -36,7 +36,7 @@ package final class ServerConnection: ConnectionCodec {
         opened = now
         codec =
             switch negotiated {
-            case .http2: HTTP2Connection(limits: limits, scratch: scratch, now: now)
+            case .http2: HTTP2Connection(scratch: scratch, now: now)
             case .http1: HTTP1Connection(limits: limits, now: now, isSecure: true)
             }
     }
@@ -49,7 +49,7 @@ package final class ServerConnection: ConnectionCodec {
             // At most 23 bytes: one more and it would be decided.
             sniffed.append(contentsOf: bytes)
         case .http2:
-            start(HTTP2Connection(limits: limits, scratch: scratch, now: opened), with: bytes, now: now)
+            start(HTTP2Connection(scratch: scratch, now: opened), with: bytes, now: now)
         case .http1:
             start(HTTP1Connection(limits: limits, now: opened), with: bytes, now: now)
         case .tls:

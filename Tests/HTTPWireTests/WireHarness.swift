@@ -25,7 +25,7 @@ final class WireHarness {
         var limits = WireLimits()
         change(&limits)
         now = MonotonicTime(milliseconds: 1_000_000)
-        connection = HTTP2Connection(limits: limits, now: now)
+        connection = HTTP2Connection(scratch: WireScratch(limits: limits), now: now)
         if preface {
             send(Frame.preface + Frame.settings(settings).bytes + Frame.settingsAcknowledgement.bytes)
         }
