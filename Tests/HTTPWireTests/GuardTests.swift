@@ -254,13 +254,13 @@ import Testing
         #expect(wire.trips == [.parkedResponses])
     }
 
-    /// A client that asks for one large report on many streams at once holds it once.
+    /// A client that asks for one large report on many streams at once holds one array.
     @Test func theSameBodyOnManyStreamsWaitsOnce() {
         let wire = WireHarness({ $0.parkedResponseBytes = 1000 }, settings: [(4, 0)])
-        let body = SharedBytes([UInt8](repeating: 1, count: 900))
+        let body = [UInt8](repeating: 1, count: 900)
         wire.send(.get(1), .get(3), .get(5))
-        wire.respond(1, .shared(body))
-        wire.respond(3, .shared(body))
+        wire.respond(1, .bytes(body))
+        wire.respond(3, .bytes(body))
         wire.respond(5, .bytes([UInt8](repeating: 2, count: 900)))
         #expect(wire.client.responses[3]?.status == "200")
         #expect(wire.client.responses[5]?.status == "503")
