@@ -8,38 +8,38 @@ final class Connection {
     let peer: PeerAddress
     /// The connections and bodies of its address.
     let share: NetworkShare
-    private let socket: Descriptor
+    let socket: Descriptor
     unowned let loop: EventLoop
-    private(set) var codec: ServerConnection
-    private let tls: TLSSession?
+    var codec: ServerConnection
+    let tls: TLSSession?
     /// The time by which TLS must be set up; nil once it is, and for a connection in the clear.
-    private var handshakeBy: MonotonicTime?
+    var handshakeBy: MonotonicTime?
     /// The time of the wake-up that is being served.
     var now: MonotonicTime
 
-    private var readEvent: Event?
-    private var writeEvent: Event?
+    var readEvent: Event?
+    var writeEvent: Event?
     /// Output that the socket did not take; while there is any, nothing is read and nothing produced.
-    private var waiting: OutputBuffer?
+    var waiting: OutputBuffer?
     /// Progress of that output is measured from this moment on.
-    private var waitingSince: MonotonicTime
-    private var sentWhileWaiting = 0
-    private var sentSinceStart = 0
+    var waitingSince: MonotonicTime
+    var sentWhileWaiting = 0
+    var sentSinceStart = 0
     /// Reading goes on when the protocol can use more.
     private var isReadPaused = false
     var isClosed = false
     /// Set when the protocol is over: what is left is written, then discarded bytes are read until the peer closes.
-    private var endingSince: MonotonicTime?
-    private var isShutDown = false
+    var endingSince: MonotonicTime?
+    var isShutDown = false
     /// What came since, and when last.
     private var lingered = 0
-    private var lingeredAt: MonotonicTime
+    var lingeredAt: MonotonicTime
     /// A guard against floods or a connection error ended it: what still comes is worth little.
     var wasFlood = false
     /// It had a complete request.
     var hasAsked = false
     /// TLS has failed: what was said about it is on its way, and what comes is not looked at any more.
-    private var isDrained = false
+    var isDrained = false
     private var isPumping = false
     private var dateSeconds = 0
 
@@ -170,31 +170,7 @@ final class Connection {
         }
     }
 
-    /// Ends a connection whose TLS has failed once the peer had a moment to read why.
-    ///
-    /// OpenSSL has an alert to send. Closing with unread input, such as the request that a client of TLS 1.3 sends with its
-    /// last flight, makes the kernel send RST, which overtakes the alert.
-    private func drain() {
-        isDrained = true
-        isShutDown = true
-        handshakeBy = nil
-        endingSince = now
-        lingeredAt = now
-        if waiting == nil { sendOutput() }
-        if isClosed { return }
-        waiting = nil
-        loop.output.removeAll()
-        writeEvent?.deactivate()
-        shutdown(socket.number, Int32(SHUT_WR))
-        // Whoever works for it works for nobody.
-        uploads = [:]
-        let cancelled = pending
-        pending = [:]
-        for entry in cancelled.values { entry.responder?.markCancelled() }
-        readEvent?.activate()
-    }
-
-    private func writable() {
+    func writable() {
         let now = loop.readClock()
         if handshakeBy != nil {
             self.now = now
@@ -202,48 +178,6 @@ final class Connection {
             return
         }
         pump(now: now)
-    }
-
-    /// Sets up TLS, then hands the connection to the protocol that was agreed on.
-    private func shakeHands(now: MonotonicTime) {
-        guard let tls else { return }
-        self.now = now
-        let outcome = tls.handshake()
-        if outcome != .failed { sendOutput() }
-        if isClosed { return }
-        switch outcome {
-        case .done:
-            handshakeBy = nil
-            codec = ServerConnection(
-                scratch: loop.scratch, negotiated: tls.isHTTP2 ? .http2 : .http1, now: now)
-            codec.date = loop.date
-            if loop.isStopping { codec.beginStop(now: now) }
-            pump(now: now)
-            // What came together with the end of the handshake is announced by nobody.
-            if !isClosed && waiting == nil { readEvent?.fire() }
-        case .wantsRead: break
-        case .ended, .failed:
-            loop.counters.tripped(.tlsHandshake)
-            if tls.wasCleartext { sendCleartextHint() }
-            drain()
-            readEvent?.fire()
-        }
-    }
-
-    /// What a person reads who left out the `s` of `https`.
-    private func sendCleartextHint() {
-        let body = "this port speaks TLS: use https\n"
-        let answer = Array(
-            """
-            HTTP/1.1 400 Bad Request\r
-            connection: close\r
-            date: \(String(decoding: loop.date, as: UTF8.self))\r
-            content-type: text/plain\r
-            content-length: \(body.utf8.count)\r
-            \r
-            \(body)
-            """.utf8)
-        _ = answer.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
     }
 
     /// Hands out events and writes output until neither is left, then acts on the protocol's end.
@@ -275,97 +209,10 @@ final class Connection {
         }
     }
 
-    private func resumeReading() {
+    func resumeReading() {
         guard !isReadPaused || endingSince != nil else { return }
         readEvent?.activate()
         if tls?.hasPending == true { readEvent?.fire() }
-    }
-
-    /// Writes what is ready; true when the turn's share was written and more may be ready.
-    private func flush() -> Bool {
-        guard flushWaiting() else { return false }
-        var wroteSome = false
-        let enough = sentSinceStart + loop.limits.turnBytes
-        while sentSinceStart < enough {
-            if let tls {
-                codec.writeOutput(into: loop.plaintext, now: now)
-                if loop.plaintext.isEmpty { return wroteSome }
-                let outcome = loop.plaintext.withPending { tls.write($0) }
-                loop.plaintext.removeAll()
-                guard case .done = outcome else {
-                    loop.output.removeAll()
-                    close()
-                    return false
-                }
-            } else {
-                codec.writeOutput(into: loop.output, now: now)
-                if loop.output.isEmpty { return wroteSome }
-            }
-            wroteSome = true
-            sendOutput()
-            if isClosed || waiting != nil { return false }
-        }
-        wait(for: loop.output)
-        return false
-    }
-
-    /// Writes what waits; true when nothing does any more.
-    private func flushWaiting() -> Bool {
-        guard let waiting else { return true }
-        guard send(waiting) else { return false }
-        self.waiting = nil
-        writeEvent?.deactivate()
-        resumeReading()
-        return true
-    }
-
-    /// Sends what the loop's buffer holds, and keeps what the socket does not take.
-    private func sendOutput() {
-        guard !loop.output.isEmpty else { return }
-        if let waiting {
-            waiting.append(loop.output.pending)
-            loop.output.removeAll()
-        } else if !send(loop.output) {
-            if isClosed { loop.output.removeAll() } else { wait(for: loop.output) }
-        }
-    }
-
-    /// Sends from `buffer`; true when it is empty.
-    private func send(_ buffer: OutputBuffer) -> Bool {
-        while !buffer.isEmpty {
-            guard let count = buffer.withVectors({ sendOnce($0) }) else { return false }
-            buffer.consume(count)
-            sentWhileWaiting += count
-            sentSinceStart += count
-            loop.counters.sent(count)
-        }
-        return true
-    }
-
-    /// Bytes that the socket took; nil when it takes none now, or never again.
-    private func sendOnce(_ vectors: UnsafeBufferPointer<iovec>) -> Int? {
-        var message = msghdr()
-        message.msg_iov = UnsafeMutablePointer(mutating: vectors.baseAddress)
-        message.msg_iovlen = vectors.count
-        while true {
-            let count = sendmsg(socket.number, &message, Int32(MSG_NOSIGNAL))
-            if count >= 0 { return count }
-            if errno == EINTR { continue }
-            if errno != EAGAIN { close() }
-            return nil
-        }
-    }
-
-    /// Keeps the rest of `buffer` until the socket is writable, and reads nothing before.
-    private func wait(for buffer: OutputBuffer) {
-        waiting = buffer.takeRest()
-        waitingSince = now
-        sentWhileWaiting = 0
-        readEvent?.deactivate()
-        // Most connections never need it.
-        let event = writeEvent ?? Event(loop.base, .writable(socket.number)) { [unowned self] in writable() }
-        writeEvent = event
-        event.activate()
     }
 
     /// The protocol is over: closes once the last bytes are taken.
@@ -422,16 +269,6 @@ final class Connection {
     var isExpendable: Bool { endingSince == nil && waiting == nil && pending.isEmpty && !codec.servesRequest }
     /// Whether it is about to ask something.
     var isBusy: Bool { codec.isBusy }
-
-    /// Whether the socket took less than the slowest rate over a whole window of time.
-    private func isTakingTooLittle(now: MonotonicTime) -> Bool {
-        let elapsed = now.since(waitingSince)
-        guard elapsed > loop.limits.wire.writeProgressMilliseconds else { return false }
-        if Int64(sentWhileWaiting) < max(1, Int64(loop.limits.wire.bodyBytesPerSecond) * elapsed / 1000) { return true }
-        waitingSince = now
-        sentWhileWaiting = 0
-        return false
-    }
 
     func beginStop(now: MonotonicTime) {
         if handshakeBy != nil { return close() }
