@@ -139,7 +139,7 @@ extension Application {
                 .rateLimited, "too many requests; try again after \(seconds) s", fields: [.retryAfter: "\(seconds)"])
         }
         let (response, body) = answer(problem, to: head, from: peer, as: "(denied)")
-        return (response, body.isEmpty ? .empty : .bytes(body))
+        return (response, self.body(body, for: peer.network))
     }
 
     /// What a request takes; nil for what everybody may ask.

@@ -65,6 +65,7 @@ final class AnswerCache: Sendable {
                 accept = field.value
             case 12 where field.name == .requestID: return nil
             case 11 where field.name == .traceParent: return nil
+            case 8 where field.name == .ifMatch: return nil
             case 13 where field.name == .ifNoneMatch: return nil
             default: break
             }

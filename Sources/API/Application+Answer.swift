@@ -106,7 +106,7 @@ extension Application {
     func finish(_ outcome: Outcome, _ incoming: IncomingRequest, id: String, since start: Double) -> Finished {
         var finished: Finished
         var count = 0
-        switch outcome.result {
+        switch checkMatch(outcome.result, for: incoming.head) {
         case .success(let answer): (finished, count) = finish(answer, for: incoming.head)
         case .failure(let problem):
             if problem.kind == .internalError {
@@ -116,7 +116,7 @@ extension Application {
                             + "\(problem.detail) [request \(id)]"))
             }
             let (response, body) = Application.answer(problem, to: incoming.head, id: id)
-            finished = Finished(response, body.isEmpty ? .empty : .bytes(body))
+            finished = Finished(response, self.body(body, for: incoming.peer.network))
             count = body.count
         }
         finished.response.headerFields[.requestID] = id
@@ -128,11 +128,22 @@ extension Application {
         return finished
     }
 
+    /// If-Match of a read (RFC 9110 section 13.1.1); who writes looks at it before.
+    private func checkMatch(_ result: Result<Answer, Problem>, for head: HTTPRequest) -> Result<Answer, Problem> {
+        guard let condition = head.headerFields[.ifMatch], head.method == .get || head.method == .head,
+            case .success(let answer) = result, answer.status == .ok
+        else { return result }
+        // A resource without a tag is there all the same: `*` is about that.
+        if HTTPFields.matches(condition, answer.fields[.eTag] ?? "*", weakly: false) { return result }
+        return .failure(Problem(.preconditionFailed, "If-Match names another version"))
+    }
+
     private func finish(_ answer: Answer, for head: HTTPRequest) -> (Finished, count_bytes: Int) {
         var response = HTTPResponse(status: answer.status, headerFields: answer.fields)
-        if let tag = answer.fields[.eTag], HTTPFields.matches(head.headerFields[.ifNoneMatch], tag),
-            head.method == .get || head.method == .head
+        if answer.status == .ok, head.method == .get || head.method == .head,
+            HTTPFields.matches(head.headerFields[.ifNoneMatch], answer.fields[.eTag] ?? "*")
         {
+            answer.stream?.cancel()
             response.status = .notModified
             response.headerFields[.contentType] = nil
             return (Finished(response, .empty), 0)
@@ -144,6 +155,13 @@ extension Application {
             return (Finished(response, .empty), 0)
         }
         return (Finished(response, body(of: answer)), count)
+    }
+
+    /// A finished body that is nobody else's, such as that of an error, counted where it is large enough.
+    func body(_ bytes: [UInt8], for network: String) -> ResponseBody {
+        if bytes.isEmpty { return .empty }
+        guard bytes.count >= limits.countedAnswer_bytes else { return .bytes(bytes) }
+        return .shared(SharedBytes(bytes, held: answers.hold(bytes.count, for: network)))
     }
 
     private func body(of answer: Answer) -> ResponseBody {

@@ -133,7 +133,7 @@ extension Application {
     private func refuse(_ incoming: IncomingRequest, _ responder: Responder, _ reason: String) {
         let problem = Problem(.overloaded, reason, fields: [.retryAfter: "1"])
         let (response, body) = answer(problem, to: incoming.head, from: incoming.peer, as: "(refused)")
-        respond(responder, Finished(response, body.isEmpty ? .empty : .bytes(body)))
+        respond(responder, Finished(response, self.body(body, for: incoming.peer.network)))
     }
 
     // MARK: Where

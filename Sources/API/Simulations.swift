@@ -91,7 +91,7 @@ extension Application {
                 .insertSimulation(
                     NewSimulation(
                         id: id, configuration: table.digest, request: order.json.text, modelVersion: modelVersion,
-                        createdAt: environment.now()), outcome: outcome))
+                        createdAt: outcome.began), outcome: outcome))
         } catch { throw Problem(error) }
         return Kept(
             id: id, report: report, bytes: outcome.report, records: outcome.scenarios.map(\.record), result: result)

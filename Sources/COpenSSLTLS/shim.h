@@ -55,6 +55,19 @@ static inline int gatehouse_tls_was_cleartext(void) {
     return ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST;
 }
 
+// Says that a read, which gave nothing, is worth another try later.
+static inline void gatehouse_bio_retry_read(BIO *bio) { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY); }
+
+static inline void gatehouse_bio_clear_retry(BIO *bio) { BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY); }
+
+typedef void (*gatehouse_tls_watcher)(int is_written, int version, int type, const void *bytes, size_t count, SSL *ssl, void *argument);
+
+// Shows every message of the protocol to `watcher`.
+static inline void gatehouse_tls_watch(SSL *ssl, gatehouse_tls_watcher watcher, void *argument) {
+    SSL_set_msg_callback(ssl, watcher);
+    SSL_set_msg_callback_arg(ssl, argument);
+}
+
 static inline const char *gatehouse_tls_reason(void) {
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
     return text ? text : "unknown error";

@@ -15,10 +15,13 @@ final class Admission: Sendable {
     private let state = Mutex(State())
     /// What all connections together may hold of request bodies.
     let bodies: BodyBudget
+    /// Who may have how many requests in work.
+    let work: Work
 
     init(limits: TransportLimits) {
         self.limits = limits
         bodies = BodyBudget(limit: limits.heldBodyBytes)
+        work = Work(limit: limits.requestsInWork)
     }
 
     /// What became of a new connection.

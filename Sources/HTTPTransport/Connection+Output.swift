@@ -44,6 +44,8 @@ extension Connection {
     /// Sends what the loop's buffer holds, and keeps what the socket does not take.
     func sendOutput() {
         guard !loop.output.isEmpty else { return }
+        // Keys may be exchanged after the end of the answers; what is said of that cannot be sent any more.
+        if isShutDown && !isDrained { return loop.output.removeAll() }
         if let waiting {
             waiting.append(loop.output.pending)
             loop.output.removeAll()

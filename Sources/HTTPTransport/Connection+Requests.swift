@@ -59,9 +59,6 @@ extension Connection {
     /// A request without a body, whose answer may be at hand.
     private func dispatch(_ stream: StreamID, _ head: ReceivedHead, _ loop: EventLoop) {
         hasAsked = true
-        guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
-            return dispatch(stream, head.request, body: [])
-        }
         let answer: PreparedAnswer
         if head === lastHead, let lastAnswer, lastAnswer.use() {
             answer = lastAnswer
@@ -79,13 +76,14 @@ extension Connection {
 
     private func dispatch(_ stream: StreamID, _ head: HTTPRequest, body: [UInt8], held: HeldBody? = nil) {
         hasAsked = true
-        guard loop.counters.requestsInWork < loop.limits.requestsInWork else {
+        guard let place = loop.admission.work.place(for: share) else {
             loop.counters.tripped(.requestsInWork)
             let (response, body) = StandardAnswer.overloaded.response(path: head.path)
             return codec.respond(to: stream, response, body: body, now: now)
         }
         loop.counters.requestBegan()
-        let responder = Responder(sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream))
+        let responder = Responder(
+            sink: loop.mailbox, exchange: ExchangeID(connection: id, stream: stream), place: place)
         loop.handling = self
         loop.handler.handle(IncomingRequest(head: head, body: body, peer: peer, held: held), responder: responder)
         loop.handling = nil

@@ -154,7 +154,7 @@ final class Connection {
                 return nil
             }
         }
-        let outcome = tls.read(into: loop.input)
+        let outcome = tls.read(into: loop.input, now: now)
         // Keys may have been exchanged.
         if outcome != .failed { sendOutput() }
         if isClosed { return nil }
@@ -165,6 +165,11 @@ final class Connection {
             close()
             return nil
         case .failed:
+            if tls.wasFlooded {
+                wasFlood = true
+                loop.counters.tripped(.keyUpdates)
+                loop.admission.penalize(peer.network, now: now)
+            }
             drain()
             return nil
         }

@@ -174,7 +174,9 @@ final class EventLoop {
         socket.setOption(Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Int32(clamping: limits.unsentBytes))
         var session: TLSSession?
         if isTLS {
-            session = tls.current.flatMap { TLSSession($0, socket: socket.number, output: output) }
+            session = tls.current.flatMap {
+                TLSSession($0, socket: socket.number, output: output, keyUpdates: limits.wire.keyUpdates, now: now)
+            }
             // Without a session there is nothing that could be said.
             if session == nil { return admission.release(peer.network) }
         }

@@ -22,8 +22,9 @@ package struct TransportLimits: Sendable, Equatable {
     /// The windows of time over which that is measured, milliseconds.
     package var tightUploadMilliseconds: Int64 = 5_000
 
-    /// Requests in the hands of handlers, per event loop, those of closed connections included. Beyond: 503.
+    /// Requests in the hands of handlers, those of closed connections included. Beyond: 503.
     ///
+    /// One address has half of what the others leave. What is answered from memory takes no place.
     /// A peer that closes its connection frees no work, so a limit per connection alone could be walked around.
     package var requestsInWork: Int = 2048
 

@@ -54,6 +54,8 @@ package enum Guard: String, Sendable, CaseIterable {
     case tlsOnCleartext = "tls_on_cleartext"
     /// TLS could not be set up.
     case tlsHandshake = "tls_handshake"
+    /// The keys of TLS were changed more often than `WireLimits.keyUpdates`.
+    case keyUpdates = "key_updates"
     /// The connection limit was reached; a connection without a complete request was closed for a new one.
     case evicted = "evicted"
     /// The connection limit was reached; the new connection was closed.

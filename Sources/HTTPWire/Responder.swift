@@ -6,6 +6,8 @@ package final class Responder: Sendable {
     /// The request that this answers.
     package let exchange: ExchangeID
     private let sink: any ResponseSink
+    /// Stands for the request's place in work; released with this.
+    private let place: (any AnyObject & Sendable)?
     private let answered = Atomic<Bool>(false)
     private let cancellation = Mutex(Cancellation())
 
@@ -15,8 +17,9 @@ package final class Responder: Sendable {
     }
 
     /// A responder that delivers to `sink`.
-    package init(sink: any ResponseSink, exchange: ExchangeID) {
+    package init(sink: any ResponseSink, exchange: ExchangeID, place: (any AnyObject & Sendable)? = nil) {
         self.sink = sink
+        self.place = place
         self.exchange = exchange
     }
 

@@ -73,6 +73,9 @@ package struct WireLimits: Sendable, Equatable {
     /// mistaken for a flood: see `bodyBytesPerControlFrame`.
     package var controlFrames = Rate(burst: 1000, perSecond: 100)
 
+    /// Changes of the keys of TLS 1.3 that a peer makes; each costs it 27 bytes and us two derivations.
+    package var keyUpdates = Rate(burst: 32, perSecond: 1)
+
     /// Body bytes that earn one control frame back.
     package var bodyBytesPerControlFrame: Int = 512
 

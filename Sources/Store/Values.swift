@@ -124,6 +124,11 @@ package struct SimulationOutcome: Sendable {
         self.scenarios = scenarios
         self.finishedAt = finishedAt
     }
+
+    /// When it began.
+    package var began: Timestamp {
+        Timestamp(milliseconds: finishedAt.milliseconds - Int64((max(0, elapsedSeconds) * 1000).rounded(.up)))
+    }
 }
 
 /// What the store knows of a simulation, without report and scenarios.

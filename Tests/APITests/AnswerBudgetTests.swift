@@ -58,6 +58,29 @@ struct AnswerBudgetTests {
         #expect(sink[1]?.response.status.code == 200)
     }
 
+    /// Errors can be long too: one for each of a hundred names that are not known.
+    @Test func errorsCount() throws {
+        var limits = APILimits()
+        limits.heldAnswers_bytes = 1 << 20
+        let application = try makeApplication(limits: limits)
+        defer { try? application.store.close() }
+        let keys = (0..<100).map { "\"nonsense\($0)\": 1" }.joined(separator: ", ")
+        let body = [UInt8](#"{"kernel": "linux-5.2", \#(keys)}"#.utf8)
+        let sink = HoldingSink()
+        var asked: Int32 = 0
+        repeat {
+            asked += 1
+            application.handle(
+                incoming("/v1/checks", [.contentType: "application/json"], method: .post, body: body),
+                responder: sink.responder(asked))
+        } while sink[asked]?.response.status.code == 422 && asked < 1000
+        #expect(sink[asked]?.response.status.code == 503)
+        #expect(asked > 5)
+        #expect((500_000...600_000).contains(application.answers.held_bytes))
+        sink.drop()
+        #expect(application.answers.held_bytes == 0)
+    }
+
     /// A hundred readers of the same bytes hold them once.
     @Test func sharedAnswersCountOnce() throws {
         let application = try makeApplication()

@@ -157,6 +157,15 @@ struct ConfigurationTests {
             #expect(reply.fields["etag"] == tag)
         }
         #expect(try stage.send("GET", "/v1/configurations/mine", [("If-None-Match", "\"x\"")]).status == 200)
+        // Of reads as well (RFC 9110 section 13.1.1), and of what has no tag.
+        for (match, status) in [(tag, 200), ("\"x\", \(tag)", 200), ("*", 200), ("\"x\"", 412), ("W/" + tag, 412)] {
+            #expect(
+                try stage.send("GET", "/v1/configurations/mine", [("If-Match", match)]).status == status, "\(match)")
+        }
+        #expect(try stage.send("GET", "/v1/rules", [("If-Match", "*")]).status == 200)
+        #expect(try stage.send("GET", "/v1/rules", [("If-Match", "\"x\"")]).status == 412)
+        #expect(try stage.send("GET", "/v1/rules", [("If-None-Match", "*")]).status == 304)
+        #expect(try stage.send("GET", "/v1/none", [("If-Match", "*")]).status == 404)
     }
 
     @Test(arguments: Carrier.allCases) func removalIsConditional(_ carrier: Carrier) throws {

@@ -1,6 +1,7 @@
 import HTTPTestSupport
 import HTTPTypes
 import HTTPWire
+import Synchronization
 import Testing
 
 @testable import HTTPTransport
@@ -37,6 +38,39 @@ import Testing
         quiet.send(Self.get)
         let before = quiet.raw.count
         #expect(await quiet.read { _ in quiet.raw.count > before }, "who has one connection keeps it")
+    }
+
+    /// Requests that nobody answers, from a crowd at one address: another finds a place, and the places come back.
+    @Test func oneAddressCannotTakeAllPlacesInWork() async throws {
+        let waiting = Mutex<[Responder]>([])
+        let harness = try ServerHarness(limits: { $0.requestsInWork = 16 }) { request, responder in
+            if request.head.path == "/wait" {
+                waiting.withLock { $0.append(responder) }
+            } else {
+                responder.respond(HTTPResponse(status: .ok))
+            }
+        }
+        func ask(_ source: UInt8, _ path: String) async throws -> (SocketClient, String) {
+            let client = try #require(SocketClient(port: harness.port, source: source))
+            client.send(Array("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n".utf8))
+            if path == "/wait" {
+                _ = await eventually { waiting.withLock { $0.count } > 0 }
+                return (client, "")
+            }
+            _ = await client.read { _ in client.raw.count > 12 }
+            return (client, String(decoding: client.raw.prefix(12), as: UTF8.self))
+        }
+        var crowd: [SocketClient] = []
+        for _ in 0..<20 { crowd.append(try await ask(2, "/wait").0) }
+        #expect(await eventually { harness.server.counters.guards[.requestsInWork] == 12 })
+        #expect(waiting.withLock { $0.count } == 8, "half of all")
+        for source in [3, 4] as [UInt8] {
+            #expect(try await ask(source, "/now").1 == "HTTP/1.1 200")
+        }
+        #expect(try await ask(2, "/now").1 == "HTTP/1.1 503")
+        for responder in waiting.withLock({ $0 }) { responder.respond(HTTPResponse(status: .ok)) }
+        waiting.withLock { $0 = [] }
+        #expect(try await ask(2, "/now").1 == "HTTP/1.1 200")
     }
 
     @Test func whoeverHasMostPushesNobodyElseOut() async throws {

@@ -131,6 +131,23 @@ final class Certificates: Sendable {
         #expect(await eventually { harness.server.counters.guards[.tlsHandshake] == 2 })
     }
 
+    /// A few changes of keys are fine; who does nothing else holds the thread for itself.
+    @Test(arguments: [(10, false), (80, true)])
+    func keyUpdatesAreCounted(_ count: Int, _ isRefused: Bool) async throws {
+        let harness = try echo { $0.penaltyMilliseconds = 0 }
+        let outcome = try Certificates.run(
+            "/bin/sh",
+            [
+                "-c",
+                "(for i in $(seq \(count)); do echo K; sleep 0.01; done; sleep 0.2; printf 'GET / HTTP/1.0\\r\\n\\r\\n'; sleep 0.3) "
+                    + "| openssl s_client -connect 127.0.0.1:\(harness.port) -tls1_3 2>&1; true",
+            ])
+        #expect(outcome.output.contains("KEYUPDATE"))
+        #expect(outcome.output.contains("HTTP/1.1 200") != isRefused, "\(outcome.output.suffix(200))")
+        #expect((harness.server.counters.guards[.keyUpdates] ?? 0 > 0) == isRefused)
+        #expect(await eventually { harness.server.counters.connectionsOpen == 0 })
+    }
+
     @Test func aHandshakeThatDoesNotComeIsClosed() async throws {
         let harness = try echo { $0.wire.prefaceMilliseconds = 1 }
         let client = try #require(SocketClient(port: harness.port))
