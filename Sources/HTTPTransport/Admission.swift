@@ -8,6 +8,8 @@ final class Admission: Sendable {
     private struct State {
         var open = 0
         var shares: [String: NetworkShare] = [:]
+        /// When there are as many shares, those that nobody uses any more are dropped.
+        var sweepAt = 64
         var penalties: [String: MonotonicTime] = [:]
     }
 
@@ -48,6 +50,10 @@ final class Admission: Sendable {
             guard state.open < limits.connections else { return .refused(.connectionLimit) }
             state.open += 1
             share.connections.store(count + 1, ordering: .relaxed)
+            if state.shares.count >= state.sweepAt {
+                state.shares = state.shares.filter { !$0.value.isUnused }
+                state.sweepAt = max(64, state.shares.count * 2)
+            }
             state.shares[network] = share
             return .admitted(share)
         }
@@ -58,8 +64,8 @@ final class Admission: Sendable {
         state.withLock { state in
             state.open -= 1
             guard let share = state.shares[network] else { return }
-            let count = share.connections.wrappingSubtract(1, ordering: .relaxed).newValue
-            if count <= 0 { state.shares[network] = nil }
+            share.connections.wrappingSubtract(1, ordering: .relaxed)
+            if share.isUnused { state.shares[network] = nil }
         }
     }
 

@@ -8,6 +8,12 @@ final class NetworkShare: Sendable {
     let heldBytes = Atomic<Int>(0)
     /// Requests in the hands of handlers.
     let requestsInWork = Atomic<Int>(0)
+
+    /// Whether nothing is left of it; what closed connections have begun still counts.
+    var isUnused: Bool {
+        connections.load(ordering: .relaxed) <= 0 && heldBytes.load(ordering: .relaxed) <= 0
+            && requestsInWork.load(ordering: .relaxed) <= 0
+    }
 }
 
 /// Requests in the hands of handlers, over all event loops.
@@ -22,8 +28,8 @@ final class Work: Sendable {
     /// Takes a place for a request until what is returned is released; nil where there is none.
     func place(for share: NetworkShare) -> WorkPlace? {
         let own = share.requestsInWork.load(ordering: .relaxed)
-        let others = max(0, count.load(ordering: .relaxed) - own)
-        guard own < max(1, (limit - others) / 2) else { return nil }
+        let all = count.load(ordering: .relaxed)
+        guard all < limit, own < max(1, (limit - max(0, all - own)) / 2) else { return nil }
         count.wrappingAdd(1, ordering: .relaxed)
         share.requestsInWork.wrappingAdd(1, ordering: .relaxed)
         return WorkPlace(self, share)

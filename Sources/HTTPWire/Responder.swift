@@ -6,8 +6,8 @@ package final class Responder: Sendable {
     /// The request that this answers.
     package let exchange: ExchangeID
     private let sink: any ResponseSink
-    /// Stands for the request's place in work; released with this.
-    private let place: (any AnyObject & Sendable)?
+    /// Stands for the request's place in work; released when it is answered.
+    private let place: Mutex<(any AnyObject & Sendable)?>
     private let answered = Atomic<Bool>(false)
     private let cancellation = Mutex(Cancellation())
 
@@ -19,7 +19,7 @@ package final class Responder: Sendable {
     /// A responder that delivers to `sink`.
     package init(sink: any ResponseSink, exchange: ExchangeID, place: (any AnyObject & Sendable)? = nil) {
         self.sink = sink
-        self.place = place
+        self.place = Mutex(place)
         self.exchange = exchange
     }
 
@@ -37,6 +37,7 @@ package final class Responder: Sendable {
     @discardableResult
     package func respond(_ response: HTTPResponse, body: ResponseBody = .empty) -> Bool {
         guard !answered.exchange(true, ordering: .relaxed) else { return false }
+        place.withLock { $0 = nil }
         sink.deliver(response, body: body, to: exchange)
         return true
     }

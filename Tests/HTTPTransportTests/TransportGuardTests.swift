@@ -75,6 +75,47 @@ import Testing
         #expect(admission.admit("e", now: start).refusal == .penalty)
     }
 
+    /// What an address has begun counts after its connections are closed, and is forgotten when it is done.
+    @Test func sharesOutliveConnections() throws {
+        let admission = Admission(limits: TransportLimits())
+        let now = MonotonicTime(milliseconds: 0)
+        func admit(_ network: String) throws -> NetworkShare {
+            guard case .admitted(let share) = admission.admit(network, now: now) else { throw ServerHarness.Refused() }
+            return share
+        }
+        var first: NetworkShare? = try admit("a")
+        var place = try first.flatMap { try #require(admission.work.place(for: $0)) }
+        admission.release("a")
+        #expect(try admit("a") === first)
+        admission.release("a")
+        _ = place
+        place = nil
+        weak var old = first
+        first = nil
+        for number in 0..<200 {
+            _ = try admit("n\(number)")
+            if number >= 100 { admission.release("n\(number - 100)") }
+        }
+        #expect(old == nil)
+    }
+
+    @Test func placesInWorkAreBounded() {
+        let work = Work(limit: 10)
+        let shares = (0..<6).map { _ in NetworkShare() }
+        var places: [WorkPlace] = []
+        let counts = shares.map { share in
+            var count = 0
+            while let place = work.place(for: share) {
+                places.append(place)
+                count += 1
+            }
+            return count
+        }
+        #expect(counts == [5, 2, 1, 1, 1, 0])
+        places = []
+        #expect(work.place(for: shares[5]) != nil)
+    }
+
     @Test func workIsBoundedOverClosedConnections() async throws {
         let held = Box<Responder>()
         let harness = try ServerHarness(limits: { $0.requestsInWork = 1 }) { request, responder in
