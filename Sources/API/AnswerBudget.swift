@@ -1,3 +1,4 @@
+import HTTPWire
 import Synchronization
 
 /// How many bytes of finished answers the whole process holds, for peers that have not read them yet and in the cache.
@@ -26,7 +27,7 @@ final class AnswerBudget: Sendable {
     func isExhausted(for network: String) -> Bool {
         state.withLock { state in
             let own = state.shares[network] ?? 0
-            return own >= (limit_bytes - (state.held_bytes - own)) / 2
+            return own >= FairShare.of(limit_bytes, all: state.held_bytes, own: own)
         }
     }
 

@@ -72,8 +72,6 @@ final class LoopCounters: Sendable {
         guards.withLock { $0[reason.index] += 1 }
     }
 
-    var requestsInWork: Int { inWork.load(ordering: .relaxed) }
-
     var snapshot: CountersSnapshot {
         var snapshot = CountersSnapshot()
         snapshot.connectionsAccepted = accepted.load(ordering: .relaxed)

@@ -2,7 +2,7 @@ import Glibc
 import HTTPTypes
 
 /// The pseudo fields of a request as they came, in their order.
-struct PseudoFields: Equatable {
+struct PseudoFields {
     enum Kind: UInt8 {
         case method, scheme, authority, path
 
@@ -18,7 +18,7 @@ struct PseudoFields: Equatable {
         }
     }
 
-    private struct Entry: Equatable {
+    private struct Entry {
         var kind: Kind
         var end: Int
     }
